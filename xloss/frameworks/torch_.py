@@ -1,0 +1,175 @@
+"""The mechanisms in PyTorch. `jax_.py` has them in the same order."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import torch
+
+from xloss.frameworks.base import Problem
+
+
+class Torch:
+    """PyTorch."""
+
+    name = "torch"
+
+    def version(self) -> str:
+        return torch.__version__
+
+    def device(self, device: str) -> torch.device:
+        if device == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError(f"device: torch {torch.__version__} sees no CUDA device")
+        return torch.device(device)
+
+    @contextlib.contextmanager
+    def scope(self, dtype: str) -> Iterator[None]:
+        yield
+
+    def put(self, array: np.ndarray, device: Any, contiguous: bool = True) -> torch.Tensor:
+        if array.dtype == ml_dtypes.bfloat16:
+            tensor = torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
+        else:
+            tensor = torch.from_numpy(array.copy())
+        if not contiguous and tensor.ndim:
+            # Every other element of a buffer with its axes reversed: neither dense nor in order.
+            buffer = tensor.new_zeros(*reversed(tensor.shape[1:]), 2 * tensor.shape[0])
+            strided = buffer.permute(*reversed(range(tensor.ndim)))[::2]
+            tensor = strided.copy_(tensor)
+        return tensor.to(device)
+
+    def get(self, array: torch.Tensor) -> np.ndarray:
+        array = array.detach().cpu().resolve_neg().contiguous()
+        if array.dtype == torch.bfloat16:
+            return array.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+        return array.numpy()
+
+    def compile_program(self, p: Problem) -> Any:
+        return compile_program(p)
+
+    def mechanisms(self) -> Mapping[str, Callable[..., Any]]:
+        return MECHANISMS
+
+
+def value(p: Problem) -> Any:
+    return p()
+
+
+def backward(p: Problem, cotangent: Any = None) -> Any:
+    leaves = [leaf.detach().clone().requires_grad_() for leaf in p.primals]
+    p(*leaves).backward(gradient=cotangent)
+    return p.by_name([zeros_for(leaf.grad, leaf) for leaf in leaves])
+
+
+def grad(p: Problem) -> Any:
+    leaves = [leaf.detach().clone().requires_grad_() for leaf in p.primals]
+    return p.by_name(torch.autograd.grad(p(*leaves), leaves))
+
+
+def func_grad(p: Problem) -> Any:
+    return p.by_name(torch.func.grad(p, argnums=tuple(range(len(p.wrt))))(*p.primals))
+
+
+def vjp(p: Problem, cotangent: Any) -> Any:
+    _, pull = torch.func.vjp(p, *p.primals)
+    return p.by_name(pull(cotangent))
+
+
+def jvp(p: Problem, tangents: tuple[Any, ...]) -> Any:
+    return torch.func.jvp(p, p.primals, tangents)[1]
+
+
+def per_sample_vmap(p: Problem) -> Any:
+    batched = [p.arrays[name] for name in p.batched]
+
+    def one(*row: Any) -> Any:
+        return p.of("sum")(**{name: x.unsqueeze(0) for name, x in zip(p.batched, row, strict=True)}) / p.denominator
+
+    argnums = tuple(p.batched.index(name) for name in p.wrt)
+    return p.by_name(torch.func.vmap(torch.func.grad(one, argnums=argnums))(*batched))
+
+
+def per_sample_loop(p: Problem) -> Any:
+    rows = []
+    for i in range(p.rows()):
+        leaves = [leaf[i : i + 1].detach().clone().requires_grad_() for leaf in p.primals]
+        row = {name: p.arrays[name][i : i + 1] for name in p.batched}
+        (p.of("sum")(**{**row, **p.by_name(leaves)}) / p.denominator).backward()
+        rows.append([leaf.grad for leaf in leaves])
+    return p.by_name([torch.cat(column) for column in zip(*rows, strict=True)])
+
+
+def accumulate(p: Problem) -> Any:
+    leaves = [leaf.detach().clone().requires_grad_() for leaf in p.primals]
+    cut = p.rows() // 3 + 1
+    for part in (slice(0, cut), slice(cut, None)):
+        micro = {name: {**p.arrays, **p.by_name(leaves)}[name][part] for name in p.batched}
+        (p.of("sum")(**micro) / p.denominator).backward()
+    return p.by_name([leaf.grad for leaf in leaves])
+
+
+def detach(p: Problem, held: str) -> Any:
+    leaves = [leaf.detach().clone().requires_grad_() for leaf in p.primals]
+    given = {name: leaf.detach() if name == held else leaf for name, leaf in p.by_name(leaves).items()}
+    p(**given).backward()
+    return p.by_name([zeros_for(leaf.grad, leaf) for leaf in leaves])
+
+
+def hvp(p: Problem, direction: Any) -> Any:
+    """Forward over reverse, by the first argument."""
+    return torch.func.jvp(torch.func.grad(p), (p.primals[0],), (direction,))[1]
+
+
+def double_backward(p: Problem, direction: Any) -> Any:
+    """Reverse over reverse, by the first argument."""
+    leaf = p.primals[0].detach().clone().requires_grad_()
+    (slope,) = torch.autograd.grad(p(leaf), leaf, create_graph=True)
+    if not slope.requires_grad:
+        return torch.zeros_like(leaf)
+    (out,) = torch.autograd.grad(slope, leaf, grad_outputs=direction, allow_unused=True)
+    return zeros_for(out, leaf)
+
+
+def compiled(p: Problem, program: Any) -> Any:
+    """Value and gradients under `torch.compile(fullgraph=True)`; `program` is from `compile_program`."""
+    leaves = {name: p.arrays[name].detach().clone().requires_grad_() for name in p.wrt}
+    loss = program({**p.arrays, **leaves})
+    loss.backward()
+    return loss, {name: zeros_for(leaf.grad, leaf) for name, leaf in leaves.items()}
+
+
+def compile_program(p: Problem, backend: str = "aot_eager") -> Any:
+    """The loss as a function of its arrays, compiled whole; "aot_eager" traces forward and backward, but emits no code."""
+    function, options, reduction = p.function, dict(p.options), p.reduction
+    torch.compiler.reset()  # programs share this code, and the compiler keeps eight for one piece of code
+
+    def program(arrays: Any) -> Any:
+        return function(**arrays, **options, reduction=reduction)
+
+    return torch.compile(program, fullgraph=True, backend=backend, dynamic=False)
+
+
+def zeros_for(grad: Any, leaf: Any) -> Any:
+    """PyTorch says None where nothing depends on a leaf; that is a gradient of 0."""
+    return torch.zeros_like(leaf) if grad is None else grad
+
+
+MECHANISMS: Mapping[str, Callable[..., Any]] = {
+    "value": value,
+    "backward": backward,
+    "grad": grad,
+    "func.grad": func_grad,
+    "vjp": vjp,
+    "jvp": jvp,
+    "per_sample.vmap": per_sample_vmap,
+    "per_sample.loop": per_sample_loop,
+    "accumulate": accumulate,
+    "detach": detach,
+    "hvp": hvp,
+    "double_backward": double_backward,
+    "compiled": compiled,
+}

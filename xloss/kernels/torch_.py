@@ -1,0 +1,208 @@
+"""What the losses share in PyTorch: admission of arguments, stable elementary functions, the reduction.
+
+`jax_.py` has the same names in the same order. Every function here is made of PyTorch's own differentiable operations,
+so that all of autograd, `torch.func` and `torch.compile(fullgraph=True)` pass through it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+
+from xloss import checks
+from xloss.reductions import torch_reduce as reduce
+
+__all__ = ["absolute", "admit", "admit_classes", "admit_labels", "admit_target", "along", "bce", "broadcast", "check_inside", "concrete", "log_sum_exp",
+           "meet", "nll_of_logits", "nll_of_logits_soft", "poison", "reduce", "softplus"]  # fmt: skip
+
+_FLOATS = {torch.float64: "float64", torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
+_DTYPES = {name: dtype for dtype, name in _FLOATS.items()}
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+def admit(same: bool = False, **tensors: Any) -> tuple[Any, ...]:
+    """Check that the tensors given (None passes) are floating, and widen 16-bit ones to float32 for the computation.
+
+    Gives them in order, and last the dtype to which the loss is to be rounded. With `same`, refuses mixed dtypes.
+    """
+    names = []
+    first = None
+    for name, tensor in tensors.items():
+        if tensor is None:
+            continue
+        if not isinstance(tensor, torch.Tensor):
+            checks.refuse_type(name, type(tensor).__name__, "a torch.Tensor")
+        if tensor.dtype not in _FLOATS:
+            checks.refuse_type(name, f"dtype {tensor.dtype}", "one of the floating dtypes " + ", ".join(checks.FLOATS))
+        first = first or (name, tensor.dtype)
+        if same and tensor.dtype != first[1]:
+            checks.refuse_type(name, f"dtype {_FLOATS[tensor.dtype]}", f"that of {first[0]}, {_FLOATS[first[1]]}")
+        names.append(_FLOATS[tensor.dtype])
+    out = checks.promote(names)
+    compute = torch.float64 if out == "float64" else torch.float32
+    return *(t if t is None or t.dtype == compute else t.to(compute) for t in tensors.values()), _DTYPES[out]
+
+
+def admit_labels(target: Any, classes: int, ignore_index: int | None) -> tuple[Any, Any, Any]:
+    """Give labels that are safe to gather with, the mask of those to leave out, and the mask of those out of range.
+
+    Out-of-range labels raise `ValueError` where values can be looked at; elsewhere the caller makes their rows NaN.
+    """
+    if target.dtype not in (torch.int64, torch.uint8):
+        checks.refuse_type("target", f"dtype {target.dtype}", "class indices of dtype torch.int64 or torch.uint8")
+    target = target.long()
+    ignored = target == ignore_index
+    outside = ((target < 0) | (target >= classes)) & ~ignored
+    if concrete(outside) and outside.any():
+        checks.refuse("target", f"label {target[outside][0].item()}", f"class indices in [0, {classes})")
+    return torch.where(ignored | outside, 0, target), ignored, outside
+
+
+def admit_target(input: Any, target: Any, weight: Any, ignore_index: int) -> int:
+    """Tell class indices from class probabilities, check what they need of shapes, and give the axis of the classes."""
+    for name, tensor in (("input", input), ("target", target)):
+        if not isinstance(tensor, torch.Tensor):
+            checks.refuse_type(name, type(tensor).__name__, "a torch.Tensor")
+    return checks.check_class_target(input.shape, target.shape, target.is_floating_point(), weight, ignore_index)
+
+
+def admit_classes(input: Any, target: Any, weight: Any, ignore_index: int) -> tuple[Any, Any, Any, int]:
+    """Check input, class indices and class weights against each other; `admit_labels`, and the axis of the classes."""
+    if not isinstance(target, torch.Tensor):
+        checks.refuse_type("target", type(target).__name__, "a torch.Tensor")
+    axis = checks.check_class_target(input.shape, target.shape, False, weight, None)
+    return *admit_labels(target, input.shape[axis], ignore_index), axis
+
+
+def along(weight: Any, axis: int, like: Any) -> Any:
+    """Lay class weights along the class axis of `like`, and broadcast them to its shape."""
+    return weight.reshape((-1,) + (1,) * (like.ndim - axis - 1)).expand(like.shape)
+
+
+def check_inside(**tensors: Any) -> tuple[Any, ...]:
+    """Refuse tensors with values outside of [0, 1] (NaN too), where values can be looked at.
+
+    Elsewhere such elements are replaced by 0.5, which is harmless. Gives the tensors, and last the mask of the
+    offending elements, None where there are none for sure, for the caller to `poison`.
+    """
+    if all(concrete(tensor) for tensor in tensors.values()):
+        for name, tensor in tensors.items():
+            if not ((tensor >= 0) & (tensor <= 1)).all():
+                first = tensor[~((tensor >= 0) & (tensor <= 1))][0].item()
+                checks.refuse(name, f"{first}", "values in [0, 1]")
+        return *tensors.values(), None
+    inside = [(tensor >= 0) & (tensor <= 1) for tensor in tensors.values()]
+    safe = [torch.where(good, tensor, 0.5) for good, tensor in zip(inside, tensors.values(), strict=True)]
+    return *safe, ~torch.stack(torch.broadcast_tensors(*inside)).all(0)
+
+
+def poison(loss: Any, bad: Any) -> Any:
+    """Make the elements of `loss` under the mask NaN, and with them their gradients (which `where` would make 0)."""
+    return loss if bad is None else loss * torch.where(bad, torch.nan, 1.0)
+
+
+def concrete(tensor: Any) -> bool:
+    """Tell whether the tensor's values can be looked at without a wait: on the CPU, and not while tracing or mapping."""
+    if torch.compiler.is_compiling() or tensor.device.type != "cpu":
+        return False
+    plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)
+    return plain and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+
+
+def broadcast(**tensors: Any) -> tuple[Any, ...]:
+    """Broadcast the tensors together; the one that does not fit is named."""
+    shape = checks.broadcast_shape(**{name: tensor.shape for name, tensor in tensors.items()})
+    return tuple(tensor.expand(shape) for tensor in tensors.values())
+
+
+def meet(input: Any, target: Any) -> tuple[Any, Any]:
+    """Broadcast input and target together; with a warning, as in torch, for the trap is (N, 1) with (N)."""
+    if target.shape == input.shape:
+        return input, target
+    met = broadcast(input=input, target=target)
+    if not torch.compiler.is_compiling():  # where a call to warn would break the graph
+        warnings.warn(
+            f"target's shape {tuple(target.shape)} differs from input's {tuple(input.shape)}: "
+            "they are broadcast, which is seldom what is meant",
+            UserWarning,
+            stacklevel=3,
+        )
+    return met
+
+
+def absolute(x: Any) -> Any:
+    """|x|, with derivative 0 at 0."""
+    return torch.abs(x)
+
+
+def softplus(x: Any) -> Any:
+    """log(1 + exp(x)), to the last digits on both sides, and so its derivatives.
+
+    `F.softplus` returns x from 20 on, 1e-10 off in float64, and the second derivative of `F.logsigmoid` is s*(s - 1),
+    where every digit is lost for s near 1. `where` instead of `abs` and `relu`: these have derivative 0 at 0.
+    """
+    positive = x >= 0
+    magnitude = torch.where(positive, -x, x)
+    return torch.where(positive, x, 0.0) + torch.log1p(torch.exp(magnitude))
+
+
+def log_sum_exp(x: Any, dim: int) -> Any:
+    """The greatest element along `dim`, a constant, and the log of the sum of exp(x - greatest): their sum is logsumexp.
+
+    Kept apart so that a caller can subtract from the greatest first; and the derivative is exp(x - greatest) / sum,
+    where `torch.logsumexp` takes exp(x - logsumexp), which at |x| = 1000 has lost three digits.
+    """
+    greatest = x.detach().amax(dim, keepdim=True)
+    greatest = torch.where(greatest == -torch.inf, 0.0, greatest)
+    total = torch.exp(x - greatest).sum(dim)
+    none = total == 0
+    log_total = torch.where(none, -torch.inf, torch.log(torch.where(none, 1.0, total)))
+    return greatest.squeeze(dim), log_total
+
+
+def nll_of_logits(x: Any, index: Any, dim: int) -> Any:
+    """-log softmax(x) at `index` along `dim`: softplus(logsumexp of the others - the one at index).
+
+    Every term of value and derivatives is of one sign. In logsumexp(x) - x[index] the value of a confident prediction
+    is lost (1e-7 becomes 0), and in its gradient 1 - p, -sum of the other p, is.
+    """
+    index = index.unsqueeze(dim)
+    picked = x.gather(dim, index).squeeze(dim)
+    greatest, log_total = log_sum_exp(x.scatter(dim, index, -torch.inf), dim)
+    loss = softplus((greatest - picked) + log_total)
+    # An infinite logit has no probability: NaN, as in torch, where the form above would say 0.
+    return poison(loss, picked == torch.inf)
+
+
+def nll_of_logits_soft(x: Any, coefficients: Any, dim: int) -> Any:
+    """Sum over classes of coefficient * -log softmax(x), for coefficients >= 0.
+
+    In a confident row (greatest p > 1/2) log p = (x - greatest) - log1p(sum of the others), the greatest a variable; in
+    another row the greatest is a constant and its own term part of the sum. So neither 1 - p nor p is ever a difference.
+    """
+    greatest, top = x.detach().max(dim, keepdim=True)
+    is_top = torch.zeros_like(x, dtype=torch.bool).scatter(dim, top, True)
+    pinned = torch.where(torch.isfinite(greatest), greatest, 0.0)
+    confident = (torch.exp(x.detach() - pinned).sum(dim, keepdim=True) < 2) & torch.isfinite(greatest)
+    apart = is_top & confident
+    reference = torch.where(confident, x.gather(dim, top), greatest)
+    others = torch.where(apart, -torch.inf, x - reference).exp().sum(dim)
+    confident = confident.squeeze(dim)
+    log_total = torch.where(confident, torch.log1p(torch.where(confident, others, 0.0)),
+                            torch.log(torch.where(confident, 1.0, others)))  # fmt: skip
+    below = torch.where(apart, 0.0, coefficients * (reference - x))
+    return below.sum(dim) + coefficients.sum(dim) * log_total
+
+
+def bce(input: Any, target: Any) -> Any:
+    """Unreduced -(t log p + (1 - t) log(1 - p)) with torch's conventions at p = 0 and 1 (`binary_cross_entropy`).
+
+    Those are in torch's own kernel, whose second derivative takes 1/(1-p) from 1/(1-p) at p near 1: inside, the formula.
+    """
+    inside = input * (1 - input) >= 1e-12
+    p = torch.where(inside, input, 0.5)
+    formula = -(target * torch.log(p) + (1 - target) * torch.log1p(-p))
+    edge = torch.nn.functional.binary_cross_entropy(torch.where(inside, 0.5, input), target, reduction="none")
+    return torch.where(inside, formula, edge)

@@ -1,0 +1,97 @@
+r"""Binary cross entropy of probabilities: -(t log p + (1 - t) log(1 - p)), times `weight`.
+
+Formula: l = -w (t max(log p, -100) + (1 - t) max(log(1 - p), -100)).
+
+Args:
+    input: probabilities p in [0, 1], any shape.
+    target: t in [0, 1], the shape and dtype of `input`.
+    weight: w, a shape that broadcasts with that of `input`, the dtype of `input`, or None.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`, which divides by the count, weights or not.
+
+Domain: p and t in [0, 1]. Gradient to `input`: w (p - t) / max(p (1 - p), 1e-12), torch's convention, which bounds it next
+to 0 and 1, where the derivative of the formula does not exist or is greater; to `target`: w (log(1 - p) - log p).
+Errors: `ValueError` for shapes, reductions, and for values outside of [0, 1], NaN included, where they are at hand
+(concrete, on the CPU); elsewhere value and gradient of such an element are NaN. `TypeError` for dtypes.
+Identities: of sigmoid(x) it is `binary_cross_entropy_with_logits` of x, which keeps digits that p has lost.
+
+Source: torch.nn.functional.binary_cross_entropy.
+"""
+
+import numpy as np
+
+from xloss import checks, peers
+from xloss.catalog import Loss, Variant
+
+
+def torch_binary_cross_entropy(input, target, weight=None, reduction="mean"):
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    input, target, weight, dtype = k.admit(same=True, input=input, target=target, weight=weight)
+    checks.check_same_shape("target", target.shape, "input", input.shape)
+    input, target, bad = k.check_inside(input=input, target=target)
+    loss = k.poison(k.bce(input, target), bad)
+    if weight is not None:
+        loss, weight = k.broadcast(input=loss, weight=weight)
+        loss = loss * weight
+    return k.reduce(loss, reduction, dtype)
+
+
+def jax_binary_cross_entropy(input, target, weight=None, reduction="mean"):
+    from xloss.kernels import jax_ as k
+
+    checks.check_reduction(reduction)
+    input, target, weight, dtype = k.admit(same=True, input=input, target=target, weight=weight)
+    checks.check_same_shape("target", target.shape, "input", input.shape)
+    input, target, bad = k.check_inside(input=input, target=target)
+    loss = k.poison(k.bce(input, target), bad)
+    if weight is not None:
+        loss, weight = k.broadcast(input=loss, weight=weight)
+        loss = loss * weight
+    return k.reduce(loss, reduction, dtype)
+
+
+def truth(t, input, target, weight=None):
+    def log(p):
+        inside = t.less(np.exp(t.number(-100)), p)
+        return t.where(inside, np.log(t.where(inside, p, 1)), -100)
+
+    loss = -(target * log(input) + (1 - target) * log(1 - input))
+    return loss if weight is None else weight * loss
+
+
+def smooth(input, target, **_):
+    p = input.astype(np.float64)
+    return p * (1 - p) >= 1e-12
+
+
+def inputs(draw):
+    p, target = draw.unit(draw.shape), draw.unit(draw.shape)
+    if draw.regime in ("confident", "hopeless", "large"):
+        ones = draw.round(p.astype(np.float64) > 0.5)
+        target = ones if draw.regime != "hopeless" else draw.round(1 - ones.astype(np.float64))
+    elif draw.regime == "on_kink":
+        p, target = (draw.round(draw.rng.integers(0, 2, draw.shape)) for _ in range(2))
+    return draw.arrays(input=p, target=target, weight=draw.optional("weight", draw.shape[-1:]))
+
+
+LOSS = Loss(
+    name="binary_cross_entropy",
+    summary="binary cross entropy of probabilities",
+    torch=torch_binary_cross_entropy,
+    jax=jax_binary_cross_entropy,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
+        Variant("weight", tensors=("weight",), shapes=((6, 3),)),
+    ),
+    regimes=("on_kink", "zero_weight"),
+    without={"nonfinite": "probabilities that are not in [0, 1] are refused"},
+    smooth=smooth,
+    peers=(
+        peers.functional("binary_cross_entropy"),
+        peers.keras(lambda losses: losses.BinaryCrossentropy()),
+    ),
+    source="torch.nn.functional.binary_cross_entropy",
+)

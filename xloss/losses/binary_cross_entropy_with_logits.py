@@ -1,0 +1,114 @@
+r"""Binary cross entropy of logits: -(pos_weight t log sigmoid(x) + (1 - t) log sigmoid(-x)), times `weight`.
+
+Formula: l = w (P t softplus(-x) + (1 - t) softplus(x)), P being `pos_weight`.
+
+Args:
+    input: logits x, any shape.
+    target: t, usually in [0, 1], the shape of `input`.
+    weight: w, a shape that broadcasts with that of `input`, or None.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`, which divides by the count, weights or not.
+    pos_weight: P, the weight of positive examples, a shape that broadcasts with that of `input` (usually one for each
+        class), or None.
+
+Domain: all reals. Gradient to `input`: w ((1 - t) sigmoid(x) - P t sigmoid(-x)), each term to its last digit.
+Errors: `ValueError` for shapes and reductions, `TypeError` for anything but floating tensors.
+Identities: `binary_cross_entropy` of sigmoid(x); `soft_margin_loss` for targets of -1 and 1.
+
+Source: torch.nn.functional.binary_cross_entropy_with_logits.
+"""
+
+import numpy as np
+
+from xloss import checks, peers
+from xloss.catalog import Loss, Variant
+
+
+def torch_binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean", pos_weight=None):
+    import torch
+
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    input, target, weight, pos_weight, dtype = k.admit(input=input, target=target, weight=weight, pos_weight=pos_weight)
+    checks.check_same_shape("target", target.shape, "input", input.shape)
+    if pos_weight is not None:
+        input, target, pos_weight = k.broadcast(input=input, target=target, pos_weight=pos_weight)
+    positive = input >= 0
+    # softplus(x) = above + tail, softplus(-x) = below + tail; without pos_weight, t + (1 - t) is 1 and not added up.
+    above, below = torch.where(positive, input, 0.0), torch.where(positive, 0.0, -input)
+    tail = torch.log1p(torch.exp(torch.where(positive, -input, input)))
+    if pos_weight is None:
+        loss = tail + ((1 - target) * above + target * below)
+    else:
+        share = pos_weight * target
+        loss = (share + (1 - target)) * tail + ((1 - target) * above + share * below)
+    if weight is not None:
+        loss, weight = k.broadcast(input=loss, weight=weight)
+        loss = loss * weight
+    return k.reduce(loss, reduction, dtype)
+
+
+def jax_binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean", pos_weight=None):
+    import jax.numpy as jnp
+
+    from xloss.kernels import jax_ as k
+
+    checks.check_reduction(reduction)
+    input, target, weight, pos_weight, dtype = k.admit(input=input, target=target, weight=weight, pos_weight=pos_weight)
+    checks.check_same_shape("target", target.shape, "input", input.shape)
+    if pos_weight is not None:
+        input, target, pos_weight = k.broadcast(input=input, target=target, pos_weight=pos_weight)
+    positive = input >= 0
+    # softplus(x) = above + tail, softplus(-x) = below + tail; without pos_weight, t + (1 - t) is 1 and not added up.
+    above, below = jnp.where(positive, input, 0.0), jnp.where(positive, 0.0, -input)
+    tail = jnp.log1p(jnp.exp(jnp.where(positive, -input, input)))
+    if pos_weight is None:
+        loss = tail + ((1 - target) * above + target * below)
+    else:
+        share = pos_weight * target
+        loss = (share + (1 - target)) * tail + ((1 - target) * above + share * below)
+    if weight is not None:
+        loss, weight = k.broadcast(input=loss, weight=weight)
+        loss = loss * weight
+    return k.reduce(loss, reduction, dtype)
+
+
+def truth(t, input, target, weight=None, pos_weight=None):
+    p = 1 / (1 + np.exp(-input))
+    positive = target if pos_weight is None else pos_weight * target
+    loss = -(positive * np.log(p) + (1 - target) * np.log(1 - p))
+    return loss if weight is None else weight * loss
+
+
+def inputs(draw):
+    input, target = draw.real(draw.shape).astype(np.float64), draw.unit(draw.shape)
+    if draw.regime in ("confident", "hopeless", "large"):
+        ones = draw.rng.integers(0, 2, draw.shape)
+        sign = (2 * ones - 1) * (-1 if draw.regime == "hopeless" else 1)
+        spread = draw.rng.uniform(4, 90 if draw.regime == "confident" else draw.big, draw.shape)
+        input, target = (input if draw.regime == "large" else sign * spread), draw.round(ones)
+    tensors = {name: draw.optional(name, draw.shape[-1:]) for name in ("weight", "pos_weight")}
+    return draw.arrays(input=draw.round(input), target=target, **tensors)
+
+
+LOSS = Loss(
+    name="binary_cross_entropy_with_logits",
+    summary="binary cross entropy of logits",
+    torch=torch_binary_cross_entropy_with_logits,
+    jax=jax_binary_cross_entropy_with_logits,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
+        Variant("weight", tensors=("weight",), shapes=((6, 3),)),
+        Variant("pos_weight", tensors=("pos_weight",), shapes=((6, 3),)),
+        Variant("weight+pos_weight", tensors=("weight", "pos_weight"), shapes=((6, 3),)),
+    ),
+    regimes=("zero_weight",),
+    peers=(
+        peers.functional("binary_cross_entropy_with_logits"),
+        peers.optax(lambda optax, input, target: optax.losses.sigmoid_binary_cross_entropy(input, target)),
+        peers.keras(lambda losses: losses.BinaryCrossentropy(from_logits=True)),
+    ),
+    source="torch.nn.functional.binary_cross_entropy_with_logits",
+)

@@ -1,0 +1,166 @@
+r"""Cross entropy between logits and class indices, or class probabilities.
+
+Formula, with log p = x - logsumexp(x) over the classes, for indices y_n and smoothing s:
+l_n = -(1 - s) w[y_n] log p[n, y_n] - s/C sum_c w_c log p[n, c], 0 where y_n = ignore_index; `'mean'` divides by the sum of
+the w[y_n] that count. For probabilities q: l_n = -sum_c w_c ((1 - s) q[n, c] + s/C) log p[n, c]; `'mean'` divides by the
+number of rows, weights or not: so that hard labels and the same labels one-hot differ under class weights.
+
+Args:
+    input: logits x, shape (C), (N, C) or (N, C, d1, ..., dK).
+    target: class indices, shape (), (N) or (N, d1, ..., dK) (torch: int64 or uint8, JAX: any integer dtype), or
+        class probabilities, floating, the shape of `input`.
+    weight: w, one for each class, shape (C), the dtype of `input`, or None.
+    ignore_index: the label that counts neither in the sum nor in the denominator; for indices only. Default: -100.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
+    label_smoothing: s, in [0, 1]. Default: 0.0.
+
+Domain: all reals; a logit of minus infinity is a class ruled out. Gradient, without weight and smoothing:
+p - onehot(y), of which the target's entry is computed as minus the sum of the other p: a confident prediction keeps its
+digits, in value (about e^-gap, where log_softmax gives 0) and gradient.
+Errors: `ValueError` for shapes, reductions, smoothing, an `ignore_index` set along with probabilities, and for labels
+outside of [0, C) where their values are at hand (concrete, on the CPU); elsewhere the value and the gradient of such a
+row are NaN. `TypeError` for dtypes. Where all is ignored, `'mean'` is 0/0, NaN, with gradient 0, as in torch.
+Identities: `nll_loss` of `log_softmax`; for two classes `binary_cross_entropy_with_logits` of the difference of logits.
+
+Source: torch.nn.functional.cross_entropy; smoothing: Szegedy et al. 2015, arXiv:1512.00567.
+"""
+
+import numpy as np
+
+from xloss import checks, peers
+from xloss.catalog import Loss, Variant
+
+
+def torch_cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+    import torch
+
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_number("label_smoothing", label_smoothing, least=0, most=1)
+    axis = k.admit_target(input, target, weight, ignore_index)
+    classes = input.shape[axis]
+    if target.is_floating_point():
+        input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
+        target = target if label_smoothing == 0 else target * (1 - label_smoothing) + label_smoothing / max(classes, 1)
+        weights = None if weight is None else k.along(weight, axis, input)
+        coefficients = target if weights is None else target * weights
+        return k.reduce(k.nll_of_logits_soft(input, coefficients, axis), reduction, dtype)
+    input, weight, dtype = k.admit(same=True, input=input, weight=weight)
+    labels, ignored, outside, axis = k.admit_classes(input, target, weight, ignore_index)
+    weights = (~ignored).to(input.dtype) if weight is None else torch.where(ignored, 0.0, weight[labels])
+    loss = k.nll_of_logits(input, labels, axis)
+    loss = loss if weight is None else weights * loss
+    if label_smoothing > 0:
+        share = torch.ones_like(input) if weight is None else k.along(weight, axis, input)
+        uniform = k.nll_of_logits_soft(input, share * (label_smoothing / max(classes, 1)), axis)
+        loss = (1 - label_smoothing) * loss + uniform
+    loss = torch.where(ignored, 0.0, k.poison(loss, outside))
+    return k.reduce(loss, reduction, dtype, weights=weights)
+
+
+def jax_cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+    import jax.numpy as jnp
+
+    from xloss.kernels import jax_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_number("label_smoothing", label_smoothing, least=0, most=1)
+    input, target = k.as_array("input", input), k.as_array("target", target)
+    axis = k.admit_target(input, target, weight, ignore_index)
+    classes = input.shape[axis]
+    if jnp.issubdtype(target.dtype, jnp.floating):
+        input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
+        target = target if label_smoothing == 0 else target * (1 - label_smoothing) + label_smoothing / max(classes, 1)
+        weights = None if weight is None else k.along(weight, axis, input)
+        coefficients = target if weights is None else target * weights
+        return k.reduce(k.nll_of_logits_soft(input, coefficients, axis), reduction, dtype)
+    input, weight, dtype = k.admit(same=True, input=input, weight=weight)
+    labels, ignored, outside, axis = k.admit_classes(input, target, weight, ignore_index)
+    weights = (~ignored).astype(input.dtype) if weight is None else jnp.where(ignored, 0.0, weight[labels])
+    loss = k.nll_of_logits(input, labels, axis)
+    loss = loss if weight is None else weights * loss
+    if label_smoothing > 0:
+        share = jnp.ones_like(input) if weight is None else k.along(weight, axis, input)
+        uniform = k.nll_of_logits_soft(input, share * (label_smoothing / max(classes, 1)), axis)
+        loss = (1 - label_smoothing) * loss + uniform
+    loss = jnp.where(ignored, 0.0, k.poison(loss, outside))
+    return k.reduce(loss, reduction, dtype, weights=weights)
+
+
+def truth(t, input, target, weight=None, ignore_index=-100, label_smoothing=0.0):
+    axis = checks.class_axis(input.shape)
+    classes = input.shape[axis]
+    s = t.number(label_smoothing)
+    log_p = input - np.log(t.sum(np.exp(input), axis, keepdims=True))
+    w = 1 if weight is None else weight.reshape((classes,) + (1,) * (input.ndim - axis - 1))
+    if target.dtype == object:
+        return -t.sum(w * ((1 - s) * target + s / classes) * log_p, axis)
+    counted = target != ignore_index
+    labels = np.where(counted, target, 0)
+    weights = t.where(counted, 1 if weight is None else weight[labels], 0)
+    hard = weights * np.take_along_axis(log_p, np.expand_dims(labels, axis), axis).squeeze(axis)
+    loss = hard if label_smoothing == 0 else (1 - s) * hard + s / classes * t.sum(w * log_p, axis)
+    return t.where(counted, -loss, 0), weights
+
+
+def inputs(draw):
+    axis = checks.class_axis(draw.shape)
+    classes = draw.shape[axis]
+    ignore_index = draw.variant.options.get("ignore_index", -100)
+    target = draw.labels(draw.shape[:axis] + draw.shape[axis + 1 :], classes, ignore_index)
+    favoured = target
+    if draw.has("probabilities"):
+        target = draw.simplex(draw.shape, axis)
+        favoured = target.argmax(axis) if target.size else favoured
+    input = draw.logits(draw.shape, axis, favoured)
+    return draw.arrays(input=input, target=target, weight=draw.optional("weight", (classes,)))
+
+
+def optax_labels(optax, input, target, label_smoothing=0.0):
+    axis = checks.class_axis(input.shape)
+    if target.dtype == input.dtype and target.shape == input.shape:
+        if label_smoothing:
+            target = optax.losses.smooth_labels(target, label_smoothing)
+        return optax.losses.softmax_cross_entropy(input, target, axis=axis)
+    if label_smoothing:
+        raise peers.Unsupported("optax has no label smoothing for class indices")
+    return optax.losses.softmax_cross_entropy_with_integer_labels(input, target, axis=axis)
+
+
+def keras_labels(losses, label_smoothing=0.0):
+    def call(target, input):
+        if input.ndim != 2:
+            raise peers.Unsupported("Keras takes the classes along the last axis")
+        if target.ndim == input.ndim:
+            return losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)(target, input)
+        if label_smoothing:
+            raise peers.Unsupported("Keras has no label smoothing for class indices")
+        return losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-100)(target, input)
+
+    return call
+
+
+LOSS = Loss(
+    name="cross_entropy",
+    summary="cross entropy of logits with class indices or probabilities",
+    torch=torch_cross_entropy,
+    jax=jax_cross_entropy,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 5), (2, 3, 4), (2, 3, 2, 2))),
+        Variant("unbatched", flags=("unbatched",), shapes=((5,),)),
+        Variant("weight+ignored", tensors=("weight",), flags=("ignored",), shapes=((6, 5), (2, 3, 4))),
+        Variant("smoothing", options={"label_smoothing": 0.125}, flags=("ignored",), shapes=((6, 4),)),
+        Variant("weight+smoothing", options={"label_smoothing": 0.125}, tensors=("weight",), shapes=((6, 4),)),
+        Variant("probabilities", flags=("probabilities",), shapes=((5, 3), (2, 3, 2))),
+        Variant("probabilities+weight+smoothing", options={"label_smoothing": 0.125}, tensors=("weight",),
+                flags=("probabilities",), shapes=((5, 3),)),
+    ),
+    wrt=("input", "target"),
+    row_axis=lambda _argument, rank: 0 if rank == 1 else 1,
+    regimes=("all_ignored", "zero_weight"),
+    peers=(peers.functional("cross_entropy"), peers.optax(optax_labels, same_shape=False), peers.keras(keras_labels)),
+    source="torch.nn.functional.cross_entropy",
+)  # fmt: skip

@@ -1,0 +1,68 @@
+r"""The error times itself held constant: e * detach(e).
+
+Formula: l_i = e_i sg(e_i) with e = x - y, where sg is `detach()` in PyTorch and `jax.lax.stop_gradient` in JAX.
+
+Args:
+    input: predictions x, any shape.
+    target: y, a shape that broadcasts with that of `input` (one other than equal gets a warning).
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
+
+Domain: all reals. Gradient: e to `input`, -e to `target`: half of that of `mse_loss`, exactly. The second derivative by
+automatic differentiation is 0, where that of `mse_loss` is 2: methods of second order do not work on it.
+Errors: `ValueError` for shapes and reductions, `TypeError` for anything but floating tensors.
+Identities: its value is that of `mse_loss`; gradient descent on it is that on `mse_loss` at half the learning rate.
+
+Source: a question of 2022 on Cross Validated about the loss surface of `error * error.detach()`.
+"""
+
+from xloss import checks
+from xloss.catalog import Loss, Variant
+
+
+def torch_detached_squared_error(input, target, reduction="mean"):
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    input, target, dtype = k.admit(input=input, target=target)
+    input, target = k.meet(input, target)
+    error = input - target
+    loss = error * error.detach()
+    return k.reduce(loss, reduction, dtype)
+
+
+def jax_detached_squared_error(input, target, reduction="mean"):
+    import jax
+
+    from xloss.kernels import jax_ as k
+
+    checks.check_reduction(reduction)
+    input, target, dtype = k.admit(input=input, target=target)
+    input, target = k.meet(input, target)
+    error = input - target
+    loss = error * jax.lax.stop_gradient(error)
+    return k.reduce(loss, reduction, dtype)
+
+
+def truth(t, input, target):
+    error = input - target
+    return error * t.stop(error)
+
+
+def inputs(draw):
+    input, target = draw.pair()
+    return draw.arrays(input=input, target=target)
+
+
+LOSS = Loss(
+    name="detached_squared_error",
+    summary="the error times itself held constant: the value of mse_loss, half its gradient",
+    torch=torch_detached_squared_error,
+    jax=jax_detached_squared_error,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
+        Variant("broadcast", flags=("broadcast",), shapes=((4, 3),)),
+    ),
+    source="a question of 2022 on Cross Validated",
+)

@@ -1,0 +1,102 @@
+r"""Half the squared error up to `delta`, linear beyond, times `weight`.
+
+Formula, with e = x - y: l = w e^2 / 2 where |e| < delta, else w delta (|e| - delta / 2). `'mean'` divides by the count,
+weights or not (torch's choice here; in `mse_loss` and `l1_loss` it is the sum of the weights).
+
+Args:
+    input: predictions x, any shape.
+    target: y, a shape that broadcasts with that of `input` (one other than equal gets a warning).
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
+    delta: where the two meet, > 0. Default: 1.0.
+    weight: w, the shape of `input`, or None.
+
+Domain: all reals. Gradient: w times e clipped to [-delta, delta]. The second derivative at |e| = delta is that of the
+linear side, 0.
+Errors: `ValueError` for shapes, reductions and a delta that is not positive, `TypeError` for anything but floating
+tensors.
+Identities: delta times `smooth_l1_loss` with beta = delta; half of `mse_loss` with delta beyond all errors.
+
+Source: torch.nn.functional.huber_loss; Huber 1964, "Robust Estimation of a Location Parameter".
+"""
+
+from xloss import checks, peers
+from xloss.catalog import Loss, Variant
+
+
+def torch_huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
+    import torch
+
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_number("delta", delta, above=0)
+    input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
+    checks.check_weight(weight, input)
+    input, target = k.meet(input, target)
+    error = input - target
+    size = k.absolute(error)
+    beyond = size >= delta
+    # The square is of what lies within delta only: beyond it may overflow, and its gradient would be 0 * inf.
+    within = torch.where(beyond, 0.0, error)
+    loss = torch.where(beyond, delta * (size - 0.5 * delta), 0.5 * within * within)
+    if weight is not None:
+        loss = loss * weight
+    return k.reduce(loss, reduction, dtype)
+
+
+def jax_huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
+    import jax.numpy as jnp
+
+    from xloss.kernels import jax_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_number("delta", delta, above=0)
+    input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
+    checks.check_weight(weight, input)
+    input, target = k.meet(input, target)
+    error = input - target
+    size = k.absolute(error)
+    beyond = size >= delta
+    # The square is of what lies within delta only: beyond it may overflow, and its gradient would be 0 * inf.
+    within = jnp.where(beyond, 0.0, error)
+    loss = jnp.where(beyond, delta * (size - 0.5 * delta), 0.5 * within * within)
+    if weight is not None:
+        loss = loss * weight
+    return k.reduce(loss, reduction, dtype)
+
+
+def truth(t, input, target, delta=1.0, weight=None):
+    error, delta = input - target, t.number(delta)
+    size = t.where(t.less(error, 0), -error, error)
+    loss = t.where(t.less(size, delta), error**2 / 2, delta * (size - delta / 2))
+    return loss if weight is None else weight * loss
+
+
+def inputs(draw):
+    input, target = draw.pair()
+    return draw.arrays(input=input, target=target, weight=draw.optional("weight", draw.shape))
+
+
+LOSS = Loss(
+    name="huber_loss",
+    summary="half the squared error up to delta, linear beyond",
+    torch=torch_huber_loss,
+    jax=jax_huber_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
+        Variant("delta=0.5", options={"delta": 0.5}, shapes=((6, 3),)),
+        Variant("weight", tensors=("weight",), shapes=((6, 3),)),
+        Variant("broadcast", flags=("broadcast",), shapes=((4, 3),)),
+    ),
+    batched=("input", "target", "weight"),
+    kinks=(0.5, -0.5, 1.0, -1.0),
+    regimes=("zero_weight",),
+    peers=(
+        peers.functional("huber_loss"),
+        peers.optax(lambda optax, input, target, delta=1.0: optax.losses.huber_loss(input, target, delta=delta)),
+        peers.keras(lambda losses, delta=1.0: losses.Huber(delta=delta)),
+    ),
+    source="torch.nn.functional.huber_loss",
+)

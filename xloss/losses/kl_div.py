@@ -1,0 +1,110 @@
+r"""Kullback-Leibler divergence, pointwise: target * (log target - input), `input` being log-probabilities.
+
+Formula: l = y (log y - x), 0 log 0 being 0; with `log_target`, where z = log y is given: l = exp(z) (z - x).
+
+Args:
+    input: log-probabilities x, any shape.
+    target: probabilities y (their logarithms with `log_target`), a shape that broadcasts with that of `input`.
+    reduction: `'none'` | `'mean'` | `'batchmean'` | `'sum'`. Default: `'mean'`, which divides by the number of elements,
+        classes included; the divergence of the definition, averaged over a batch, is `'batchmean'`.
+    log_target: whether `target` holds logarithms. Default: False.
+
+Domain: y >= 0 (NaN below, as in torch). Gradient: -y to `input`; log y + 1 - x to `target`, which at y = 0 is minus
+infinity and comes out as NaN, as in torch.
+Errors: `ValueError` for shapes and reductions, `TypeError` for anything but floating tensors.
+Identities: the sum over classes of cross entropy minus entropy; `'mean'` is `'batchmean'` over the number of classes.
+
+Source: torch.nn.functional.kl_div; Kullback and Leibler 1951.
+"""
+
+import numpy as np
+
+from xloss import checks, peers
+from xloss.catalog import Loss, Variant
+
+REDUCTIONS = ("none", "mean", "sum", "batchmean")
+
+
+def torch_kl_div(input, target, reduction="mean", log_target=False):
+    import torch
+
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction, REDUCTIONS)
+    input, target, dtype = k.admit(input=input, target=target)
+    batch = input.shape[0] if input.ndim else 1
+    input, target = k.broadcast(input=input, target=target)
+    if log_target:
+        loss = torch.exp(target) * (target - input)
+    else:
+        loss = torch.where(target == 0, 0.0, target * torch.log(target)) - target * input
+    return k.reduce(loss, reduction, dtype, batch=batch)
+
+
+def jax_kl_div(input, target, reduction="mean", log_target=False):
+    import jax.numpy as jnp
+
+    from xloss.kernels import jax_ as k
+
+    checks.check_reduction(reduction, REDUCTIONS)
+    input, target, dtype = k.admit(input=input, target=target)
+    batch = input.shape[0] if input.ndim else 1
+    input, target = k.broadcast(input=input, target=target)
+    if log_target:
+        loss = jnp.exp(target) * (target - input)
+    else:
+        loss = jnp.where(target == 0, 0.0, target * jnp.log(target)) - target * input
+    return k.reduce(loss, reduction, dtype, batch=batch)
+
+
+def truth(t, input, target, log_target=False):
+    if log_target:
+        return np.exp(target) * (target - input)
+    positive = t.less(0, target)
+    return t.where(positive, target * (np.log(t.where(positive, target, 1)) - input), -target * input)
+
+
+def inputs(draw):
+    axis = min(1, len(draw.shape) - 1)
+    input, target = (draw.simplex(draw.shape, axis) for _ in range(2))
+    if draw.regime == "confident":
+        input = draw.nudge(np.maximum(target, draw.normal_least).astype(draw.np_dtype))
+    logarithm = draw.round(np.log(np.maximum(input.astype(np.float64), draw.normal_least)))
+    if draw.regime in ("nonfinite", "subnormal", "large"):
+        logarithm = draw.real(draw.shape)
+    if draw.regime == "subnormal":
+        target = draw.unit(draw.shape)
+    if draw.has("log_target"):
+        target = draw.round(np.log(np.maximum(target.astype(np.float64), draw.normal_least)))
+    return draw.arrays(input=logarithm, target=target)
+
+
+def smooth(input, target, log_target=False):
+    # XLA takes a subnormal target for 0, where the derivative is infinite.
+    least = np.finfo(np.float64 if target.dtype == np.float64 else np.float32).smallest_normal
+    return np.broadcast_to(log_target | (target.astype(np.float64) >= least), input.shape)
+
+
+LOSS = Loss(
+    name="kl_div",
+    summary="Kullback-Leibler divergence from log-probabilities",
+    torch=torch_kl_div,
+    jax=jax_kl_div,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 3), (5,), (2, 3, 2))),
+        Variant("log_target", options={"log_target": True}, flags=("log_target",), shapes=((6, 3),)),
+    ),
+    smooth=smooth,
+    reductions=REDUCTIONS,
+    peers=(
+        peers.functional("kl_div"),
+        peers.optax(lambda optax, input, target, log_target=False: _optax(optax, input, target, log_target)),
+    ),
+    source="torch.nn.functional.kl_div",
+)
+
+
+def _optax(optax, input, target, log_target):
+    raise peers.Unsupported("optax's kl_divergence sums over the classes: only 'sum' and 'batchmean' could compare")

@@ -1,0 +1,77 @@
+r"""Squared error: (input - target)^2, times `weight`.
+
+Formula: l_i = w_i (x_i - y_i)^2; `'mean'` divides by the sum of the weights, without any by the count.
+
+Args:
+    input: predictions x, any shape.
+    target: y, a shape that broadcasts with that of `input` (one other than equal gets a warning).
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
+    weight: w, the shape of `input`, or None.
+
+Domain: all reals. Gradient: 2 w (x - y) to `input`, its negative to `target`. The minimum, 0, is at x = y.
+Errors: `ValueError` for shapes and reductions, `TypeError` for anything but floating tensors.
+Identities: `huber_loss` with delta beyond all errors is half of it; `detached_squared_error` has its value and half its
+gradient; the constant that minimizes the mean is the mean of the targets.
+
+Source: torch.nn.functional.mse_loss.
+"""
+
+from xloss import checks, peers
+from xloss.catalog import Loss, Variant
+
+
+def torch_mse_loss(input, target, reduction="mean", weight=None):
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
+    checks.check_weight(weight, input)
+    input, target = k.meet(input, target)
+    error = input - target
+    loss = error * error if weight is None else error * error * weight
+    return k.reduce(loss, reduction, dtype, weights=weight)
+
+
+def jax_mse_loss(input, target, reduction="mean", weight=None):
+    from xloss.kernels import jax_ as k
+
+    checks.check_reduction(reduction)
+    input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
+    checks.check_weight(weight, input)
+    input, target = k.meet(input, target)
+    error = input - target
+    loss = error * error if weight is None else error * error * weight
+    return k.reduce(loss, reduction, dtype, weights=weight)
+
+
+def truth(t, input, target, weight=None):
+    loss = (input - target) ** 2
+    return loss if weight is None else (weight * loss, weight)
+
+
+def inputs(draw):
+    input, target = draw.pair()
+    return draw.arrays(input=input, target=target, weight=draw.optional("weight", draw.shape))
+
+
+LOSS = Loss(
+    name="mse_loss",
+    summary="squared error",
+    torch=torch_mse_loss,
+    jax=jax_mse_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
+        Variant("weight", tensors=("weight",), shapes=((6, 3),)),
+        Variant("broadcast", flags=("broadcast",), shapes=((4, 3),)),
+    ),
+    batched=("input", "target", "weight"),
+    regimes=("zero_weight",),
+    peers=(
+        peers.functional("mse_loss"),
+        peers.optax(lambda optax, input, target: optax.losses.squared_error(input, target)),
+        peers.keras(lambda losses: losses.MeanSquaredError()),
+    ),
+    source="torch.nn.functional.mse_loss",
+)

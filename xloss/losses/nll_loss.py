@@ -1,0 +1,97 @@
+r"""Negative log-likelihood of class indices: minus the entry of the target's class, times its class weight.
+
+Formula: l_n = -w[y_n] x[n, y_n], 0 where y_n = ignore_index; `'mean'` divides by the sum of the w[y_n] that count.
+
+Args:
+    input: log-probabilities x, shape (C), (N, C) or (N, C, d1, ..., dK). That they are such is not checked.
+    target: class indices y, shape (), (N) or (N, d1, ..., dK); torch: int64 or uint8, JAX: any integer dtype.
+    weight: w, one for each class, shape (C), the dtype of `input`, or None.
+    ignore_index: the label that counts neither in the sum nor in the denominator. Default: -100.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
+
+Gradient: -w[y_n] at the target's class, 0 elsewhere and in ignored rows.
+Errors: `ValueError` for shapes and reductions, and for labels outside of [0, C) where their values are at hand
+(concrete, on the CPU); elsewhere the value and the gradient of such a row are NaN. `TypeError` for dtypes.
+Where all is ignored, `'mean'` is 0/0, NaN, with gradient 0, as in torch.
+Identities: of `log_softmax(z)` it is `cross_entropy` of z.
+
+Source: torch.nn.functional.nll_loss.
+"""
+
+import numpy as np
+
+from xloss import checks, peers
+from xloss.catalog import Loss, Variant
+
+
+def torch_nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
+    import torch
+
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    input, weight, dtype = k.admit(same=True, input=input, weight=weight)
+    labels, ignored, outside, axis = k.admit_classes(input, target, weight, ignore_index)
+    picked = input.gather(axis, labels.unsqueeze(axis)).squeeze(axis)
+    # A NaN in an ignored row must reach neither the value nor the gradient.
+    picked = k.poison(torch.where(ignored, 0.0, picked), outside)
+    weights = (~ignored).to(input.dtype) if weight is None else torch.where(ignored, 0.0, weight[labels])
+    loss = torch.where(ignored, 0.0, -weights * picked)
+    return k.reduce(loss, reduction, dtype, weights=weights)
+
+
+def jax_nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
+    import jax.numpy as jnp
+
+    from xloss.kernels import jax_ as k
+
+    checks.check_reduction(reduction)
+    input, weight, dtype = k.admit(same=True, input=input, weight=weight)
+    labels, ignored, outside, axis = k.admit_classes(input, target, weight, ignore_index)
+    picked = jnp.take_along_axis(input, jnp.expand_dims(labels, axis), axis).squeeze(axis)
+    # A NaN in an ignored row must reach neither the value nor the gradient.
+    picked = k.poison(jnp.where(ignored, 0.0, picked), outside)
+    weights = (~ignored).astype(input.dtype) if weight is None else jnp.where(ignored, 0.0, weight[labels])
+    loss = jnp.where(ignored, 0.0, -weights * picked)
+    return k.reduce(loss, reduction, dtype, weights=weights)
+
+
+def truth(t, input, target, weight=None, ignore_index=-100):
+    axis = checks.class_axis(input.shape)
+    counted = target != ignore_index
+    labels = np.where(counted, target, 0)
+    picked = np.take_along_axis(input, np.expand_dims(labels, axis), axis).squeeze(axis)
+    weights = t.where(counted, 1 if weight is None else weight[labels], 0)
+    return t.where(counted, -weights * picked, 0), weights
+
+
+def inputs(draw):
+    axis = checks.class_axis(draw.shape)
+    classes = draw.shape[axis]
+    labels = draw.labels(draw.shape[:axis] + draw.shape[axis + 1 :], classes, draw.variant.options.get("ignore_index", -100))
+    logits = draw.logits(draw.shape, axis, labels)
+    if draw.regime not in ("nonfinite", "subnormal", "ties", "large"):
+        wide = logits.astype(np.float64)
+        logits = draw.round(wide - np.log(np.exp(wide).sum(axis, keepdims=True)))
+    return draw.arrays(input=logits, target=labels, weight=draw.optional("weight", (classes,)))
+
+
+LOSS = Loss(
+    name="nll_loss",
+    summary="minus the log-probability of the target's class",
+    torch=torch_nll_loss,
+    jax=jax_nll_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 5), (2, 3, 4), (2, 3, 2, 2))),
+        Variant("unbatched", flags=("unbatched",), shapes=((5,),)),
+        Variant("weight+ignored", tensors=("weight",), flags=("ignored",), shapes=((6, 5), (2, 3, 4))),
+        Variant("ignore_index=1", options={"ignore_index": 1}, flags=("ignored",), shapes=((6, 5),)),
+    ),
+    wrt=("input",),
+    row_axis=lambda _argument, rank: 0 if rank == 1 else 1,
+    regimes=("all_ignored", "zero_weight"),
+    peers=(peers.functional("nll_loss"),),
+    source="torch.nn.functional.nll_loss",
+)

@@ -1,0 +1,98 @@
+r"""Squared error below `beta`, absolute error above, scaled to meet in value and slope.
+
+Formula, with e = x - y: l = e^2 / (2 beta) where |e| < beta, else |e| - beta / 2; with beta = 0, |e| throughout.
+
+Args:
+    input: predictions x, any shape.
+    target: y, a shape that broadcasts with that of `input` (one other than equal gets a warning).
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
+    beta: where the two meet, >= 0. Default: 1.0.
+
+Domain: all reals. Gradient: e / beta clipped to [-1, 1]; at e = 0 with beta = 0 it is 0, as in torch.
+Errors: `ValueError` for shapes, reductions and a negative beta, `TypeError` for anything but floating tensors.
+Identities: beta times it is `huber_loss` with delta = beta; it tends to `l1_loss` as beta goes to 0.
+
+Source: torch.nn.functional.smooth_l1_loss; Girshick 2015, "Fast R-CNN".
+"""
+
+from xloss import checks, peers
+from xloss.catalog import Loss, Variant
+
+
+def torch_smooth_l1_loss(input, target, reduction="mean", beta=1.0):
+    import torch
+
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_number("beta", beta, least=0)
+    input, target, dtype = k.admit(input=input, target=target)
+    input, target = k.meet(input, target)
+    error = input - target
+    size = k.absolute(error)
+    loss = size
+    if beta > 0:
+        beyond = size >= beta
+        # The square is of what lies within beta only: beyond it may overflow, and its gradient would be 0 * inf.
+        within = torch.where(beyond, 0.0, error)
+        loss = torch.where(beyond, size - 0.5 * beta, 0.5 * within * (within / beta))
+    return k.reduce(loss, reduction, dtype)
+
+
+def jax_smooth_l1_loss(input, target, reduction="mean", beta=1.0):
+    import jax.numpy as jnp
+
+    from xloss.kernels import jax_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_number("beta", beta, least=0)
+    input, target, dtype = k.admit(input=input, target=target)
+    input, target = k.meet(input, target)
+    error = input - target
+    size = k.absolute(error)
+    loss = size
+    if beta > 0:
+        beyond = size >= beta
+        # The square is of what lies within beta only: beyond it may overflow, and its gradient would be 0 * inf.
+        within = jnp.where(beyond, 0.0, error)
+        loss = jnp.where(beyond, size - 0.5 * beta, 0.5 * within * (within / beta))
+    return k.reduce(loss, reduction, dtype)
+
+
+def truth(t, input, target, beta=1.0):
+    error, beta = input - target, t.number(beta)
+    size = t.where(t.less(0, error), error, t.where(t.less(error, 0), -error, 0 * error))
+    return t.where(t.less(size, beta), error**2 / (2 * beta) if beta > 0 else size, size - beta / 2)
+
+
+def inputs(draw):
+    input, target = draw.pair()
+    return draw.arrays(input=input, target=target)
+
+
+LOSS = Loss(
+    name="smooth_l1_loss",
+    summary="squared error below beta, absolute error above",
+    torch=torch_smooth_l1_loss,
+    jax=jax_smooth_l1_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
+        Variant("beta=0.5", options={"beta": 0.5}, shapes=((6, 3),)),
+        Variant("beta=0", options={"beta": 0.0}, shapes=((6, 3),)),
+        Variant("broadcast", flags=("broadcast",), shapes=((4, 3),)),
+    ),
+    kinks=(0.0, 0.5, -0.5, 1.0, -1.0),
+    peers=(
+        peers.functional("smooth_l1_loss"),
+        peers.optax(lambda optax, input, target, beta=1.0: _optax(optax, input, target, beta)),
+    ),
+    source="torch.nn.functional.smooth_l1_loss",
+)
+
+
+def _optax(optax, input, target, beta):
+    if beta == 0:
+        raise peers.Unsupported("optax.losses.huber_loss, over beta, has no beta = 0")
+    return optax.losses.huber_loss(input, target, delta=beta) / beta

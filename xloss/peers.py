@@ -1,0 +1,77 @@
+"""Implementations from elsewhere, brought to the call of a loss so that the same ruler measures them."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from xloss.catalog import Peer, Unsupported
+
+
+def functional(name: str) -> Peer:
+    """`torch.nn.functional.<name>`, called with the very arguments of the loss."""
+
+    def call(**kwargs: Any) -> Any:
+        import torch.nn.functional
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of broadcasting, and of kl_div's 'mean': known here, and meant
+            return getattr(torch.nn.functional, name)(**kwargs)
+
+    return Peer("torch.nn.functional", "torch", call)
+
+
+def optax(unreduced: Callable[..., Any], same_shape: bool = True) -> Peer:
+    """An optax loss: `unreduced(optax, input, target, ...)`, reduced as its users do, by `mean()` or `sum()`.
+
+    The parameters of `unreduced` are what it supports; any other argument makes the cell unsupported, and so does
+    broadcasting where input and target are to have the `same_shape`.
+    """
+    known = set(inspect.signature(unreduced).parameters)
+
+    def call(reduction: str, **kwargs: Any) -> Any:
+        import optax
+
+        _refuse_unknown("optax", kwargs, known)
+        if same_shape and kwargs["input"].shape != kwargs["target"].shape:
+            raise Unsupported("optax refuses to broadcast, or broadcasts without a word")
+        loss = unreduced(optax, **kwargs)
+        if reduction == "none":
+            return loss
+        if reduction == "batchmean":
+            return loss.sum() / kwargs["input"].shape[0]
+        return loss.mean() if reduction == "mean" else loss.sum()
+
+    return Peer("optax", "jax", call)
+
+
+def keras(build: Callable[..., Any], reductions: tuple[str, ...] = ("mean",)) -> Peer:
+    """A Keras loss on its JAX backend: `build(losses, **options)` makes the object that is called with (target, input).
+
+    Keras averages over the last axis before it reduces, so that only `'mean'` (or what `reductions` says) is the same.
+    """
+    known = set(inspect.signature(build).parameters)
+
+    def call(input: Any, target: Any, reduction: str, **kwargs: Any) -> Any:
+        os.environ.setdefault("KERAS_BACKEND", "jax")
+        import keras
+
+        if keras.backend.backend() != "jax":
+            raise Unsupported(f"Keras is set to its {keras.backend.backend()} backend; set KERAS_BACKEND=jax")
+        if reduction not in reductions:
+            raise Unsupported(f"Keras has no reduction that is {reduction!r}: it averages over the last axis first")
+        _refuse_unknown("Keras", kwargs, known)
+        if input.ndim == 0:
+            raise Unsupported("Keras averages over the last axis, and there is none")
+        return build(keras.losses, **kwargs)(target, input)
+
+    return Peer("keras", "jax", call)
+
+
+def _refuse_unknown(who: str, kwargs: dict[str, Any], known: set[str]) -> None:
+    unknown = sorted(name for name in kwargs if name not in known)
+    if unknown:
+        raise Unsupported(f"{who} has no {', '.join(unknown)}")

@@ -1,0 +1,14 @@
+"""The losses in PyTorch: `from xloss.torch import cross_entropy`. Names and arguments are torch.nn.functional's."""
+
+from xloss import faces
+from xloss.reductions import sum_and_denominator
+
+__all__ = [*faces.names(), "sum_and_denominator"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> object:
+    return faces.find("torch", name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
