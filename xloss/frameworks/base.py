@@ -23,7 +23,7 @@ class Problem:
 
     `function(**arrays, **options, reduction=reduction)`; `wrt` names the arguments to differentiate by, `batched` those
     that carry the batch along their first axis; `denominator` is what the batch's mean divides by, for mechanisms that
-    see a part of the batch at a time.
+    see a part of the batch at a time; `program` the compiled function, for the mechanism that runs one.
     """
 
     function: Callable[..., Any]
@@ -32,7 +32,8 @@ class Problem:
     reduction: str
     wrt: tuple[str, ...]
     batched: tuple[str, ...] = ()
-    denominator: float = 1.0
+    denominator: Any = 1.0
+    program: Any = None
 
     def __call__(self, *values: Any, **changes: Any) -> Any:
         """Evaluate with other arrays for `wrt`, in order, or by name."""
@@ -55,6 +56,26 @@ class Problem:
     def rows(self) -> int:
         """The size of the batch."""
         return self.arrays[self.batched[0]].shape[0]
+
+
+@dataclass(frozen=True)
+class Directions:
+    """What the linear mechanisms act on: the cotangent of the unreduced loss, a tangent for each argument."""
+
+    cotangent: Any
+    tangents: Arrays
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run of one mechanism, for `Framework.run`; `alone` keeps it out of a greater program."""
+
+    run: Callable[[Problem, Directions], Arrays]
+    problem: Problem
+    alone: bool = False
+
+
+Outcome = tuple[Any, float]  # what a task gave, or the exception that it raised, and the seconds it took
 
 
 class Framework(Protocol):
@@ -82,8 +103,8 @@ class Framework(Protocol):
         """The array as NumPy's, of the very same dtype."""
         ...
 
-    def compile_program(self, p: Problem) -> Any:
-        """What the mechanism "compiled" runs, for problems that differ from this one in values only."""
+    def run(self, tasks: list[Task], directions: Directions, programs: dict[Any, Any], key: Any) -> list[Outcome]:
+        """Run all tasks. `programs` keeps what was compiled, under `key`, for tasks that differ in values only."""
         ...
 
     def mechanisms(self) -> Mapping[str, Callable[..., Any]]:

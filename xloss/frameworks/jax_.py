@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xloss.frameworks.base import Problem
+from xloss.frameworks.base import Directions, Outcome, Problem, Task
 
 
 class Jax:
@@ -42,8 +44,29 @@ class Jax:
     def get(self, array: jax.Array) -> np.ndarray:
         return np.asarray(array)
 
-    def compile_program(self, p: Problem) -> Any:
-        return compile_program(p)
+    def run(self, tasks: list[Task], directions: Directions, programs: dict[Any, Any], key: Any) -> list[Outcome]:
+        """All in one program under `jit`, but for those that cannot be traced, which say why."""
+        outcomes: list[Outcome] = [(None, 0.0)] * len(tasks)
+        together = [number for number, task in enumerate(tasks) if not task.alone]
+        if together:
+            if key not in programs:
+                failures = {number: _failure(tasks[number], directions) for number in together}
+                programs[key] = failures, bundle([tasks[number] for number in together if failures[number] is None])
+            failures, program = programs[key]
+            start = time.perf_counter()
+            first = tasks[together[0]].problem
+            try:
+                given = program(dict(first.arrays), first.denominator, directions.cotangent, directions.tangents)
+                results = iter(jax.block_until_ready(given))
+            except Exception as error:  # of the compiler or the device: nobody's in particular
+                failures, results = dict.fromkeys(together, error), iter(())
+            share = (time.perf_counter() - start) / len(together)
+            for number in together:
+                outcomes[number] = (failures[number] or next(results), share)
+        for number, task in enumerate(tasks):
+            if task.alone:
+                outcomes[number] = _alone(task, directions)
+        return outcomes
 
     def mechanisms(self) -> Mapping[str, Callable[..., Any]]:
         return MECHANISMS
@@ -62,11 +85,9 @@ def value(p: Problem) -> Any:
     return p()
 
 
-def backward(p: Problem, cotangent: Any = None) -> Any:
-    """The nearest thing to `backward()`: `value_and_grad`, or with a cotangent, `vjp` traced by `jit`."""
-    if cotangent is None:
-        return p.by_name(jax.value_and_grad(p, argnums=tuple(range(len(p.wrt))))(*p.primals)[1])
-    return p.by_name(jax.jit(lambda *xs: jax.vjp(p, *xs)[1](cotangent))(*p.primals))
+def backward(p: Problem) -> Any:
+    """The nearest thing to `backward()`: `value_and_grad`."""
+    return p.by_name(jax.value_and_grad(p, argnums=tuple(range(len(p.wrt))))(*p.primals)[1])
 
 
 def grad(p: Problem) -> Any:
@@ -93,12 +114,14 @@ def per_sample_vmap(p: Problem) -> Any:
 
 
 def per_sample_loop(p: Problem) -> Any:
-    rows = []
-    for i in range(p.rows()):
-        row = {name: p.arrays[name][i : i + 1] for name in p.batched}
-        part = lambda *xs, row=row: p.of("sum")(**{**row, **p.by_name(xs)}) / p.denominator  # noqa: E731
-        rows.append(jax.grad(part, argnums=tuple(range(len(p.wrt))))(*(row[name] for name in p.wrt)))
-    return p.by_name([jnp.concatenate(column) for column in zip(*rows, strict=True)])
+    """One sample after the other; `lax.map` is the loop that a compiled program has."""
+
+    def one(row: Any) -> Any:
+        part = lambda *xs: p.of("sum")(**{**row, **p.by_name(xs)}) / p.denominator  # noqa: E731
+        return jax.grad(part, argnums=tuple(range(len(p.wrt))))(*(row[name] for name in p.wrt))
+
+    rows = jax.lax.map(one, {name: p.arrays[name][:, None] for name in p.batched})
+    return p.by_name([x.squeeze(1) for x in rows])
 
 
 def accumulate(p: Problem) -> Any:
@@ -132,21 +155,41 @@ def double_backward(p: Problem, direction: Any) -> Any:
     return jax.vjp(jax.grad(p), p.primals[0])[1](direction)[0]
 
 
-def compiled(p: Problem, program: Any) -> Any:
-    """Value and gradients in one program under `jit`; `program` is from `compile_program`."""
-    return program(dict(p.arrays))
+def eager(p: Problem) -> Any:
+    """Value and gradients operation by operation, without `jit`."""
+    value, grads = jax.value_and_grad(p, argnums=tuple(range(len(p.wrt))))(*p.primals)
+    return value, p.by_name(grads)
 
 
-def compile_program(p: Problem) -> Any:
-    """Value and gradients as a compiled function of the arrays."""
-    function, options, reduction, wrt = p.function, dict(p.options), p.reduction, p.wrt
+def bundle(tasks: list[Task]) -> Any:
+    """All tasks as one compiled function of arrays, denominator and directions."""
 
-    def program(arrays: Any) -> Any:
-        rest = {name: array for name, array in arrays.items() if name not in wrt}
-        loss = lambda leaves: function(**rest, **leaves, **options, reduction=reduction)  # noqa: E731
-        return jax.value_and_grad(loss)({name: arrays[name] for name in wrt})
+    def program(arrays: Any, denominator: Any, cotangent: Any, tangents: Any) -> Any:
+        out = []
+        for task in tasks:
+            by = 1.0 if task.problem.denominator == 1.0 else jnp.asarray(denominator, next(iter(tangents.values())).dtype)
+            out.append(task.run(replace(task.problem, arrays=arrays, denominator=by), Directions(cotangent, tangents)))
+        return out
 
     return jax.jit(program)
+
+
+def _failure(task: Task, directions: Directions) -> Exception | None:
+    """What tracing a task raises."""
+    try:
+        jax.eval_shape(lambda arrays: task.run(replace(task.problem, arrays=arrays), directions), dict(task.problem.arrays))
+    except Exception as error:  # whatever a contestant raises is a finding about it
+        return error
+    return None
+
+
+def _alone(task: Task, directions: Directions) -> Outcome:
+    start = time.perf_counter()
+    try:
+        result: Any = jax.block_until_ready(task.run(task.problem, directions))
+    except Exception as error:  # whatever a contestant raises is a finding about it
+        result = error
+    return result, time.perf_counter() - start
 
 
 MECHANISMS: Mapping[str, Callable[..., Any]] = {
@@ -161,5 +204,5 @@ MECHANISMS: Mapping[str, Callable[..., Any]] = {
     "detach": detach,
     "hvp": hvp,
     "double_backward": double_backward,
-    "compiled": compiled,
+    "eager": eager,
 }

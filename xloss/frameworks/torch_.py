@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import torch
 
-from xloss.frameworks.base import Problem
+from xloss.frameworks.base import Directions, Outcome, Problem, Task
 
 
 class Torch:
@@ -43,13 +45,26 @@ class Torch:
         return tensor.to(device)
 
     def get(self, array: torch.Tensor) -> np.ndarray:
-        array = array.detach().cpu().resolve_neg().contiguous()
+        array = array.detach().cpu().clone(memory_format=torch.contiguous_format)  # a ZeroTensor, too, becomes memory
         if array.dtype == torch.bfloat16:
             return array.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
         return array.numpy()
 
-    def compile_program(self, p: Problem) -> Any:
-        return compile_program(p)
+    def run(self, tasks: list[Task], directions: Directions, programs: dict[Any, Any], key: Any) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for number, task in enumerate(tasks):
+            start = time.perf_counter()
+            try:
+                problem = task.problem
+                if task.alone:
+                    if (key, number) not in programs:
+                        programs[key, number] = compile_program(problem)
+                    problem = replace(problem, program=programs[key, number])
+                result: Any = task.run(problem, directions)
+            except Exception as error:  # whatever a contestant raises is a finding about it
+                result = error
+            outcomes.append((result, time.perf_counter() - start))
+        return outcomes
 
     def mechanisms(self) -> Mapping[str, Callable[..., Any]]:
         return MECHANISMS
@@ -134,10 +149,10 @@ def double_backward(p: Problem, direction: Any) -> Any:
     return zeros_for(out, leaf)
 
 
-def compiled(p: Problem, program: Any) -> Any:
-    """Value and gradients under `torch.compile(fullgraph=True)`; `program` is from `compile_program`."""
+def compiled(p: Problem) -> Any:
+    """Value and gradients under `torch.compile(fullgraph=True)`."""
     leaves = {name: p.arrays[name].detach().clone().requires_grad_() for name in p.wrt}
-    loss = program({**p.arrays, **leaves})
+    loss = (p.program or compile_program(p))({**p.arrays, **leaves})
     loss.backward()
     return loss, {name: zeros_for(leaf.grad, leaf) for name, leaf in leaves.items()}
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from xloss import truth
-from xloss.catalog import Loss, Peer, Unsupported, Variant, get
+from xloss.catalog import Loss, Unsupported, Variant, get
 from xloss.frameworks import Framework, Problem, load
+from xloss.frameworks.base import Directions, Task
 from xloss.inputs import Draw
 from xloss.parity.cells import Cell
 from xloss.parity.diagnosis import explain
-from xloss.parity.mechanisms import Draws, Probe, probes
+from xloss.parity.mechanisms import MAIN_DTYPE, Draws, Probe, probes
 from xloss.parity.reference import Reference
 from xloss.parity.verdict import judge
 
@@ -28,7 +29,7 @@ def check(cell: Cell, frameworks: tuple[str, ...] = FRAMEWORKS, with_peers: bool
           programs: dict[Any, Any] | None = None) -> list[dict[str, Any]]:  # fmt: skip
     """Check one cell; a row (a mapping with the columns of the sweep) for every check.
 
-    `programs`, handed from cell to cell of one loss and variant, keeps compiled programs for the next regime.
+    `programs`, handed from cell to cell of one loss, variant and dtype, keeps compiled programs for the next regime.
     """
     loss = get(cell.loss)
     variant = loss.variant(cell.variant)
@@ -38,25 +39,55 @@ def check(cell: Cell, frameworks: tuple[str, ...] = FRAMEWORKS, with_peers: bool
     batched = batch_arguments(loss, variant, arrays)
     batch = cell_batch(arrays)
     draws = draw_directions(cell, arrays, wrt, shape)
-    plan = list(probes(cell, loss, variant.reductions or loss.reductions, wrt, batched, batch, draws,
-                       {} if programs is None else programs))  # fmt: skip
+    plan = list(probes(cell, loss, variant.reductions or loss.reductions, wrt, batched, batch))
     memory: dict[str, dict[str, Any]] = {}
+    programs = {} if programs is None else programs
+    by = reference.denominator("mean")
     rows = []
     for name in frameworks:
         framework = load(name)
         device = framework.device(cell.device)
-        contestants = [(OURS, loss.implementation(name))]
-        if with_peers:
-            contestants += [(peer.name, peer.call) for peer in loss.peers if peer.framework == name]
         with framework.scope(cell.dtype):
-            contiguous = cell.regime != "noncontiguous"
-            ready = {key: framework.put(array, device, contiguous) for key, array in arrays.items()}
-            for implementation, function in contestants:
-                problem = Problem(function, ready, variant.options, "none", wrt, batched, _denominator(reference))
-                for probe in plan:
-                    if name in probe.frameworks and (implementation == OURS or probe.peers):
-                        rows += _answer(cell, framework, implementation, problem, probe, reference, memory, arrays)
+            put = lambda array: framework.put(array, device, cell.regime != "noncontiguous")  # noqa: B023, E731
+            ready = {key: put(array) for key, array in arrays.items()}
+            directions = Directions(put(draws.cotangent), {key: put(array) for key, array in draws.tangents.items()})
+            problem = Problem(None, ready, variant.options, "none", wrt, batched, float(by) if by != 0 else float("nan"))
+            for implementation, function in contestants(loss, name, with_peers and _peers_too(cell, name, variant)):
+                asked = [probe for probe in plan if name in probe.frameworks and (probe.peers or implementation == OURS)]
+                running = [probe for probe in asked if not probe.reason]
+                tasks = [_task(framework, probe, replace(problem, function=function)) for probe in running]
+                key = (name, implementation, arrays_key(arrays), tuple((p.mechanism, p.reduction) for p in running if not p.alone))
+                outcomes = framework.run(tasks, directions, programs, key)
+                answers = dict(zip(map(id, running), outcomes, strict=True))
+                for probe in asked:
+                    if probe.key not in memory and not probe.reason:
+                        memory[probe.key] = probe.expect(reference, draws)
+                    rows += _rows(cell, framework, implementation, probe, answers.get(id(probe)), memory, reference, arrays)
     return rows
+
+
+def contestants(loss: Loss, framework: str, with_peers: bool) -> list[tuple[str, Any]]:
+    """Who is measured in a framework: xloss's own implementation, and its peers."""
+    peers = [(peer.name, peer.call) for peer in loss.peers if peer.framework == framework]
+    return [(OURS, loss.implementation(framework)), *(peers if with_peers else [])]
+
+
+def _peers_too(cell: Cell, framework: str, variant: Variant) -> bool:
+    """JAX compiles anew for every dtype and shape, so that a sweep that is not full asks its peers where it tells most."""
+    telling = cell.dtype == MAIN_DTYPE and cell.shape == variant.shapes[0] and cell.regime not in ("empty", "one")
+    return cell.full or framework == "torch" or telling
+
+
+def arrays_key(arrays: Mapping[str, np.ndarray]) -> tuple[Any, ...]:
+    """What a compiled program depends on."""
+    return tuple((name, array.shape, array.dtype.name) for name, array in arrays.items())
+
+
+def _task(framework: Framework, probe: Probe, problem: Problem) -> Task:
+    problem = problem.of(probe.reduction)
+    if probe.reduction != "mean":
+        problem = replace(problem, denominator=float(problem.rows()) if probe.reduction == "batchmean" and problem.batched else 1.0)
+    return Task(lambda p, d: probe.run(framework, p, d), problem, probe.alone)
 
 
 def exact(cell: Cell, loss: Loss, variant: Variant) -> tuple[dict[str, np.ndarray], Reference]:
@@ -104,14 +135,10 @@ def draw_directions(cell: Cell, arrays: Mapping[str, np.ndarray], wrt: tuple[str
     return Draws(some(shape), {name: some(arrays[name].shape) for name in wrt})
 
 
-def _denominator(reference: Reference) -> float:
-    by = reference.denominator("mean")
-    return float(by) if by != 0 else float("nan")
-
-
-def _answer(cell: Cell, framework: Framework, implementation: str, problem: Problem, probe: Probe, reference: Reference,
-            memory: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:  # fmt: skip
-    """Run one probe of one implementation, and judge what it gives."""
+def _rows(cell: Cell, framework: Framework, implementation: str, probe: Probe, outcome: Any, memory: dict[str, Any],
+          reference: Reference, arrays: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:  # fmt: skip
+    """Judge what one probe of one implementation gave: one row for the value and for each argument."""
+    result, seconds = outcome or (None, 0.0)
     common = {
         "loss": cell.loss,
         "variant": cell.variant,
@@ -124,55 +151,45 @@ def _answer(cell: Cell, framework: Framework, implementation: str, problem: Prob
         "implementation": implementation,
         "framework": framework.name,
         "version": framework.version(),
-        "seconds": 0.0,
     }
-
-    def failure(status: str, reason: str) -> list[dict[str, Any]]:
-        nan = float("nan")
-        numbers = dict.fromkeys(("max_abs", "max_rel", "max_ulp", "p99_ulp", "budget"), nan)
-        return [{**common, "argument": "", **numbers, "status": status, "reason": reason, "case_id": _case(cell, common)}]
-
-    if probe.reason:
-        return failure("unsupported", probe.reason)
-    start = time.perf_counter()
-    asked = problem.of(probe.reduction)
-    if probe.mechanism.startswith(("per_sample", "accumulate")) and probe.reduction == "sum":
-        asked = Problem(**{**vars(asked), "denominator": 1.0})
-    try:
-        results = {name: framework.get(out) for name, out in probe.run(framework, asked).items()}
-    except Unsupported as why:
-        return failure("unsupported", str(why))
-    except Exception as error:  # whatever a contestant raises is a finding about it, and becomes a row
-        status = "oom" if "out of memory" in str(error).lower() else "error"
-        return failure(status, f"{type(error).__name__}: {error}".split("\n")[0][:300])
-    common["seconds"] = time.perf_counter() - start
-    key = f"{probe.mechanism.split('.')[0] if probe.mechanism.startswith('per') else probe.mechanism}/{probe.reduction}"
-    if key not in memory:
-        memory[key] = probe.expect(reference)
+    if outcome is None or isinstance(result, Exception):
+        status, reason = _failure(probe, result)
+        numbers = dict.fromkeys(("max_abs", "max_rel", "max_ulp", "p99_ulp", "budget"), float("nan"))
+        row = {**common, "argument": "", **numbers, "status": status, "reason": reason, "seconds": seconds}
+        return [{**row, "case_id": _case(cell, row)}]
     rows = []
-    for argument, expected in memory[key].items():
-        kind = "value" if argument == "" and probe.mechanism == "compiled" else probe.kind
-        verdict = judge(results[argument], expected, cell.dtype, kind)
+    for argument, expected in memory[probe.key].items():
+        kind = "value" if argument == "" and probe.kind == "first" and probe.alone else probe.kind
+        got = framework.get(result[argument])
+        verdict = judge(got, expected, cell.dtype, kind)
         reason = verdict.reason
         if not verdict.ok:
-            cause = explain(results[argument], expected, sizes(reference, arrays))
+            cause = explain(got, expected, sizes(reference, arrays))
             reason = f"{reason}; {cause}" if cause else reason
-        row = {**common, "argument": argument}
-        rows.append(
-            {
-                **row,
-                "max_abs": verdict.max_abs,
-                "max_rel": verdict.max_rel,
-                "max_ulp": verdict.max_ulp,
-                "p99_ulp": verdict.p99_ulp,
-                "budget": verdict.budget,
-                "status": "ok" if verdict.ok else "inaccurate",
-                "reason": reason,
-                "case_id": _case(cell, row),
-            }
-        )
-        row["seconds"] = 0.0
+        row = {
+            **common,
+            "argument": argument,
+            "max_abs": verdict.max_abs,
+            "max_rel": verdict.max_rel,
+            "max_ulp": verdict.max_ulp,
+            "p99_ulp": verdict.p99_ulp,
+            "budget": verdict.budget,
+            "status": "ok" if verdict.ok else "inaccurate",
+            "reason": reason,
+            "seconds": seconds / len(memory[probe.key]),
+        }
+        rows.append({**row, "case_id": _case(cell, row)})
     return rows
+
+
+def _failure(probe: Probe, error: Exception | None) -> tuple[str, str]:
+    """Status and reason of a probe that was not run, or raised."""
+    if error is None:
+        return "unsupported", probe.reason
+    if isinstance(error, Unsupported):
+        return "unsupported", str(error)
+    status = "oom" if "out of memory" in str(error).lower() or "RESOURCE_EXHAUSTED" in str(error) else "error"
+    return status, f"{type(error).__name__}: {error}".split("\n")[0][:300]
 
 
 def _case(cell: Cell, row: Mapping[str, Any]) -> str:
@@ -193,5 +210,3 @@ def sizes(reference: Reference, arrays: Mapping[str, np.ndarray]) -> dict[str, f
         out["the size of the second axis"] = float(first.shape[1])
     return out
 
-
-__all__ = ["Peer", "check", "exact"]

@@ -1,25 +1,28 @@
-"""Which mechanisms a cell is checked by, with what arguments, and what each should give.
+"""Which mechanisms a cell is checked by, and what each should give.
 
 A `Probe` is one use of one mechanism: how to run it on a `Problem`, and how to get what is expected from a `Reference`.
-Both give a dictionary from argument name ("" for the value) to array.
+Both give a dictionary from argument name ("" for the value) to array. `run` is pure, so that JAX can put all probes of a
+cell into one program.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from xloss.catalog import Loss
-from xloss.frameworks.base import Framework, Problem
+from xloss.frameworks.base import Directions, Framework, Problem
 from xloss.parity.cells import Cell
 from xloss.parity.reference import Expected, Reference
 from xloss.truth import balls
 
-# The slower mechanisms run here, unless the cell is `full`.
-TELLING = ("typical", "confident", "on_kink", "near_kink", "ties")
+# What a sweep that is not full asks of this dtype only: the slower mechanisms, the rarer shapes.
+MAIN_DTYPE = "float32"
+# ... and in these regimes only.
+TELLING = ("typical", "confident", "on_kink", "near_kink", "ties", "large")
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,12 @@ class Probe:
     mechanism: str
     reduction: str
     kind: str  # of budget: value, first, second
-    run: Callable[[Framework, Problem], dict[str, Any]]
-    expect: Callable[[Reference], dict[str, Expected]]
+    run: Callable[[Framework, Problem, Directions], dict[str, Any]]
+    expect: Callable[[Reference, Draws], dict[str, Expected]]
+    key: str  # of what is expected: probes with one key share it
     frameworks: tuple[str, ...] = ("torch", "jax")
     peers: bool = False
+    alone: bool = False  # whether it must not become part of a greater program
     reason: str = ""  # why it does not apply here; then it is not run
 
 
@@ -41,41 +46,46 @@ class Draws:
     """The directions of the linear mechanisms, drawn like inputs: once, in NumPy, exact in the dtype."""
 
     cotangent: np.ndarray
-    tangents: dict[str, np.ndarray]
+    tangents: Mapping[str, np.ndarray]
 
 
 def probes(cell: Cell, loss: Loss, reductions: tuple[str, ...], wrt: tuple[str, ...], batched: tuple[str, ...],
-           batch: int, draws: Draws, programs: dict[Any, Any]) -> Iterator[Probe]:  # fmt: skip
-    """All probes of a cell, the cheap and telling ones first; `programs` keeps what was compiled, from cell to cell."""
+           batch: int) -> Iterator[Probe]:  # fmt: skip
+    """All probes of a cell, the cheap and telling ones first."""
+    variant = loss.variant(cell.variant)
+    thorough = cell.full or (cell.dtype == MAIN_DTYPE and cell.shape == variant.shapes[0] and batch > 1)
     main = next(reduction for reduction in ("mean", *reductions) if reduction in reductions)
+    reduced = [reduction for reduction in reductions if reduction != "none"]
     for reduction in reductions:
         yield _value(reduction)
-    for reduction in reductions:
-        if reduction != "none":
-            yield _gradient("backward", reduction, peers=True)
-    yield _vjp(draws.cotangent)
-    if not cell.full and (cell.regime not in TELLING or cell.shape != loss.variant(cell.variant).shapes[0]):
+    for reduction in reduced if thorough else [main]:
+        yield _gradient("backward", reduction, peers=True)
+    yield _vjp()
+    if not thorough:
         return
-    for reduction in [r for r in reductions if r != "none"] if cell.full else [main]:
+    if cell.full or (cell.regime == "typical" and variant is loss.variants[0]):
+        yield _both("eager", main, ("jax",))
+    if cell.full or cell.regime in TELLING:
+        yield _both("compiled", main, ("torch",))
+    for reduction in reduced if cell.full else [main]:
         yield _gradient("grad", reduction)
         yield _gradient("func.grad", reduction, frameworks=("torch",))
-        yield _compiled(reduction, programs)
         for mechanism in ("hvp", "double_backward") if cell.regime != "near_kink" else ():
             # Beside a kink, a second derivative is that of the one side or the other, for inputs an ulp away.
-            yield _curvature(mechanism, wrt[0], draws.tangents[wrt[0]], reduction)
+            yield _curvature(mechanism, wrt[0], reduction)
         if len(wrt) > 1:
             for held in wrt:
                 yield _detach(held, reduction)
         apart = ""
-        if batch < 1 or not set(wrt) <= set(batched):
-            apart = "there is no batch to take samples from" if not batched or batch < 1 else "an argument is shared by the batch"
+        if batch < 1 or not batched:
+            apart = "there is no batch to take samples from"
+        elif not set(wrt) <= set(batched):
+            apart = "an argument is shared by the batch"
         elif loss.row_axis is None:
             apart = "its samples are coupled: the loss of one alone is another function"
-        elif reduction == "batchmean":
-            apart = "'batchmean' is the sum over samples by another factor"
         for mechanism in ("per_sample.vmap", "per_sample.loop", "accumulate"):
             yield _gradient(mechanism, reduction, reason=apart)
-    yield _jvp(draws.tangents, wrt)
+    yield _jvp(wrt)
 
 
 def _value(reduction: str) -> Probe:
@@ -83,8 +93,9 @@ def _value(reduction: str) -> Probe:
         "value",
         reduction,
         "value",
-        lambda f, p: {"": f.mechanisms()["value"](p)},
-        lambda r: {"": r.value(reduction)},
+        lambda f, p, _: {"": f.mechanisms()["value"](p)},
+        lambda r, _: {"": r.value(reduction)},
+        f"value/{reduction}",
         peers=True,
     )
 
@@ -95,69 +106,67 @@ def _gradient(mechanism: str, reduction: str, frameworks: tuple[str, ...] = ("to
         mechanism,
         reduction,
         "first",
-        lambda f, p: f.mechanisms()[mechanism](p),
-        lambda r: r.gradient(balls(np.ones(())), reduction),
+        lambda f, p, _: f.mechanisms()[mechanism](p),
+        lambda r, _: r.gradient(balls(np.ones(())), reduction),
+        f"gradient/{reduction}",
         frameworks,
         peers,
-        reason,
+        reason=reason,
     )
 
 
-def _vjp(cotangent: np.ndarray) -> Probe:
+def _vjp() -> Probe:
     return Probe(
         "vjp",
         "none",
         "first",
-        lambda f, p: f.mechanisms()["vjp"](p, _put(f, p, cotangent)),
-        lambda r: r.gradient(balls(cotangent)),
+        lambda f, p, d: f.mechanisms()["vjp"](p, d.cotangent),
+        lambda r, d: r.gradient(balls(d.cotangent)),
+        "vjp",
     )
 
 
-def _jvp(tangents: dict[str, np.ndarray], wrt: tuple[str, ...]) -> Probe:
+def _jvp(wrt: tuple[str, ...]) -> Probe:
     return Probe(
         "jvp",
         "none",
         "first",
-        lambda f, p: {"": f.mechanisms()["jvp"](p, tuple(_put(f, p, tangents[name]) for name in wrt))},
-        lambda r: {"": r.directional({name: tangents[name] for name in wrt})},
+        lambda f, p, d: {"": f.mechanisms()["jvp"](p, tuple(d.tangents[name] for name in wrt))},
+        lambda r, d: {"": r.directional(d.tangents)},
+        "jvp",
     )
 
 
-def _curvature(mechanism: str, argument: str, direction: np.ndarray, reduction: str) -> Probe:
+def _curvature(mechanism: str, argument: str, reduction: str) -> Probe:
     return Probe(
         mechanism,
         reduction,
         "second",
-        lambda f, p: {argument: f.mechanisms()[mechanism](p, _put(f, p, direction))},
-        lambda r: {argument: r.curvature(argument, direction, reduction)},
+        lambda f, p, d: {argument: f.mechanisms()[mechanism](p, d.tangents[argument])},
+        lambda r, d: {argument: r.curvature(argument, d.tangents[argument], reduction)},
+        f"curvature/{reduction}",
     )
 
 
 def _detach(held: str, reduction: str) -> Probe:
-    def expect(reference: Reference) -> dict[str, Expected]:
+    def expect(reference: Reference, _: Draws) -> dict[str, Expected]:
         out = reference.gradient(balls(np.ones(())), reduction)
         zeros = np.zeros(out[held].high.shape)
         out[held] = Expected(zeros, zeros, zeros, zeros)
         return out
 
-    return Probe(f"detach({held})", reduction, "first", lambda f, p: f.mechanisms()["detach"](p, held), expect)
+    name = f"detach({held})"
+    return Probe(name, reduction, "first", lambda f, p, _: f.mechanisms()["detach"](p, held), expect, f"{name}/{reduction}")
 
 
-def _compiled(reduction: str, programs: dict[Any, Any]) -> Probe:
-    def run(framework: Framework, p: Problem) -> dict[str, Any]:
-        shapes = tuple((name, tuple(array.shape)) for name, array in p.arrays.items())
-        key = (framework.name, p.function, reduction, shapes)
-        if key not in programs:
-            programs[key] = framework.compile_program(p)
-        value, grads = framework.mechanisms()["compiled"](p, programs[key])
+def _both(mechanism: str, reduction: str, frameworks: tuple[str, ...]) -> Probe:
+    """Value and gradients at once, in the execution mode that is not the framework's own: compiled, or eager."""
+
+    def run(framework: Framework, p: Problem, _: Directions) -> dict[str, Any]:
+        value, grads = framework.mechanisms()[mechanism](p)
         return {"": value, **grads}
 
-    def expect(reference: Reference) -> dict[str, Expected]:
+    def expect(reference: Reference, _: Draws) -> dict[str, Expected]:
         return {"": reference.value(reduction), **reference.gradient(balls(np.ones(())), reduction)}
 
-    return Probe("compiled", reduction, "first", run, expect)
-
-
-def _put(framework: Framework, p: Problem, array: np.ndarray) -> Any:
-    first = next(iter(p.arrays.values()))
-    return framework.put(array, first.device)
+    return Probe(mechanism, reduction, "first", run, expect, f"both/{reduction}", frameworks, alone=True)

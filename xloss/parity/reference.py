@@ -19,8 +19,8 @@ class Expected:
     """The exact result, as the sum of two float64, and the scale of its sensitivity.
 
     `condition` is sum_i |x_i dT/dx_i|, with what the order of a summation may add: a relative error u in each input moves
-    the result T by at most u times it; `slope` is sum_i |dT/dx_i|, what an absolute error does. Elements that are NaN here
-    have no exact value; `undefined` says what is right there: "nonfinite" (a NaN or an infinity), "nan or zero",
+    the result T by at most u times it; `slope` says what an absolute error does, in an input (sum_i |dT/dx_i|) or in an
+    intermediate result (times inputs). Elements that are NaN here have no exact value; `undefined` says what is right there: "nonfinite" (a NaN or an infinity), "nan or zero",
     "anything", or "nan".
     """
 
@@ -103,6 +103,11 @@ class Reference:
     def _ones(self) -> list[np.ndarray]:
         return [np.ones(())] * len(self.exact.columns)
 
+    @cached_property
+    def reach(self) -> np.ndarray:
+        """1 + the sum of a row's |x|: by what an absolute error in an intermediate result may be multiplied."""
+        return 1 + sum(self.own, np.zeros(self.exact.values.shape))
+
     def condition(self, sizes: list[np.ndarray]) -> np.ndarray:
         """Sum over inputs of |x d(value)/dx|, x being of the sizes given."""
         with np.errstate(invalid="ignore"):
@@ -111,7 +116,7 @@ class Reference:
     def value(self, reduction: str) -> Expected:
         """The loss."""
         values = self.exact.values
-        spread, slope = self.condition(self.own), self.condition(self._ones)
+        spread, slope = self.condition(self.own), (1 + self.condition(self._ones)) * self.reach
         if reduction == "none":
             return expected(values, spread, slope)
         by = self.denominator(reduction)
@@ -135,7 +140,7 @@ class Reference:
             summed = self.exact.columns[c].dense or self.exact.weights is not None
             with np.errstate(invalid="ignore"):
                 conditions.append(size * (self.sensitivity(c) + (self._rounding() if summed else 1) * self.first[c]))
-                slopes.append(size * (1 + self.sensitivity(c, self._ones)))
+                slopes.append(size * (1 + self.sensitivity(c, self._ones)) * self.reach)
         return self._by_argument(truths, conditions, slopes, undefined)
 
     def _scale(self, reduction: str) -> tuple[Any, str]:
@@ -165,7 +170,7 @@ class Reference:
             truth = truth + move * self.exact.first[c]
             with np.errstate(invalid="ignore"):
                 spread = spread + np.abs(floats(move)) * (2 * self.first[c] + self.sensitivity(c))
-                slope = slope + np.abs(floats(move)) * (1 + self.sensitivity(c, self._ones))
+                slope = slope + np.abs(floats(move)) * (1 + self.sensitivity(c, self._ones)) * self.reach
         return expected(self._where_smooth(truth), spread, slope, "anything")
 
     def curvature(self, argument: str, direction: np.ndarray, reduction: str) -> Expected:
@@ -179,7 +184,6 @@ class Reference:
         mine = [c for c in self.count if self.exact.columns[c].argument == argument]
         zeros = np.zeros(self.exact.values.shape)
         truths, spreads = list(self.exact.first), [zeros] * len(self.exact.first)
-        reach = 1 + sum(self.own, zeros)
         for c in mine:
             truth, spread = np.full(self.exact.values.shape, flint.arb(0), dtype=object), zeros
             for d in mine:
@@ -187,6 +191,6 @@ class Reference:
                 truth = truth + self.exact.mixed(c, d) * move
                 with np.errstate(invalid="ignore"):
                     bend = self.second[min(c, d), max(c, d)] + self.first[c] + self.first[d]
-                    spread = spread + np.abs(floats(move)) * bend * reach
+                    spread = spread + np.abs(floats(move)) * bend * self.reach
             truths[c], spreads[c] = self._where_smooth(truth * scale), spread * abs(_high(scale))
         return self._by_argument(truths, spreads, spreads, undefined)[argument]

@@ -2,7 +2,7 @@
 
 An implementation passes where its result is the exact result for inputs a few units of roundoff away:
 
-    |got - truth| <= k u (|truth| + sum_i |x_i d truth / d x_i|) + 2 m (1 + sum_i |d truth / d x_i|)
+    |got - truth| <= k u (|truth| + sum_i |x_i d truth / d x_i|) + 2 m (1 + sum_i |d truth / d x_i|) (1 + sum_i |x_i|)
 
 u is the unit roundoff of the dtype of computation (float32 for the 16-bit formats, whose own rounding comes on top,
 once), m its smallest normal number: what XLA flushes to 0. k is one number per dtype of computation and kind of mechanism, `K`, never tuned to a loss.
