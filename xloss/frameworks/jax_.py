@@ -50,19 +50,22 @@ class Jax:
         together = [number for number, task in enumerate(tasks) if not task.alone]
         if together:
             if key not in programs:
-                failures = {number: _failure(tasks[number], directions) for number in together}
-                programs[key] = failures, bundle([tasks[number] for number in together if failures[number] is None])
+                failures = [_failure(tasks[number], directions) for number in together]
+                traceable = [tasks[number] for number, failure in zip(together, failures, strict=True) if failure is None]
+                programs[key] = failures, bundle(traceable)
             failures, program = programs[key]
             start = time.perf_counter()
-            first = tasks[together[0]].problem
+            arrays = dict(tasks[together[0]].problem.arrays)
+            denominators = [tasks[number].problem.denominator for number in together]
+            traced = [by for by, failure in zip(denominators, failures, strict=True) if failure is None]
             try:
-                given = program(dict(first.arrays), first.denominator, directions.cotangent, directions.tangents)
+                given = program(arrays, traced, directions.cotangent, directions.tangents)
                 results = iter(jax.block_until_ready(given))
             except Exception as error:  # of the compiler or the device: nobody's in particular
-                failures, results = dict.fromkeys(together, error), iter(())
+                failures, results = [error] * len(together), iter(())
             share = (time.perf_counter() - start) / len(together)
-            for number in together:
-                outcomes[number] = (failures[number] or next(results), share)
+            for number, failure in zip(together, failures, strict=True):
+                outcomes[number] = (next(results) if failure is None else failure, share)
         for number, task in enumerate(tasks):
             if task.alone:
                 outcomes[number] = _alone(task, directions)
@@ -162,14 +165,13 @@ def eager(p: Problem) -> Any:
 
 
 def bundle(tasks: list[Task]) -> Any:
-    """All tasks as one compiled function of arrays, denominator and directions."""
+    """All tasks as one compiled function of arrays, denominators and directions."""
 
-    def program(arrays: Any, denominator: Any, cotangent: Any, tangents: Any) -> Any:
-        out = []
-        for task in tasks:
-            by = 1.0 if task.problem.denominator == 1.0 else jnp.asarray(denominator, next(iter(tangents.values())).dtype)
-            out.append(task.run(replace(task.problem, arrays=arrays, denominator=by), Directions(cotangent, tangents)))
-        return out
+    def program(arrays: Any, denominators: Any, cotangent: Any, tangents: Any) -> Any:
+        return [
+            task.run(replace(task.problem, arrays=arrays, denominator=by), Directions(cotangent, tangents))
+            for task, by in zip(tasks, denominators, strict=True)
+        ]
 
     return jax.jit(program)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -13,6 +14,9 @@ import numpy as np
 import torch
 
 from xloss.frameworks.base import Directions, Outcome, Problem, Task
+
+
+_numbers = itertools.count()
 
 
 class Torch:
@@ -160,11 +164,12 @@ def compiled(p: Problem) -> Any:
 def compile_program(p: Problem, backend: str = "aot_eager") -> Any:
     """The loss as a function of its arrays, compiled whole; "aot_eager" traces forward and backward, but emits no code."""
     function, options, reduction = p.function, dict(p.options), p.reduction
-    torch.compiler.reset()  # programs share this code, and the compiler keeps eight for one piece of code
 
     def program(arrays: Any) -> Any:
         return function(**arrays, **options, reduction=reduction)
 
+    # The compiler keeps eight programs for one piece of code, and this is one for all losses: make it a piece of its own.
+    program.__code__ = program.__code__.replace(co_name=f"program_{next(_numbers)}")
     return torch.compile(program, fullgraph=True, backend=backend, dynamic=False)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from xloss import checks
 from xloss.reductions import jax_reduce as reduce
 
-__all__ = ["absolute", "admit", "admit_classes", "admit_labels", "admit_target", "along", "as_array", "bce", "broadcast", "check_inside", "concrete", "log_sum_exp",
+__all__ = ["absolute", "admit", "admit_classes", "admit_labels", "admit_target", "along", "as_array", "bce", "broadcast", "check_inside", "concrete", "log1p", "log_sum_exp",
            "meet", "nll_of_logits", "nll_of_logits_soft", "poison", "reduce", "softplus"]  # fmt: skip
 
 
@@ -136,6 +136,24 @@ def absolute(x: Any) -> Any:
     return x * jax.lax.stop_gradient(jnp.where(jnp.isnan(x), 0.0, jnp.sign(x)))
 
 
+@jax.custom_jvp
+def log1p(x: Any) -> Any:
+    """log(1 + x). In float64 XLA's own is off by up to 129 ulps on a CPU; this by two (Kahan's correction of log)."""
+    if x.dtype != jnp.float64:
+        return jnp.log1p(x)
+    # The barrier, for XLA makes x of (1 + x) - 1, which is the very rounding error that is to be corrected.
+    shifted = jax.lax.optimization_barrier(1 + x)
+    exact = (shifted == 1) | jnp.isinf(shifted)
+    corrected = jnp.log(shifted) * (x / jnp.where(exact, 1.0, shifted - 1))
+    return jnp.where(shifted == 1, x, jnp.where(exact, jnp.log(shifted), corrected))
+
+
+@log1p.defjvp
+def _(primals: Any, tangents: Any) -> Any:
+    (x,) = primals
+    return log1p(x), tangents[0] / (1 + x)
+
+
 def softplus(x: Any) -> Any:
     """log(1 + exp(x)), to the last digits on both sides, and so its derivatives.
 
@@ -144,7 +162,7 @@ def softplus(x: Any) -> Any:
     """
     positive = x >= 0
     magnitude = jnp.where(positive, -x, x)
-    return jnp.where(positive, x, 0.0) + jnp.log1p(jnp.exp(magnitude))
+    return jnp.where(positive, x, 0.0) + log1p(jnp.exp(magnitude))
 
 
 def log_sum_exp(x: Any, dim: int) -> Any:
@@ -191,7 +209,7 @@ def nll_of_logits_soft(x: Any, coefficients: Any, dim: int) -> Any:
     reference = jnp.where(confident, jnp.take_along_axis(x, top, dim), greatest)
     others = jnp.exp(jnp.where(apart, -jnp.inf, x - reference)).sum(dim)
     confident = confident.squeeze(dim)
-    log_total = jnp.where(confident, jnp.log1p(jnp.where(confident, others, 0.0)),
+    log_total = jnp.where(confident, log1p(jnp.where(confident, others, 0.0)),
                           jnp.log(jnp.where(confident, 1.0, others)))  # fmt: skip
     below = jnp.where(apart, 0.0, coefficients * (reference - x))
     return below.sum(dim) + coefficients.sum(dim) * log_total
@@ -204,13 +222,13 @@ _LEAST = float(np.float32(1e-12))
 @jax.custom_jvp
 def bce(input: Any, target: Any) -> Any:
     """Unreduced -(t log p + (1 - t) log(1 - p)) with torch's conventions at p = 0 and 1 (`binary_cross_entropy`)."""
-    return -(target * jnp.maximum(jnp.log(input), -100.0) + (1 - target) * jnp.maximum(jnp.log1p(-input), -100.0))
+    return -(target * jnp.maximum(jnp.log(input), -100.0) + (1 - target) * jnp.maximum(log1p(-input), -100.0))
 
 
 @bce.defjvp
 def _(primals: Any, tangents: Any) -> Any:
     input, target = primals
-    to_target = jnp.log1p(-input) - jnp.log(input)
+    to_target = log1p(-input) - jnp.log(input)
     return bce(input, target), _bce_slope(input, target) * tangents[0] + to_target * tangents[1]
 
 

@@ -14,7 +14,7 @@ import torch
 from xloss import checks
 from xloss.reductions import torch_reduce as reduce
 
-__all__ = ["absolute", "admit", "admit_classes", "admit_labels", "admit_target", "along", "bce", "broadcast", "check_inside", "concrete", "log_sum_exp",
+__all__ = ["absolute", "admit", "admit_classes", "admit_labels", "admit_target", "along", "bce", "broadcast", "check_inside", "concrete", "log1p", "log_sum_exp",
            "meet", "nll_of_logits", "nll_of_logits_soft", "poison", "reduce", "softplus"]  # fmt: skip
 
 _FLOATS = {torch.float64: "float64", torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
@@ -137,6 +137,11 @@ def absolute(x: Any) -> Any:
     return torch.abs(x)
 
 
+def log1p(x: Any) -> Any:
+    """log(1 + x)."""
+    return torch.log1p(x)
+
+
 def softplus(x: Any) -> Any:
     """log(1 + exp(x)), to the last digits on both sides, and so its derivatives.
 
@@ -145,7 +150,7 @@ def softplus(x: Any) -> Any:
     """
     positive = x >= 0
     magnitude = torch.where(positive, -x, x)
-    return torch.where(positive, x, 0.0) + torch.log1p(torch.exp(magnitude))
+    return torch.where(positive, x, 0.0) + log1p(torch.exp(magnitude))
 
 
 def log_sum_exp(x: Any, dim: int) -> Any:
@@ -190,7 +195,7 @@ def nll_of_logits_soft(x: Any, coefficients: Any, dim: int) -> Any:
     reference = torch.where(confident, x.gather(dim, top), greatest)
     others = torch.where(apart, -torch.inf, x - reference).exp().sum(dim)
     confident = confident.squeeze(dim)
-    log_total = torch.where(confident, torch.log1p(torch.where(confident, others, 0.0)),
+    log_total = torch.where(confident, log1p(torch.where(confident, others, 0.0)),
                             torch.log(torch.where(confident, 1.0, others)))  # fmt: skip
     below = torch.where(apart, 0.0, coefficients * (reference - x))
     return below.sum(dim) + coefficients.sum(dim) * log_total
@@ -203,6 +208,6 @@ def bce(input: Any, target: Any) -> Any:
     """
     inside = input * (1 - input) >= 1e-12
     p = torch.where(inside, input, 0.5)
-    formula = -(target * torch.log(p) + (1 - target) * torch.log1p(-p))
+    formula = -(target * torch.log(p) + (1 - target) * log1p(-p))
     edge = torch.nn.functional.binary_cross_entropy(torch.where(inside, 0.5, input), target, reduction="none")
     return torch.where(inside, formula, edge)

@@ -36,7 +36,7 @@ def torch_binary_cross_entropy_with_logits(input, target, weight=None, reduction
     positive = input >= 0
     # softplus(x) = above + tail, softplus(-x) = below + tail; without pos_weight, t + (1 - t) is 1 and not added up.
     above, below = torch.where(positive, input, 0.0), torch.where(positive, 0.0, -input)
-    tail = torch.log1p(torch.exp(torch.where(positive, -input, input)))
+    tail = k.log1p(torch.exp(torch.where(positive, -input, input)))
     if pos_weight is None:
         loss = tail + ((1 - target) * above + target * below)
     else:
@@ -61,7 +61,7 @@ def jax_binary_cross_entropy_with_logits(input, target, weight=None, reduction="
     positive = input >= 0
     # softplus(x) = above + tail, softplus(-x) = below + tail; without pos_weight, t + (1 - t) is 1 and not added up.
     above, below = jnp.where(positive, input, 0.0), jnp.where(positive, 0.0, -input)
-    tail = jnp.log1p(jnp.exp(jnp.where(positive, -input, input)))
+    tail = k.log1p(jnp.exp(jnp.where(positive, -input, input)))
     if pos_weight is None:
         loss = tail + ((1 - target) * above + target * below)
     else:

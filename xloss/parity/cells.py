@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from xloss.catalog import LOSSES, get
 from xloss.inputs import DTYPES, REGIMES, applicable
 
+# What a sweep that is not full asks of this dtype only: the slower mechanisms, the rarer shapes.
+MAIN_DTYPE = "float32"
+
 
 @dataclass(frozen=True, order=True)
 class Cell:
@@ -83,9 +86,12 @@ def cells(
             for dtype in chosen:
                 for shape in variant.shapes:
                     for regime in applicable(loss, variant) if shape == variant.shapes[0] else ("typical",):
-                        # Another shape is another program to compile: unless all is asked for, in one dtype only.
-                        rare = shape != variant.shapes[0] or regime in ("empty", "one")
-                        if rare and not full and dtype != "float32" and len(chosen) > 1:
+                        # Another shape is another program to compile. Unless all is asked for, other shapes are asked in
+                        # the main dtype only, and the batches of none and of one with the first variant.
+                        small = regime in ("empty", "one")
+                        rare = small or shape != variant.shapes[0]
+                        main = dtype == MAIN_DTYPE or len(chosen) == 1
+                        if rare and not full and not (main and (not small or variant is loss.variants[0])):
                             continue
                         if not regimes or regime in regimes:
                             out.append(Cell(loss.name, variant.name, shape, regime, dtype, device, seed, full))

@@ -13,9 +13,9 @@ from xloss.catalog import Loss, Unsupported, Variant, get
 from xloss.frameworks import Framework, Problem, load
 from xloss.frameworks.base import Directions, Task
 from xloss.inputs import Draw
-from xloss.parity.cells import Cell
+from xloss.parity.cells import MAIN_DTYPE, Cell
 from xloss.parity.diagnosis import explain
-from xloss.parity.mechanisms import MAIN_DTYPE, Draws, Probe, probes
+from xloss.parity.mechanisms import Draws, Probe, probes
 from xloss.parity.reference import Reference
 from xloss.parity.verdict import judge
 

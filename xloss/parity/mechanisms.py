@@ -15,13 +15,11 @@ import numpy as np
 
 from xloss.catalog import Loss
 from xloss.frameworks.base import Directions, Framework, Problem
-from xloss.parity.cells import Cell
+from xloss.parity.cells import MAIN_DTYPE, Cell
 from xloss.parity.reference import Expected, Reference
 from xloss.truth import balls
 
-# What a sweep that is not full asks of this dtype only: the slower mechanisms, the rarer shapes.
-MAIN_DTYPE = "float32"
-# ... and in these regimes only.
+# The regimes in which a sweep that is not full compiles with torch.
 TELLING = ("typical", "confident", "on_kink", "near_kink", "ties", "large")
 
 
@@ -54,25 +52,28 @@ def probes(cell: Cell, loss: Loss, reductions: tuple[str, ...], wrt: tuple[str, 
     """All probes of a cell, the cheap and telling ones first."""
     variant = loss.variant(cell.variant)
     thorough = cell.full or (cell.dtype == MAIN_DTYPE and cell.shape == variant.shapes[0] and batch > 1)
+    # What JAX would compile for long, and which differs by framework rather than by option: once a loss.
+    first = cell.full or variant is loss.variants[0]
     main = next(reduction for reduction in ("mean", *reductions) if reduction in reductions)
     reduced = [reduction for reduction in reductions if reduction != "none"]
     for reduction in reductions:
         yield _value(reduction)
     for reduction in reduced if thorough else [main]:
         yield _gradient("backward", reduction, peers=True)
-    yield _vjp()
+    yield _vjp(("torch", "jax") if thorough else ("torch",))
     if not thorough:
         return
-    if cell.full or (cell.regime == "typical" and variant is loss.variants[0]):
+    if cell.full or (cell.regime == "typical" and first):
         yield _both("eager", main, ("jax",))
     if cell.full or cell.regime in TELLING:
         yield _both("compiled", main, ("torch",))
     for reduction in reduced if cell.full else [main]:
         yield _gradient("grad", reduction)
         yield _gradient("func.grad", reduction, frameworks=("torch",))
-        for mechanism in ("hvp", "double_backward") if cell.regime != "near_kink" else ():
-            # Beside a kink, a second derivative is that of the one side or the other, for inputs an ulp away.
-            yield _curvature(mechanism, wrt[0], reduction)
+        if cell.regime != "near_kink":
+            # There a second derivative is that of the one side or the other, for inputs an ulp away.
+            yield _curvature("hvp", wrt[0], reduction)
+            yield _curvature("double_backward", wrt[0], reduction, ("torch", "jax") if first else ("torch",))
         if len(wrt) > 1:
             for held in wrt:
                 yield _detach(held, reduction)
@@ -83,8 +84,9 @@ def probes(cell: Cell, loss: Loss, reductions: tuple[str, ...], wrt: tuple[str, 
             apart = "an argument is shared by the batch"
         elif loss.row_axis is None:
             apart = "its samples are coupled: the loss of one alone is another function"
-        for mechanism in ("per_sample.vmap", "per_sample.loop", "accumulate"):
-            yield _gradient(mechanism, reduction, reason=apart)
+        yield _gradient("per_sample.vmap", reduction, reason=apart)
+        yield _gradient("per_sample.loop", reduction, ("torch", "jax") if first else ("torch",), reason=apart)
+        yield _gradient("accumulate", reduction, reason=apart)
     yield _jvp(wrt)
 
 
@@ -115,7 +117,7 @@ def _gradient(mechanism: str, reduction: str, frameworks: tuple[str, ...] = ("to
     )
 
 
-def _vjp() -> Probe:
+def _vjp(frameworks: tuple[str, ...]) -> Probe:
     return Probe(
         "vjp",
         "none",
@@ -123,6 +125,7 @@ def _vjp() -> Probe:
         lambda f, p, d: f.mechanisms()["vjp"](p, d.cotangent),
         lambda r, d: r.gradient(balls(d.cotangent)),
         "vjp",
+        frameworks,
     )
 
 
@@ -137,7 +140,7 @@ def _jvp(wrt: tuple[str, ...]) -> Probe:
     )
 
 
-def _curvature(mechanism: str, argument: str, reduction: str) -> Probe:
+def _curvature(mechanism: str, argument: str, reduction: str, frameworks: tuple[str, ...] = ("torch", "jax")) -> Probe:
     return Probe(
         mechanism,
         reduction,
@@ -145,6 +148,7 @@ def _curvature(mechanism: str, argument: str, reduction: str) -> Probe:
         lambda f, p, d: {argument: f.mechanisms()[mechanism](p, d.tangents[argument])},
         lambda r, d: {argument: r.curvature(argument, d.tangents[argument], reduction)},
         f"curvature/{reduction}",
+        frameworks,
     )
 
 

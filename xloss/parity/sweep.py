@@ -5,12 +5,13 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from xloss.parity.cells import Cell
+from xloss.parity.cells import MAIN_DTYPE, Cell
 from xloss.parity.check import FRAMEWORKS, check
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = [
     "loss", "variant", "reduction", "mechanism", "argument", "dtype", "device", "regime", "shape", "implementation",
@@ -18,7 +19,7 @@ COLUMNS = [
 ]  # fmt: skip
 STATUSES = ("ok", "inaccurate", "differs", "error", "crash", "timeout", "oom", "unsupported")
 BAD = ("inaccurate", "differs")
-BROKEN = ("error", "crash", "timeout", "oom")
+STOPPED = ("error", "crash", "timeout", "oom")
 
 Group = tuple[Cell, ...]
 
@@ -42,6 +43,8 @@ def sweep(
 
     What a worker dies of, or a time-out that the executor imposes, becomes rows of status `crash` or `timeout`.
     """
+    import pandas as pd
+
     groups = _grouped(list(cells))
     total = sum(map(len, groups))
     done = 0
@@ -53,6 +56,8 @@ def sweep(
             if progress:
                 progress(done, total)
     else:
+        # The long ones first, so that no worker is left alone with one at the end.
+        groups.sort(key=lambda group: (group[0].dtype == MAIN_DTYPE, len(group)), reverse=True)
         waiting = {executor.submit(check_group, group, frameworks, peers): group for group in groups}
         for future in concurrent.futures.as_completed(waiting):
             group = waiting[future]

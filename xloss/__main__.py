@@ -1,0 +1,5 @@
+"""`python -m xloss` is `xloss`."""
+
+from xloss.cli import main
+
+main()

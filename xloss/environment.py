@@ -1,0 +1,66 @@
+"""What a result depends on: the machine, the versions, the devices."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import importlib.util
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "jax", "jaxlib", "numpy", "ml_dtypes", "python-flint", "pandas", "optax", "keras")
+
+
+def versions() -> dict[str, str | None]:
+    """The installed version of every package that a result may depend on; None for what is not there."""
+    return {name: _version(name) for name in PACKAGES}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def processor() -> str:
+    """The processor's name, where the system tells."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        return platform.processor()
+    return platform.processor() or platform.machine()
+
+
+def devices(framework: str) -> dict[str, Any]:
+    """What a framework sees: its devices by name, and why there is no GPU."""
+    if framework == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+            return {"cuda": names, "runtime": torch.version.cuda}
+        return {"cuda": [], "why": "this build has no CUDA" if torch.version.cuda is None else "no CUDA device is visible"}
+    import jax
+
+    found = [device.device_kind for device in jax.devices() if device.platform == "gpu"]
+    return {"cuda": found} if found else {"cuda": [], "why": f"its default backend is {jax.default_backend()!r}"}
+
+
+def describe() -> dict[str, Any]:
+    """The environment as data; imports no framework."""
+    import xloss
+
+    return {
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "xloss": xloss.__version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu": processor(),
+        "cores": os.cpu_count(),
+        "versions": versions(),
+    }

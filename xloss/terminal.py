@@ -1,0 +1,63 @@
+"""What the commands share: a console, a progress bar (plain lines where there is no terminal), files written whole."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+# What a command exits with.
+WELL, DISAGREES, USAGE, BROKEN, NOTHING = range(5)
+
+
+def console(stderr: bool = False) -> Any:
+    """A rich console; as wide as needed where the output goes to a file."""
+    from rich.console import Console
+
+    out = Console(stderr=stderr, highlight=False)
+    return out if out.is_terminal else Console(stderr=stderr, highlight=False, width=max(out.width, 160))
+
+
+@contextmanager
+def progress(label: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A function of (done, total) that shows how far the work is, on standard error."""
+    screen = console(stderr=True)
+    if quiet:
+        yield lambda _done, _total: None
+        return
+    if not screen.is_terminal:
+        shown = -1
+
+        def line(done: int, total: int) -> None:
+            nonlocal shown
+            tenth = 10 * done // max(total, 1)
+            if tenth != shown:
+                shown = tenth
+                screen.print(f"{label}: {done} of {total}")
+
+        yield line
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    with Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                  TimeRemainingColumn(), console=screen, transient=True) as bar:  # fmt: skip
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> Path:
+    """Write a file beside `path` and rename it into place, so that it is never there by half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    beside = Path(name)
+    try:
+        write(beside)
+        beside.chmod(0o644)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return path
