@@ -45,24 +45,12 @@ class Jax:
         return np.asarray(array)
 
     def run(self, tasks: list[Task], directions: Directions, programs: dict[Any, Any], key: Any) -> list[Outcome]:
-        """All in one program under `jit`, but for those that cannot be traced, which say why."""
+        """All in one program under `jit`, without those that cannot be traced, which say why."""
         outcomes: list[Outcome] = [(None, 0.0)] * len(tasks)
         together = [number for number, task in enumerate(tasks) if not task.alone]
         if together:
-            if key not in programs:
-                failures = [_failure(tasks[number], directions) for number in together]
-                traceable = [tasks[number] for number, failure in zip(together, failures, strict=True) if failure is None]
-                programs[key] = failures, bundle(traceable)
-            failures, program = programs[key]
             start = time.perf_counter()
-            arrays = dict(tasks[together[0]].problem.arrays)
-            denominators = [tasks[number].problem.denominator for number in together]
-            traced = [by for by, failure in zip(denominators, failures, strict=True) if failure is None]
-            try:
-                given = program(arrays, traced, directions.cotangent, directions.tangents)
-                results = iter(jax.block_until_ready(given))
-            except Exception as error:  # of the compiler or the device: nobody's in particular
-                failures, results = [error] * len(together), iter(())
+            failures, results = self._together([tasks[number] for number in together], directions, programs, key)
             share = (time.perf_counter() - start) / len(together)
             for number, failure in zip(together, failures, strict=True):
                 outcomes[number] = (next(results) if failure is None else failure, share)
@@ -70,6 +58,24 @@ class Jax:
             if task.alone:
                 outcomes[number] = _alone(task, directions)
         return outcomes
+
+    def _together(self, tasks: list[Task], directions: Directions, programs: dict[Any, Any], key: Any) -> Any:
+        """What each task raised, or None, and the results of those that did not."""
+        arrays = dict(tasks[0].problem.arrays)
+        for attempt in ("all", "traceable"):
+            if key not in programs:
+                failures = [None if attempt == "all" else _failure(task, directions) for task in tasks]
+                good = [task for task, failure in zip(tasks, failures, strict=True) if failure is None]
+                programs[key] = failures, bundle(good)
+            failures, program = programs[key]
+            traced = [task.problem.denominator for task, no in zip(tasks, failures, strict=True) if no is None]
+            try:
+                given = program(arrays, traced, directions.cotangent, directions.tangents)
+                return failures, iter(jax.block_until_ready(given))
+            except Exception as error:  # of one of the tasks, or the second time of the compiler or the device
+                programs.pop(key)
+                last = error
+        return [last] * len(tasks), iter(())
 
     def mechanisms(self) -> Mapping[str, Callable[..., Any]]:
         return MECHANISMS

@@ -34,6 +34,8 @@ def torch_huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     checks.check_weight(weight, input)
     input, target = k.meet(input, target)
     error = input - target
+    # An infinite delta, or one beyond the dtype, is as good as its greatest number; its gradient would be 0 * inf.
+    delta = min(delta, float(torch.finfo(input.dtype).max))
     size = k.absolute(error)
     beyond = size >= delta
     # The square is of what lies within delta only: beyond it may overflow, and its gradient would be 0 * inf.
@@ -55,6 +57,8 @@ def jax_huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     checks.check_weight(weight, input)
     input, target = k.meet(input, target)
     error = input - target
+    # An infinite delta, or one beyond the dtype, is as good as its greatest number; its gradient would be 0 * inf.
+    delta = min(delta, float(jnp.finfo(input.dtype).max))
     size = k.absolute(error)
     beyond = size >= delta
     # The square is of what lies within delta only: beyond it may overflow, and its gradient would be 0 * inf.

@@ -54,29 +54,30 @@ def probes(cell: Cell, loss: Loss, reductions: tuple[str, ...], wrt: tuple[str, 
     thorough = cell.full or (cell.dtype == MAIN_DTYPE and cell.shape == variant.shapes[0] and batch > 1)
     # What JAX would compile for long, and which differs by framework rather than by option: once a loss.
     first = cell.full or variant is loss.variants[0]
+    once = ("torch", "jax") if first else ("torch",)
     main = next(reduction for reduction in ("mean", *reductions) if reduction in reductions)
     reduced = [reduction for reduction in reductions if reduction != "none"]
     for reduction in reductions:
         yield _value(reduction)
     for reduction in reduced if thorough else [main]:
-        yield _gradient("backward", reduction, peers=True)
-    yield _vjp(("torch", "jax") if thorough else ("torch",))
+        yield _gradient("backward", reduction, ("torch", "jax") if reduction == main else once, peers=True)
     if not thorough:
         return
+    yield _vjp()
     if cell.full or (cell.regime == "typical" and first):
         yield _both("eager", main, ("jax",))
     if cell.full or cell.regime in TELLING:
         yield _both("compiled", main, ("torch",))
     for reduction in reduced if cell.full else [main]:
-        yield _gradient("grad", reduction)
+        yield _gradient("grad", reduction, once)
         yield _gradient("func.grad", reduction, frameworks=("torch",))
         if cell.regime != "near_kink":
             # There a second derivative is that of the one side or the other, for inputs an ulp away.
             yield _curvature("hvp", wrt[0], reduction)
-            yield _curvature("double_backward", wrt[0], reduction, ("torch", "jax") if first else ("torch",))
+            yield _curvature("double_backward", wrt[0], reduction, once)
         if len(wrt) > 1:
             for held in wrt:
-                yield _detach(held, reduction)
+                yield _detach(held, reduction, once)
         apart = ""
         if batch < 1 or not batched:
             apart = "there is no batch to take samples from"
@@ -85,7 +86,7 @@ def probes(cell: Cell, loss: Loss, reductions: tuple[str, ...], wrt: tuple[str, 
         elif loss.row_axis is None:
             apart = "its samples are coupled: the loss of one alone is another function"
         yield _gradient("per_sample.vmap", reduction, reason=apart)
-        yield _gradient("per_sample.loop", reduction, ("torch", "jax") if first else ("torch",), reason=apart)
+        yield _gradient("per_sample.loop", reduction, once, reason=apart)
         yield _gradient("accumulate", reduction, reason=apart)
     yield _jvp(wrt)
 
@@ -117,7 +118,7 @@ def _gradient(mechanism: str, reduction: str, frameworks: tuple[str, ...] = ("to
     )
 
 
-def _vjp(frameworks: tuple[str, ...]) -> Probe:
+def _vjp() -> Probe:
     return Probe(
         "vjp",
         "none",
@@ -125,7 +126,6 @@ def _vjp(frameworks: tuple[str, ...]) -> Probe:
         lambda f, p, d: f.mechanisms()["vjp"](p, d.cotangent),
         lambda r, d: r.gradient(balls(d.cotangent)),
         "vjp",
-        frameworks,
     )
 
 
@@ -152,7 +152,7 @@ def _curvature(mechanism: str, argument: str, reduction: str, frameworks: tuple[
     )
 
 
-def _detach(held: str, reduction: str) -> Probe:
+def _detach(held: str, reduction: str, frameworks: tuple[str, ...]) -> Probe:
     def expect(reference: Reference, _: Draws) -> dict[str, Expected]:
         out = reference.gradient(balls(np.ones(())), reduction)
         zeros = np.zeros(out[held].high.shape)
@@ -160,7 +160,8 @@ def _detach(held: str, reduction: str) -> Probe:
         return out
 
     name = f"detach({held})"
-    return Probe(name, reduction, "first", lambda f, p, _: f.mechanisms()["detach"](p, held), expect, f"{name}/{reduction}")
+    run = lambda f, p, _: f.mechanisms()["detach"](p, held)  # noqa: E731
+    return Probe(name, reduction, "first", run, expect, f"{name}/{reduction}", frameworks)
 
 
 def _both(mechanism: str, reduction: str, frameworks: tuple[str, ...]) -> Probe:
