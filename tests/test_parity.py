@@ -25,7 +25,10 @@ def plant():
 
         def put(name, framework, wrap):
             right = LOSSES[name].implementation(framework)
-            broken = lambda *args, **kwargs: wrap(right, *args, **kwargs)
+
+            def broken(*args, **kwargs):
+                return wrap(right, *args, **kwargs)
+
             stack.enter_context(substitute(name, **{framework: broken}))
 
         yield put

@@ -98,10 +98,17 @@ def check_class_target(input: Sequence[int], target: Sequence[int], probabilitie
     return axis
 
 
-def check_weight(weight: object, input: object) -> None:
-    """Refuse elementwise weights (None passes) that do not have the shape of the input."""
+def check_weight(weight: Any, input: Any, name: str = "weight", broadcast: bool = False) -> None:
+    """Refuse elementwise weights (None passes) that have not the shape of the input, or do not `broadcast` to it."""
     if weight is not None:
-        check_same_shape("weight", weight.shape, "input", input.shape)  # type: ignore[attr-defined]
+        check = check_broadcasts_to if broadcast else check_same_shape
+        check(name, weight.shape, "input", input.shape)
+
+
+def check_integer(name: str, value: object) -> None:
+    """Refuse what is not a whole number."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        refuse_type(name, f"{type(value).__name__} {value!r}", "an integer")
 
 
 def check_number(name: str, value: float, *, above: float | None = None, least: float | None = None,

@@ -44,7 +44,10 @@ def devices(framework: str) -> dict[str, Any]:
         if torch.cuda.is_available():
             names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
             return {"cuda": names, "runtime": torch.version.cuda}
-        return {"cuda": [], "why": "this build has no CUDA" if torch.version.cuda is None else "no CUDA device is visible"}
+        return {
+            "cuda": [],
+            "why": "this build has no CUDA" if torch.version.cuda is None else "no CUDA device is visible",
+        }
     import jax
 
     found = [device.device_kind for device in jax.devices() if device.platform == "gpu"]

@@ -3,7 +3,7 @@
 from xloss import faces
 from xloss.reductions import sum_and_denominator
 
-__all__ = [*faces.names(), "sum_and_denominator"]  # noqa: PLE0604
+__all__ = [*faces.names(), "sum_and_denominator"]
 
 
 def __getattr__(name: str) -> object:

@@ -78,7 +78,7 @@ class Tape:
     @staticmethod
     def sum(x: np.ndarray, axis: int, keepdims: bool = False) -> np.ndarray:
         """The sum along `axis`; of none, a ball's 0."""
-        return np.asarray(np.add.reduce(x, axis=axis, keepdims=keepdims, initial=flint.arb(0)), dtype=object)
+        return np.asarray(np.sum(x, axis=axis, keepdims=keepdims, initial=flint.arb(0)), dtype=object)
 
     def number(self, value: float) -> Any:
         """An option (a Python number) as an exact ball."""
@@ -183,7 +183,9 @@ def _sum(array: np.ndarray) -> Any:
     return sum(np.ravel(array), start=flint.arb(0))
 
 
-def columns(arrays: Mapping[str, np.ndarray], wrt: Sequence[str], row_axis: Any, shape: tuple[int, ...]) -> list[Column]:
+def columns(
+    arrays: Mapping[str, np.ndarray], wrt: Sequence[str], row_axis: Any, shape: tuple[int, ...]
+) -> list[Column]:
     """Split the arguments differentiated by into as few columns as the structure of the loss allows.
 
     An elementwise argument of another shape than the values is broadcast: each of its elements enters several outputs.
@@ -224,7 +226,9 @@ def evaluate(
     least_exponent: int = -1074,
 ) -> Exact:
     """Evaluate values and derivatives up to `order`, precisely enough for a dtype of that many digits and exponent."""
-    finite = all(np.isfinite(array.astype(np.float64)).all() for array in arrays.values() if array.dtype.kind not in "iub")
+    finite = all(
+        np.isfinite(array.astype(np.float64)).all() for array in arrays.values() if array.dtype.kind not in "iub"
+    )
     precision = FIRST_PRECISION
     while precision <= LAST_PRECISION:
         before = flint.ctx.prec
@@ -297,6 +301,8 @@ def _evaluate(truth: Any, arrays: Any, options: Any, wrt: Any, row_axis: Any, or
         for c in range(len(cols)):
             exact.second[c, c] = (ahead[c] - 2 * values + behind[c]) / widths[c] ** 2
             for d in range(c + 1, len(cols)):
-                corners = moved((c, 1), (d, 1)) - moved((c, 1), (d, -1)) - moved((c, -1), (d, 1)) + moved((c, -1), (d, -1))
+                corners = (
+                    moved((c, 1), (d, 1)) - moved((c, 1), (d, -1)) - moved((c, -1), (d, 1)) + moved((c, -1), (d, -1))
+                )
                 exact.second[c, d] = corners / (4 * widths[c] * widths[d])
     return exact

@@ -68,7 +68,7 @@ def _measure(ids: list[str] | None, listed: bool) -> list[Result]:
                 lambda done, total, result: bar.update(task, completed=done, total=total, description=result.claim.id),
             )
     if listed and not sys.stdout.isatty():
-        return run_claims(ids, lambda done, total, result: typer.echo(_line(result)))  # noqa: ARG005
+        return run_claims(ids, lambda done, total, result: typer.echo(_line(result)))
     return run_claims(ids, lambda done, total, result: typer.echo(f"{done}/{total} {result.claim.id}", err=True))
 
 

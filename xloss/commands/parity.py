@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,17 +18,29 @@ if TYPE_CHECKING:
 
 def parity(
     loss: Annotated[list[str] | None, typer.Option(help="Only this loss; may be given several times.")] = None,
-    dtype: Annotated[list[str] | None, typer.Option(help="Only this dtype: float64, float32, bfloat16, float16.")] = None,
-    regime: Annotated[list[str] | None, typer.Option(help="Only this regime of inputs: typical, confident, on_kink, ...")] = None,
+    dtype: Annotated[
+        list[str] | None, typer.Option(help="Only this dtype: float64, float32, bfloat16, float16.")
+    ] = None,
+    regime: Annotated[
+        list[str] | None, typer.Option(help="Only this regime of inputs: typical, confident, on_kink, ...")
+    ] = None,
     framework: Annotated[list[str] | None, typer.Option(help="Only this framework: torch or jax.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     case: Annotated[list[str] | None, typer.Option(help="Only this case, as a failure or a report names it.")] = None,
-    full: Annotated[bool, typer.Option("--full", help="Every mechanism, reduction, shape and peer in every dtype.")] = False,
-    peers: Annotated[bool, typer.Option(help="Whether to measure torch.nn.functional, optax and Keras as well.")] = True,
+    full: Annotated[
+        bool, typer.Option("--full", help="Every mechanism, reduction, shape and peer in every dtype.")
+    ] = False,
+    peers: Annotated[
+        bool, typer.Option(help="Whether to measure torch.nn.functional, optax and Keras as well.")
+    ] = True,
     seed: Annotated[int, typer.Option(help="Draw other inputs.")] = 0,
     jobs: Annotated[int, typer.Option(help="Worker processes; 1 checks in this one, 0 takes a worker per core.")] = 0,
-    timeout: Annotated[float, typer.Option(help="Seconds that one group of cases may take before its worker is ended.")] = 600.0,
-    out: Annotated[Path | None, typer.Option(help="Write data/parity.parquet, .csv and .json below this folder.")] = None,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds that one group of cases may take before its worker is ended.")
+    ] = 600.0,
+    out: Annotated[
+        Path | None, typer.Option(help="Write data/parity.parquet, .csv and .json below this folder.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary and failures as JSON.")] = False,
 ) -> None:
     """Check every loss, in both frameworks and by every mechanism, against the exact result.
@@ -61,7 +74,9 @@ def parity(
             with Workers(jobs or None, timeout) as workers:
                 table = sweep(asked, workers, frameworks=chosen, peers=peers, progress=show)
     seconds = time.perf_counter() - start
-    facts = _facts(table, seconds, len(asked), {"device": device, "seed": seed, "full": full, "frameworks": list(chosen)})
+    facts = _facts(
+        table, seconds, len(asked), {"device": device, "seed": seed, "full": full, "frameworks": list(chosen)}
+    )
     if out is not None:
         keep(table, facts, out)
     if as_json:
@@ -126,14 +141,14 @@ def exit_code(table: pd.DataFrame) -> int:
 def _facts(table: pd.DataFrame, seconds: float, cases: int, how: dict[str, Any]) -> dict[str, Any]:
     from xloss import environment
 
-    counts = table.groupby(["implementation", "framework", "status"]).size()
+    counts = table.groupby(["implementation", "framework", "status"]).size().rename("checks").reset_index()
     return {
         **environment.describe(),
         **how,
         "cells": cases,
         "checks": int((table["status"] != "unsupported").sum()),
         "seconds": round(seconds, 2),
-        "counts": [{"implementation": i, "framework": f, "status": s, "checks": int(n)} for (i, f, s), n in counts.items()],
+        "counts": counts.to_dict("records"),
     }
 
 
@@ -174,7 +189,9 @@ def _print(table: pd.DataFrame, facts: dict[str, Any]) -> None:
     shown = bad.drop_duplicates(["loss", "framework", "mechanism", "argument", "status"]).head(8)
     for row in shown.to_dict("records"):
         argument = f" by {row['argument']}" if row["argument"] else ""
-        head = f"{row['loss']}, xloss.{row['framework']}, {row['mechanism']}{argument}, {row['reduction']}, {row['dtype']}"
+        head = (
+            f"{row['loss']}, xloss.{row['framework']}, {row['mechanism']}{argument}, {row['reduction']}, {row['dtype']}"
+        )
         screen.print(f"\n[bold red]{row['status']}[/bold red]  {escape(head)}, {row['regime']}")
         screen.print(f"  {escape(str(row['reason']))}")
         if row["status"] in ("inaccurate", "differs"):
@@ -184,10 +201,12 @@ def _print(table: pd.DataFrame, facts: dict[str, Any]) -> None:
         screen.print(f"\n... and {len(bad) - len(shown)} more checks of xloss that are not ok")
     verdict = "all checks of xloss are within the budget" if bad.empty else f"{len(bad)} checks of xloss are not ok"
     rate = facts["checks"] / facts["seconds"]
-    screen.print(f"\n{verdict}: {facts['checks']} checks, {facts['cells']} cases, {facts['seconds']} s, {rate:.0f} checks/s")
+    screen.print(
+        f"\n{verdict}: {facts['checks']} checks, {facts['cells']} cases, {facts['seconds']} s, {rate:.0f} checks/s"
+    )
 
 
-def whose(table: pd.DataFrame, row: dict[str, Any]) -> str:
+def whose(table: pd.DataFrame, row: Mapping[Any, Any]) -> str:
     """Which framework is wrong: how the others did on the very same question."""
     case = str(row["case_id"]).split("#")[0]
     same = table[
@@ -201,5 +220,8 @@ def whose(table: pd.DataFrame, row: dict[str, Any]) -> str:
     others = others.drop_duplicates(["implementation", "framework"])
     if others.empty:
         return f"{row['framework']} is wrong; no one else was asked"
-    said = [f"{o['implementation']} ({o['framework']}) is {'right' if o['status'] == 'ok' else 'wrong too'}" for o in others.to_dict("records")]
+    said = [
+        f"{o['implementation']} ({o['framework']}) is {'right' if o['status'] == 'ok' else 'wrong too'}"
+        for o in others.to_dict("records")
+    ]
     return f"{row['framework']} is wrong; " + ", ".join(said)

@@ -38,7 +38,9 @@ def list_losses(as_json: Json = False) -> None:
     for heading in ("loss", "what it is", "reductions", "variants checked", "measured beside it"):
         table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(row["name"], row["summary"], " ".join(row["reductions"]), str(len(row["variants"])), ", ".join(row["peers"]))
+        table.add_row(
+            row["name"], row["summary"], " ".join(row["reductions"]), str(len(row["variants"])), ", ".join(row["peers"])
+        )
     console().print(table)
 
 
@@ -57,7 +59,7 @@ def explain(
         typer.echo(f"loss: {error.args[0]}", err=True)
         raise typer.Exit(USAGE) from None
     signature = f"{record.name}{inspect.signature(record.torch)}"
-    data = {
+    data: dict[str, Any] = {
         "name": record.name,
         "signature": signature,
         "documentation": record.torch.__doc__,
@@ -74,7 +76,14 @@ def explain(
         "without": dict(record.without),
         "peers": [peer.name for peer in record.peers],
         "differences": [
-            {"id": d.id, "case": d.case, "who": d.who, "expected": [str(x) for x in d.expected], "since": d.since, "link": d.link}
+            {
+                "id": d.id,
+                "case": d.case,
+                "who": d.who,
+                "expected": [str(x) for x in d.expected],
+                "since": d.since,
+                "link": d.link,
+            }
             for d in record.differences
         ],
         "source": record.source,
@@ -86,15 +95,18 @@ def explain(
     screen.print(f"[bold]{signature}[/bold]\n", markup=True)
     screen.print(record.torch.__doc__, markup=False)
     screen.print("\n[bold]Checked as[/bold]")
-    for name, variant in data["variants"].items():  # type: ignore[attr-defined]
+    for name, variant in data["variants"].items():
         screen.print(f"  {name}: shapes {variant['shapes']}, regimes {', '.join(variant['regimes'])}", markup=False)
     for regime, reason in record.without.items():
         screen.print(f"  not in the regime {regime!r} ({REGIMES[regime]}): {reason}", markup=False)
     if record.differences:
         screen.print("\n[bold]Where implementations differ[/bold]")
     for d in record.differences:
-        screen.print(f"  {d.id}: {d.case}; xloss {d.expected[0]}, {d.who} {d.expected[1]} (since {d.since}) {d.link}", markup=False)
-    screen.print(f"\n[bold]Measured beside it[/bold]  {', '.join(data['peers']) or 'nobody has it'}")  # type: ignore[arg-type]
+        screen.print(
+            f"  {d.id}: {d.case}; xloss {d.expected[0]}, {d.who} {d.expected[1]} (since {d.since}) {d.link}",
+            markup=False,
+        )
+    screen.print(f"\n[bold]Measured beside it[/bold]  {', '.join(data['peers']) or 'nobody has it'}")
     screen.print(f"[bold]Reproduce[/bold]  xloss parity --loss {record.name}")
 
 
@@ -136,7 +148,9 @@ def _small_check(framework: str) -> str:
 
 def _print_doctor(data: dict[str, Any]) -> None:
     screen = console()
-    screen.print(f"xloss {data['xloss']}, Python {data['python']}, {data['platform']}, {data['cpu']}, {data['cores']} cores")
+    screen.print(
+        f"xloss {data['xloss']}, Python {data['python']}, {data['platform']}, {data['cpu']}, {data['cores']} cores"
+    )
     for name, version in data["versions"].items():
         screen.print(f"  {name:14} {version or 'not installed'}", markup=False)
     for name, found in data["frameworks"].items():

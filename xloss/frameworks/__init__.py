@@ -17,7 +17,9 @@ def load(name: str) -> Framework:
 
             return Jax()
     except ImportError as error:
-        raise ImportError(f"{name} cannot be imported ({error}); install it with: pip install 'xloss[{name}]'") from error
+        raise ImportError(
+            f"{name} cannot be imported ({error}); install it with: pip install 'xloss[{name}]'"
+        ) from error
     raise ValueError(f"framework: expected 'torch' or 'jax', got {name!r}")
 
 

@@ -185,7 +185,9 @@ def bundle(tasks: list[Task]) -> Any:
 def _failure(task: Task, directions: Directions) -> Exception | None:
     """What tracing a task raises."""
     try:
-        jax.eval_shape(lambda arrays: task.run(replace(task.problem, arrays=arrays), directions), dict(task.problem.arrays))
+        jax.eval_shape(
+            lambda arrays: task.run(replace(task.problem, arrays=arrays), directions), dict(task.problem.arrays)
+        )
     except Exception as error:  # whatever a contestant raises is a finding about it
         return error
     return None

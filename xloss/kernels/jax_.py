@@ -17,7 +17,7 @@ from xloss import checks
 from xloss.reductions import jax_reduce as reduce
 
 __all__ = ["absolute", "admit", "admit_classes", "admit_labels", "admit_target", "along", "as_array", "bce", "broadcast", "check_inside", "concrete", "log1p", "log_sum_exp",
-           "meet", "nll_of_logits", "nll_of_logits_soft", "poison", "reduce", "softplus"]  # fmt: skip
+           "meet", "nll_of_logits", "nll_of_logits_soft", "of_labels", "poison", "reduce", "softplus"]  # fmt: skip
 
 
 def as_array(name: str, value: Any) -> jax.Array:
@@ -28,12 +28,13 @@ def as_array(name: str, value: Any) -> jax.Array:
 
 
 def admit(same: bool = False, **tensors: Any) -> tuple[Any, ...]:
-    """Check that the arrays given (None passes) are floating, and widen 16-bit ones to float32 for the computation.
+    """Check that the arrays given (weights may be None) are floating, and widen 16-bit ones to float32 for the computation.
 
     Gives them in order, and last the dtype to which the loss is to be rounded. With `same`, refuses mixed dtypes.
     """
     names = []
-    arrays = {name: None if value is None else as_array(name, value) for name, value in tensors.items()}
+    absent = {name for name, value in tensors.items() if value is None and "weight" in name}
+    arrays = {name: None if name in absent else as_array(name, value) for name, value in tensors.items()}
     first = None
     for name, array in arrays.items():
         if array is None:
@@ -68,6 +69,7 @@ def admit_labels(target: Any, classes: int, ignore_index: int | None) -> tuple[A
 
 def admit_target(input: Any, target: Any, weight: Any, ignore_index: int) -> int:
     """Tell class indices from class probabilities, check what they need of shapes, and give the axis of the classes."""
+    weight = None if weight is None else as_array("weight", weight)
     floating = jnp.issubdtype(target.dtype, jnp.floating)
     return checks.check_class_target(input.shape, target.shape, floating, weight, ignore_index)
 
@@ -82,6 +84,11 @@ def admit_classes(input: Any, target: Any, weight: Any, ignore_index: int) -> tu
 def along(weight: Any, axis: int, like: Any) -> Any:
     """Lay class weights along the class axis of `like`, and broadcast them to its shape."""
     return jnp.broadcast_to(weight.reshape((-1,) + (1,) * (like.ndim - axis - 1)), like.shape)
+
+
+def of_labels(weight: Any, labels: Any) -> Any:
+    """The class weight of each label."""
+    return weight[labels]
 
 
 def check_inside(**tensors: Any) -> tuple[Any, ...]:
@@ -101,9 +108,18 @@ def check_inside(**tensors: Any) -> tuple[Any, ...]:
     return *safe, ~jnp.stack(jnp.broadcast_arrays(*inside)).all(0)
 
 
-def poison(loss: Any, bad: Any) -> Any:
-    """Make the elements of `loss` under the mask NaN, and with them their gradients (which `where` would make 0)."""
-    return loss if bad is None else loss * jnp.where(bad, jnp.nan, 1.0).astype(loss.dtype)
+def poison(loss: Any, bad: Any, *sources: Any) -> Any:
+    """Make the elements of `loss` under the mask NaN, and with them their gradients (which `where` would make 0).
+
+    `sources`: arrays of that shape whose gradients are to be NaN there, too, though the loss came without their elements.
+    """
+    if bad is None:
+        return loss
+    spoil = jnp.where(bad, jnp.nan, 1.0).astype(loss.dtype)
+    loss = loss * spoil
+    for source in sources:
+        loss = loss + jnp.where(bad, source * spoil, 0.0)
+    return loss
 
 
 def concrete(array: Any) -> bool:

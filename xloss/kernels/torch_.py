@@ -15,7 +15,7 @@ from xloss import checks
 from xloss.reductions import torch_reduce as reduce
 
 __all__ = ["absolute", "admit", "admit_classes", "admit_labels", "admit_target", "along", "bce", "broadcast", "check_inside", "concrete", "log1p", "log_sum_exp",
-           "meet", "nll_of_logits", "nll_of_logits_soft", "poison", "reduce", "softplus"]  # fmt: skip
+           "meet", "nll_of_logits", "nll_of_logits_soft", "of_labels", "poison", "reduce", "softplus"]  # fmt: skip
 
 _FLOATS = {torch.float64: "float64", torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
 _DTYPES = {name: dtype for dtype, name in _FLOATS.items()}
@@ -23,14 +23,14 @@ _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def admit(same: bool = False, **tensors: Any) -> tuple[Any, ...]:
-    """Check that the tensors given (None passes) are floating, and widen 16-bit ones to float32 for the computation.
+    """Check that the tensors given (weights may be None) are floating, and widen 16-bit ones to float32 for the computation.
 
     Gives them in order, and last the dtype to which the loss is to be rounded. With `same`, refuses mixed dtypes.
     """
     names = []
     first = None
     for name, tensor in tensors.items():
-        if tensor is None:
+        if tensor is None and "weight" in name:
             continue
         if not isinstance(tensor, torch.Tensor):
             checks.refuse_type(name, type(tensor).__name__, "a torch.Tensor")
@@ -62,8 +62,8 @@ def admit_labels(target: Any, classes: int, ignore_index: int | None) -> tuple[A
 
 def admit_target(input: Any, target: Any, weight: Any, ignore_index: int) -> int:
     """Tell class indices from class probabilities, check what they need of shapes, and give the axis of the classes."""
-    for name, tensor in (("input", input), ("target", target)):
-        if not isinstance(tensor, torch.Tensor):
+    for name, tensor in (("input", input), ("target", target), ("weight", weight)):
+        if not isinstance(tensor, torch.Tensor) and not (tensor is None and name == "weight"):
             checks.refuse_type(name, type(tensor).__name__, "a torch.Tensor")
     return checks.check_class_target(input.shape, target.shape, target.is_floating_point(), weight, ignore_index)
 
@@ -79,6 +79,11 @@ def admit_classes(input: Any, target: Any, weight: Any, ignore_index: int) -> tu
 def along(weight: Any, axis: int, like: Any) -> Any:
     """Lay class weights along the class axis of `like`, and broadcast them to its shape."""
     return weight.reshape((-1,) + (1,) * (like.ndim - axis - 1)).expand(like.shape)
+
+
+def of_labels(weight: Any, labels: Any) -> Any:
+    """The class weight of each label. (`weight[labels]` asks for the value of a single label: not so under `vmap`.)"""
+    return weight.index_select(0, labels.reshape(-1)).reshape(labels.shape)
 
 
 def check_inside(**tensors: Any) -> tuple[Any, ...]:
@@ -98,9 +103,18 @@ def check_inside(**tensors: Any) -> tuple[Any, ...]:
     return *safe, ~torch.stack(torch.broadcast_tensors(*inside)).all(0)
 
 
-def poison(loss: Any, bad: Any) -> Any:
-    """Make the elements of `loss` under the mask NaN, and with them their gradients (which `where` would make 0)."""
-    return loss if bad is None else loss * torch.where(bad, torch.nan, 1.0)
+def poison(loss: Any, bad: Any, *sources: Any) -> Any:
+    """Make the elements of `loss` under the mask NaN, and with them their gradients (which `where` would make 0).
+
+    `sources`: tensors of that shape whose gradients are to be NaN there, too, though the loss came without their elements.
+    """
+    if bad is None:
+        return loss
+    spoil = torch.where(bad, torch.nan, 1.0)
+    loss = loss * spoil
+    for source in sources:
+        loss = loss + torch.where(bad, source * spoil, 0.0)
+    return loss
 
 
 def concrete(tensor: Any) -> bool:

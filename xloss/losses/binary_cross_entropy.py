@@ -29,10 +29,10 @@ def torch_binary_cross_entropy(input, target, weight=None, reduction="mean"):
     checks.check_reduction(reduction)
     input, target, weight, dtype = k.admit(same=True, input=input, target=target, weight=weight)
     checks.check_same_shape("target", target.shape, "input", input.shape)
-    input, target, bad = k.check_inside(input=input, target=target)
-    loss = k.poison(k.bce(input, target), bad)
+    checks.check_weight(weight, input, broadcast=True)
+    p, t, bad = k.check_inside(input=input, target=target)
+    loss = k.poison(k.bce(p, t), bad, input, target)
     if weight is not None:
-        loss, weight = k.broadcast(input=loss, weight=weight)
         loss = loss * weight
     return k.reduce(loss, reduction, dtype)
 
@@ -43,10 +43,10 @@ def jax_binary_cross_entropy(input, target, weight=None, reduction="mean"):
     checks.check_reduction(reduction)
     input, target, weight, dtype = k.admit(same=True, input=input, target=target, weight=weight)
     checks.check_same_shape("target", target.shape, "input", input.shape)
-    input, target, bad = k.check_inside(input=input, target=target)
-    loss = k.poison(k.bce(input, target), bad)
+    checks.check_weight(weight, input, broadcast=True)
+    p, t, bad = k.check_inside(input=input, target=target)
+    loss = k.poison(k.bce(p, t), bad, input, target)
     if weight is not None:
-        loss, weight = k.broadcast(input=loss, weight=weight)
         loss = loss * weight
     return k.reduce(loss, reduction, dtype)
 

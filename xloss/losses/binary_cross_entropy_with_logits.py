@@ -31,8 +31,8 @@ def torch_binary_cross_entropy_with_logits(input, target, weight=None, reduction
     checks.check_reduction(reduction)
     input, target, weight, pos_weight, dtype = k.admit(input=input, target=target, weight=weight, pos_weight=pos_weight)
     checks.check_same_shape("target", target.shape, "input", input.shape)
-    if pos_weight is not None:
-        input, target, pos_weight = k.broadcast(input=input, target=target, pos_weight=pos_weight)
+    checks.check_weight(weight, input, broadcast=True)
+    checks.check_weight(pos_weight, input, "pos_weight", broadcast=True)
     positive = input >= 0
     # softplus(x) = above + tail, softplus(-x) = below + tail; without pos_weight, t + (1 - t) is 1 and not added up.
     above, below = torch.where(positive, input, 0.0), torch.where(positive, 0.0, -input)
@@ -43,7 +43,6 @@ def torch_binary_cross_entropy_with_logits(input, target, weight=None, reduction
         share = pos_weight * target
         loss = (share + (1 - target)) * tail + ((1 - target) * above + share * below)
     if weight is not None:
-        loss, weight = k.broadcast(input=loss, weight=weight)
         loss = loss * weight
     return k.reduce(loss, reduction, dtype)
 
@@ -56,8 +55,8 @@ def jax_binary_cross_entropy_with_logits(input, target, weight=None, reduction="
     checks.check_reduction(reduction)
     input, target, weight, pos_weight, dtype = k.admit(input=input, target=target, weight=weight, pos_weight=pos_weight)
     checks.check_same_shape("target", target.shape, "input", input.shape)
-    if pos_weight is not None:
-        input, target, pos_weight = k.broadcast(input=input, target=target, pos_weight=pos_weight)
+    checks.check_weight(weight, input, broadcast=True)
+    checks.check_weight(pos_weight, input, "pos_weight", broadcast=True)
     positive = input >= 0
     # softplus(x) = above + tail, softplus(-x) = below + tail; without pos_weight, t + (1 - t) is 1 and not added up.
     above, below = jnp.where(positive, input, 0.0), jnp.where(positive, 0.0, -input)
@@ -68,7 +67,6 @@ def jax_binary_cross_entropy_with_logits(input, target, weight=None, reduction="
         share = pos_weight * target
         loss = (share + (1 - target)) * tail + ((1 - target) * above + share * below)
     if weight is not None:
-        loss, weight = k.broadcast(input=loss, weight=weight)
         loss = loss * weight
     return k.reduce(loss, reduction, dtype)
 

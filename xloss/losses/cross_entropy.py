@@ -37,6 +37,7 @@ def torch_cross_entropy(input, target, weight=None, ignore_index=-100, reduction
     from xloss.kernels import torch_ as k
 
     checks.check_reduction(reduction)
+    checks.check_integer("ignore_index", ignore_index)
     checks.check_number("label_smoothing", label_smoothing, least=0, most=1)
     axis = k.admit_target(input, target, weight, ignore_index)
     classes = input.shape[axis]
@@ -48,7 +49,7 @@ def torch_cross_entropy(input, target, weight=None, ignore_index=-100, reduction
         return k.reduce(k.nll_of_logits_soft(input, coefficients, axis), reduction, dtype)
     input, weight, dtype = k.admit(same=True, input=input, weight=weight)
     labels, ignored, outside, axis = k.admit_classes(input, target, weight, ignore_index)
-    weights = (~ignored).to(input.dtype) if weight is None else torch.where(ignored, 0.0, weight[labels])
+    weights = (~ignored).to(input.dtype) if weight is None else torch.where(ignored, 0.0, k.of_labels(weight, labels))
     loss = k.nll_of_logits(input, labels, axis)
     loss = loss if weight is None else weights * loss
     if label_smoothing > 0:
@@ -65,6 +66,7 @@ def jax_cross_entropy(input, target, weight=None, ignore_index=-100, reduction="
     from xloss.kernels import jax_ as k
 
     checks.check_reduction(reduction)
+    checks.check_integer("ignore_index", ignore_index)
     checks.check_number("label_smoothing", label_smoothing, least=0, most=1)
     input, target = k.as_array("input", input), k.as_array("target", target)
     axis = k.admit_target(input, target, weight, ignore_index)
@@ -77,7 +79,7 @@ def jax_cross_entropy(input, target, weight=None, ignore_index=-100, reduction="
         return k.reduce(k.nll_of_logits_soft(input, coefficients, axis), reduction, dtype)
     input, weight, dtype = k.admit(same=True, input=input, weight=weight)
     labels, ignored, outside, axis = k.admit_classes(input, target, weight, ignore_index)
-    weights = (~ignored).astype(input.dtype) if weight is None else jnp.where(ignored, 0.0, weight[labels])
+    weights = (~ignored).astype(input.dtype) if weight is None else jnp.where(ignored, 0.0, k.of_labels(weight, labels))
     loss = k.nll_of_logits(input, labels, axis)
     loss = loss if weight is None else weights * loss
     if label_smoothing > 0:

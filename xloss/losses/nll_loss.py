@@ -30,12 +30,13 @@ def torch_nll_loss(input, target, weight=None, ignore_index=-100, reduction="mea
     from xloss.kernels import torch_ as k
 
     checks.check_reduction(reduction)
+    checks.check_integer("ignore_index", ignore_index)
     input, weight, dtype = k.admit(same=True, input=input, weight=weight)
     labels, ignored, outside, axis = k.admit_classes(input, target, weight, ignore_index)
     picked = input.gather(axis, labels.unsqueeze(axis)).squeeze(axis)
     # A NaN in an ignored row must reach neither the value nor the gradient.
     picked = k.poison(torch.where(ignored, 0.0, picked), outside)
-    weights = (~ignored).to(input.dtype) if weight is None else torch.where(ignored, 0.0, weight[labels])
+    weights = (~ignored).to(input.dtype) if weight is None else torch.where(ignored, 0.0, k.of_labels(weight, labels))
     loss = torch.where(ignored, 0.0, -weights * picked)
     return k.reduce(loss, reduction, dtype, weights=weights)
 
@@ -46,12 +47,13 @@ def jax_nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"
     from xloss.kernels import jax_ as k
 
     checks.check_reduction(reduction)
+    checks.check_integer("ignore_index", ignore_index)
     input, weight, dtype = k.admit(same=True, input=input, weight=weight)
     labels, ignored, outside, axis = k.admit_classes(input, target, weight, ignore_index)
     picked = jnp.take_along_axis(input, jnp.expand_dims(labels, axis), axis).squeeze(axis)
     # A NaN in an ignored row must reach neither the value nor the gradient.
     picked = k.poison(jnp.where(ignored, 0.0, picked), outside)
-    weights = (~ignored).astype(input.dtype) if weight is None else jnp.where(ignored, 0.0, weight[labels])
+    weights = (~ignored).astype(input.dtype) if weight is None else jnp.where(ignored, 0.0, k.of_labels(weight, labels))
     loss = jnp.where(ignored, 0.0, -weights * picked)
     return k.reduce(loss, reduction, dtype, weights=weights)
 
@@ -68,7 +70,9 @@ def truth(t, input, target, weight=None, ignore_index=-100):
 def inputs(draw):
     axis = checks.class_axis(draw.shape)
     classes = draw.shape[axis]
-    labels = draw.labels(draw.shape[:axis] + draw.shape[axis + 1 :], classes, draw.variant.options.get("ignore_index", -100))
+    labels = draw.labels(
+        draw.shape[:axis] + draw.shape[axis + 1 :], classes, draw.variant.options.get("ignore_index", -100)
+    )
     logits = draw.logits(draw.shape, axis, labels)
     if draw.regime not in ("nonfinite", "subnormal", "ties", "large"):
         wide = logits.astype(np.float64)

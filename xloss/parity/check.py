@@ -51,18 +51,35 @@ def check(cell: Cell, frameworks: tuple[str, ...] = FRAMEWORKS, with_peers: bool
             put = lambda array: framework.put(array, device, cell.regime != "noncontiguous")  # noqa: B023, E731
             ready = {key: put(array) for key, array in arrays.items()}
             directions = Directions(put(draws.cotangent), {key: put(array) for key, array in draws.tangents.items()})
-            problem = Problem(None, ready, variant.options, "none", wrt, batched, float(by) if by != 0 else float("nan"))
+            problem = Problem(
+                loss.implementation(name),
+                ready,
+                variant.options,
+                "none",
+                wrt,
+                batched,
+                float(by) if by != 0 else float("nan"),
+            )
             for implementation, function in contestants(loss, name, with_peers and _peers_too(cell, name, variant)):
-                asked = [probe for probe in plan if name in probe.frameworks and (probe.peers or implementation == OURS)]
+                asked = [
+                    probe for probe in plan if name in probe.frameworks and (probe.peers or implementation == OURS)
+                ]
                 running = [probe for probe in asked if not probe.reason]
                 tasks = [_task(framework, probe, replace(problem, function=function)) for probe in running]
-                key = (name, implementation, arrays_key(arrays), tuple((p.mechanism, p.reduction) for p in running if not p.alone))
+                key = (
+                    name,
+                    implementation,
+                    arrays_key(arrays),
+                    tuple((p.mechanism, p.reduction) for p in running if not p.alone),
+                )
                 outcomes = framework.run(tasks, directions, programs, key)
                 answers = dict(zip(map(id, running), outcomes, strict=True))
                 for probe in asked:
                     if probe.key not in memory and not probe.reason:
                         memory[probe.key] = probe.expect(reference, draws)
-                    rows += _rows(cell, framework, implementation, probe, answers.get(id(probe)), memory, reference, arrays)
+                    rows += _rows(
+                        cell, framework, implementation, probe, answers.get(id(probe)), memory, reference, arrays
+                    )
     return rows
 
 
@@ -86,8 +103,15 @@ def arrays_key(arrays: Mapping[str, np.ndarray]) -> tuple[Any, ...]:
 def _task(framework: Framework, probe: Probe, problem: Problem) -> Task:
     problem = problem.of(probe.reduction)
     if probe.reduction != "mean":
-        problem = replace(problem, denominator=float(problem.rows()) if probe.reduction == "batchmean" and problem.batched else 1.0)
-    return Task(lambda p, d: probe.run(framework, p, d), problem, probe.alone)
+        problem = replace(
+            problem, denominator=float(problem.rows()) if probe.reduction == "batchmean" and problem.batched else 1.0
+        )
+    return Task(
+        lambda p, d: probe.run(framework, p, d),
+        problem,
+        probe.alone,
+        "eager" if probe.mechanism == "traced" else "aot_eager",
+    )
 
 
 def exact(cell: Cell, loss: Loss, variant: Variant) -> tuple[dict[str, np.ndarray], Reference]:
@@ -128,7 +152,9 @@ def cell_batch(arrays: Mapping[str, np.ndarray]) -> int:
     return first.shape[0] if first.ndim else 1
 
 
-def draw_directions(cell: Cell, arrays: Mapping[str, np.ndarray], wrt: tuple[str, ...], shape: tuple[int, ...]) -> Draws:
+def draw_directions(
+    cell: Cell, arrays: Mapping[str, np.ndarray], wrt: tuple[str, ...], shape: tuple[int, ...]
+) -> Draws:
     """Cotangent and tangents: sixteenths, exact in every dtype."""
     rng = np.random.default_rng([cell.seed, 7])
     some = lambda of: np.asarray(rng.integers(-24, 25, of) / 16).astype(arrays[wrt[0]].dtype)  # noqa: E731
@@ -160,6 +186,7 @@ def _rows(cell: Cell, framework: Framework, implementation: str, probe: Probe, o
     rows = []
     for argument, expected in memory[probe.key].items():
         kind = "value" if argument == "" and probe.kind == "first" and probe.alone else probe.kind
+        assert result is not None
         got = framework.get(result[argument])
         verdict = judge(got, expected, cell.dtype, kind)
         reason = verdict.reason
@@ -193,7 +220,9 @@ def _failure(probe: Probe, error: Exception | None) -> tuple[str, str]:
 
 
 def _case(cell: Cell, row: Mapping[str, Any]) -> str:
-    check = "/".join(str(row.get(key, "")) for key in ("implementation", "framework", "mechanism", "reduction", "argument"))
+    check = "/".join(
+        str(row.get(key, "")) for key in ("implementation", "framework", "mechanism", "reduction", "argument")
+    )
     return f"{cell.case_id}#{check}"
 
 
@@ -209,4 +238,3 @@ def sizes(reference: Reference, arrays: Mapping[str, np.ndarray]) -> dict[str, f
     if first.ndim > 1:
         out["the size of the second axis"] = float(first.shape[1])
     return out
-

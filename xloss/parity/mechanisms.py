@@ -64,10 +64,10 @@ def probes(cell: Cell, loss: Loss, reductions: tuple[str, ...], wrt: tuple[str, 
     if not thorough:
         return
     yield _vjp()
-    if cell.full or (cell.regime == "typical" and first):
+    if cell.full:
         yield _both("eager", main, ("jax",))
-    if cell.full or cell.regime in TELLING:
-        yield _both("compiled", main, ("torch",))
+    if cell.full or (first and cell.regime in TELLING) or cell.regime == "typical":
+        yield _both("compiled" if first else "traced", main, ("torch",))
     for reduction in reduced if cell.full else [main]:
         yield _gradient("grad", reduction, once)
         yield _gradient("func.grad", reduction, frameworks=("torch",))
@@ -88,7 +88,7 @@ def probes(cell: Cell, loss: Loss, reductions: tuple[str, ...], wrt: tuple[str, 
         yield _gradient("per_sample.vmap", reduction, reason=apart)
         yield _gradient("per_sample.loop", reduction, once, reason=apart)
         yield _gradient("accumulate", reduction, reason=apart)
-    yield _jvp(wrt)
+    yield _jvp(wrt, once)
 
 
 def _value(reduction: str) -> Probe:
@@ -129,7 +129,7 @@ def _vjp() -> Probe:
     )
 
 
-def _jvp(wrt: tuple[str, ...]) -> Probe:
+def _jvp(wrt: tuple[str, ...], frameworks: tuple[str, ...]) -> Probe:
     return Probe(
         "jvp",
         "none",
@@ -137,6 +137,7 @@ def _jvp(wrt: tuple[str, ...]) -> Probe:
         lambda f, p, d: {"": f.mechanisms()["jvp"](p, tuple(d.tangents[name] for name in wrt))},
         lambda r, d: {"": r.directional(d.tangents)},
         "jvp",
+        frameworks,
     )
 
 

@@ -156,7 +156,9 @@ class Reference:
     def _by_argument(self, truths: Any, conditions: Any, slopes: Any, undefined: str) -> dict[str, Expected]:
         out = {}
         for name in dict.fromkeys(column.argument for column in self.exact.columns):
-            spread, slope = (floats(self.exact.scatter(name, [balls(x) for x in what])) for what in (conditions, slopes))
+            spread, slope = (
+                floats(self.exact.scatter(name, [balls(x) for x in what])) for what in (conditions, slopes)
+            )
             out[name] = expected(self.exact.scatter(name, truths), spread, slope, undefined)
         return out
 

@@ -81,7 +81,9 @@ def judge(got: Any, expected: Expected, dtype: str, kind: str) -> Verdict:
         error = np.abs((wide - expected.high) - expected.low)
         # Infinities: equal ones are right, and so is one where the exact result, or what may stand for it, overflows.
         greatest = float(ml_dtypes.finfo(DTYPES[dtype]).max)
-        overflow = np.isinf(wide) & (np.sign(wide) == np.sign(expected.high)) & (np.abs(expected.high) + limit > greatest)
+        overflow = (
+            np.isinf(wide) & (np.sign(wide) == np.sign(expected.high)) & (np.abs(expected.high) + limit > greatest)
+        )
         error = np.where((wide == expected.high) | overflow, 0.0, error)
         error = np.where(np.isnan(error), np.inf, error)
         ratio = np.where(error == 0, 0.0, error / limit)
@@ -94,7 +96,9 @@ def judge(got: Any, expected: Expected, dtype: str, kind: str) -> Verdict:
     ok = bool(ratio[worst] <= 1)
     reason = ""
     if not ok and wrong_where_unknown[worst]:
-        reason = f"got {wide[worst]:.9g} at {worst}, where the exact result does not exist ({expected.undefined} is right)"
+        reason = (
+            f"got {wide[worst]:.9g} at {worst}, where the exact result does not exist ({expected.undefined} is right)"
+        )
     elif not ok:
         reason = (
             f"got {wide[worst]:.9g} at {worst}, truth {expected.high[worst]:.9g}: {ulps[worst]:.3g} ulps off, "

@@ -1,7 +1,7 @@
 """Experiments on a notebook about losses and ``backward``; see `xloss.claims.notebook_backward`."""
 
 # A named lambda is the shortest form of what a reader shall copy.
-# ruff: noqa: E731, ARG004, ARG005
+# ruff: noqa: E731, ARG004
 
 from xloss.claims.model import Measured
 
