@@ -37,14 +37,14 @@ lint: env
 report: env
 	$(BIN)/xloss doctor
 	$(BIN)/xloss parity --out reports
-	$(BIN)/xloss report --source reports
+	$(BIN)/xloss report reports
 
 # A machine with a GPU brings its own frameworks: nothing is installed but what xloss itself needs.
 gpu-report:
 	$(PYTHON) -m pip install --quiet --no-deps --editable .
 	$(PYTHON) -m xloss doctor
 	$(PYTHON) -m xloss parity --device cuda --jobs 1 --out reports/cuda
-	$(PYTHON) -m xloss report --source reports/cuda
+	$(PYTHON) -m xloss report reports/cuda
 
 clean:
 	rm -rf $(VENV)

@@ -33,7 +33,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Difference:
-    """A fact about where implementations truly differ: what each gives, since when, and where to read of it.
+    """A fact about where implementations truly differ: what each gives, with which version that was seen, and where to read of it.
 
     `here` and `there` are measured anew by a test: callables without arguments that give a number (or an array) from
     this package and from the other implementation; `expected` holds what they gave when the record was written.
@@ -45,7 +45,7 @@ class Difference:
     here: Callable[[], Any]
     there: Callable[[], Any]
     expected: tuple[Any, Any]
-    since: str
+    seen: str
     link: str = ""
 
 

@@ -146,7 +146,8 @@ class Exact:
         """What the mean divides by."""
         if self.weights is None:
             return flint.arb(self.values.size)
-        return _sum(self.weights)
+        with flint.ctx.workprec(self.precision):
+            return _sum(self.weights)
 
     def mixed(self, c: int, d: int) -> np.ndarray:
         """The second derivative by columns c and d."""
@@ -171,8 +172,9 @@ class Exact:
             return np.empty(shape, dtype=object)
         if first.dense:
             out = np.empty(shape, dtype=object)
-            for c in mine:
-                out[self.columns[c].index] = _sum(per_column[c])
+            with flint.ctx.workprec(self.precision):
+                for c in mine:
+                    out[self.columns[c].index] = _sum(per_column[c])
             return out
         if first.axis is None:
             return per_column[mine[0]]

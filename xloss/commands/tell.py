@@ -81,7 +81,7 @@ def explain(
                 "case": d.case,
                 "who": d.who,
                 "expected": [str(x) for x in d.expected],
-                "since": d.since,
+                "seen": d.seen,
                 "link": d.link,
             }
             for d in record.differences
@@ -103,7 +103,7 @@ def explain(
         screen.print("\n[bold]Where implementations differ[/bold]")
     for d in record.differences:
         screen.print(
-            f"  {d.id}: {d.case}; xloss {d.expected[0]}, {d.who} {d.expected[1]} (since {d.since}) {d.link}",
+            f"  {d.id}: {d.case}; xloss {d.expected[0]}, {d.who} {d.expected[1]} (seen with {d.seen}) {d.link}",
             markup=False,
         )
     screen.print(f"\n[bold]Measured beside it[/bold]  {', '.join(data['peers']) or 'nobody has it'}")

@@ -20,7 +20,7 @@ Source: torch.nn.functional.binary_cross_entropy.
 import numpy as np
 
 from xloss import checks, peers
-from xloss.catalog import Loss, Variant
+from xloss.catalog import Difference, Loss, Variant
 
 
 def torch_binary_cross_entropy(input, target, weight=None, reduction="mean"):
@@ -75,6 +75,19 @@ def inputs(draw):
     return draw.arrays(input=p, target=target, weight=draw.optional("weight", draw.shape[-1:]))
 
 
+def hopeless_here():
+    import jax.numpy as jnp
+
+    return float(jax_binary_cross_entropy(jnp.zeros(1), jnp.ones(1)))
+
+
+def hopeless_there():
+    import jax.numpy as jnp
+
+    keras = next(peer for peer in LOSS.peers if peer.name == "keras")
+    return float(keras.call(input=jnp.zeros(1), target=jnp.ones(1), reduction="mean"))
+
+
 LOSS = Loss(
     name="binary_cross_entropy",
     summary="binary cross entropy of probabilities",
@@ -93,5 +106,9 @@ LOSS = Loss(
         peers.functional("binary_cross_entropy"),
         peers.keras(lambda losses: losses.BinaryCrossentropy()),
     ),
+    differences=(
+        Difference("binary_cross_entropy/zero", "p = 0, t = 1: the logarithm is bounded, or p is clipped to 1e-7",
+                   "keras", hopeless_here, hopeless_there, (100.0, 16.118095), "keras 3.15.1"),
+    ),
     source="torch.nn.functional.binary_cross_entropy",
-)
+)  # fmt: skip

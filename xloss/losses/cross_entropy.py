@@ -28,7 +28,7 @@ Source: torch.nn.functional.cross_entropy; smoothing: Szegedy et al. 2015, arXiv
 import numpy as np
 
 from xloss import checks, peers
-from xloss.catalog import Loss, Variant
+from xloss.catalog import Difference, Loss, Variant
 
 
 def torch_cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
@@ -143,6 +143,43 @@ def keras_labels(losses, label_smoothing=0.0):
     return call
 
 
+def confident(function):
+    """Of class 0, where it leads by 20 in float32."""
+    import torch
+
+    return float(function(torch.tensor([[20.0, 0.0, 0.0]]), torch.tensor([0])))
+
+
+def confident_here():
+    return confident(torch_cross_entropy)
+
+
+def confident_there():
+    import torch
+
+    return confident(torch.nn.functional.cross_entropy)
+
+
+def outside(function):
+    """Of label -1 among three classes, or the name of the error."""
+    import jax.numpy as jnp
+
+    try:
+        return float(function(jnp.asarray([[3.0, 2.0, 1.0]], "float32"), jnp.asarray([-1])))
+    except ValueError as error:
+        return type(error).__name__
+
+
+def outside_here():
+    return outside(jax_cross_entropy)
+
+
+def outside_there():
+    import optax
+
+    return outside(lambda x, y: optax.losses.softmax_cross_entropy_with_integer_labels(x, y)[0])
+
+
 LOSS = Loss(
     name="cross_entropy",
     summary="cross entropy of logits with class indices or probabilities",
@@ -164,5 +201,11 @@ LOSS = Loss(
     row_axis=lambda _argument, rank: 0 if rank == 1 else 1,
     regimes=("all_ignored", "zero_weight"),
     peers=(peers.functional("cross_entropy"), peers.optax(optax_labels, same_shape=False), peers.keras(keras_labels)),
+    differences=(
+        Difference("cross_entropy/confident", "logits (20, 0, 0), class 0, float32; exactly 4.12230723e-09",
+                   "torch.nn.functional", confident_here, confident_there, (4.12230723e-09, 0.0), "torch 2.13.0"),
+        Difference("cross_entropy/label-outside", "logits (3, 2, 1), label -1", "optax", outside_here, outside_there,
+                   ("ValueError", 2.40760596), "optax 0.2.8"),
+    ),
     source="torch.nn.functional.cross_entropy",
 )  # fmt: skip

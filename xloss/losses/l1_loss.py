@@ -17,7 +17,7 @@ Source: torch.nn.functional.l1_loss.
 """
 
 from xloss import checks, peers
-from xloss.catalog import Loss, Variant
+from xloss.catalog import Difference, Loss, Variant
 
 
 def torch_l1_loss(input, target, reduction="mean", weight=None):
@@ -57,6 +57,24 @@ def inputs(draw):
     return draw.arrays(input=input, target=target, weight=draw.optional("weight", draw.shape))
 
 
+def tie(function):
+    """The derivative where input and target are equal."""
+    import jax
+    import jax.numpy as jnp
+
+    return float(jax.grad(function)(jnp.zeros(()), jnp.zeros(())))
+
+
+def tie_here():
+    return tie(jax_l1_loss)
+
+
+def tie_there():
+    import jax.numpy as jnp
+
+    return tie(lambda x, y: jnp.abs(x - y))
+
+
 LOSS = Loss(
     name="l1_loss",
     summary="absolute error",
@@ -77,5 +95,9 @@ LOSS = Loss(
         peers.optax(lambda optax, input, target: abs(input - target)),
         peers.keras(lambda losses: losses.MeanAbsoluteError()),
     ),
+    differences=(
+        Difference("l1_loss/tie", "the derivative where input = target; torch has 0", "abs(input - target) in JAX",
+                   tie_here, tie_there, (0.0, 1.0), "jax 0.10.2"),
+    ),
     source="torch.nn.functional.l1_loss",
-)
+)  # fmt: skip
