@@ -29,7 +29,7 @@ class Probe:
 
     mechanism: str
     reduction: str
-    kind: str  # of budget: value, first, second
+    kind: str  # of budget: value, first, parts, second
     run: Callable[[Framework, Problem, Directions], dict[str, Any]]
     expect: Callable[[Reference, Draws], dict[str, Expected]]
     key: str  # of what is expected: probes with one key share it
@@ -108,7 +108,7 @@ def _gradient(mechanism: str, reduction: str, frameworks: tuple[str, ...] = ("to
     return Probe(
         mechanism,
         reduction,
-        "first",
+        "parts" if mechanism.startswith(("per_sample", "accumulate")) else "first",
         lambda f, p, _: f.mechanisms()[mechanism](p),
         lambda r, _: r.gradient(balls(np.ones(())), reduction),
         f"gradient/{reduction}",
