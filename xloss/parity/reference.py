@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -57,6 +58,17 @@ def expected(truth: Any, condition: Any, slope: Any, undefined: str = "nonfinite
     high = floats(array)
     low = _lows(array, high) if array.size else high
     return Expected(high, low, np.asarray(condition, dtype=float), np.asarray(slope, dtype=float), undefined)
+
+
+def _precisely(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Add up at the precision that the balls have; flint's own default is 53 bits."""
+
+    @functools.wraps(method)
+    def precise(self: Reference, *args: Any, **kwargs: Any) -> Any:
+        with flint.ctx.workprec(self.exact.precision):
+            return method(self, *args, **kwargs)
+
+    return precise
 
 
 class Reference:
@@ -113,6 +125,7 @@ class Reference:
         with np.errstate(invalid="ignore"):
             return sum((x * d for x, d in zip(sizes, self.first, strict=True)), np.zeros(self.exact.values.shape))
 
+    @_precisely
     def value(self, reduction: str) -> Expected:
         """The loss."""
         values = self.exact.values
@@ -128,6 +141,7 @@ class Reference:
         size = abs(float(by))
         return expected(mean, spread / size + self._rounding() * abs(_high(mean)), np.sum(slope) / size)
 
+    @_precisely
     def gradient(self, cotangent: Any, reduction: str = "none") -> dict[str, Expected]:
         """The vector-Jacobian product, by argument; with a reduction its cotangent is divided by the denominator."""
         scale, undefined = self._scale(reduction)
@@ -162,6 +176,7 @@ class Reference:
             out[name] = expected(self.exact.scatter(name, truths), spread, slope, undefined)
         return out
 
+    @_precisely
     def directional(self, tangents: Mapping[str, np.ndarray]) -> Expected:
         """The Jacobian-vector product of the unreduced loss."""
         truth = np.full(self.exact.values.shape, flint.arb(0), dtype=object)
@@ -175,6 +190,7 @@ class Reference:
                 slope = slope + np.abs(floats(move)) * (1 + self.sensitivity(c, self._ones)) * self.reach
         return expected(self._where_smooth(truth), spread, slope, "anything")
 
+    @_precisely
     def curvature(self, argument: str, direction: np.ndarray, reduction: str) -> Expected:
         """The Hessian-vector product by one argument.
 

@@ -1,0 +1,132 @@
+"""`import xloss` imports no framework, and each face works without the other; told by fresh processes."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+QUIET = ("xloss", "xloss.catalog", "xloss.checks", "xloss.inputs", "xloss.reductions", "xloss.truth", "xloss.frameworks", "xloss.parity",
+         "xloss.claims", "xloss.cli", "xloss.commands", "xloss.report", "xloss.measure", "xloss.testing", "xloss.pytest_plugin")  # fmt: skip
+HEAVY = ("torch", "jax", "jaxlib", "optax", "keras", "tensorflow", "flax")
+
+REPORT = """
+import json, sys
+print(json.dumps(sorted({name.split(".")[0] for name in sys.modules})))
+"""
+# A framework that is not installed: neither found, nor importable.
+BLOCK = """
+import importlib.abc, sys
+
+class Blocked(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in BLOCKED:
+            raise ModuleNotFoundError(f"No module named {name!r} (blocked)", name=name)
+
+sys.meta_path.insert(0, Blocked())
+"""
+
+
+def run(code: str, blocked: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter, with some packages made impossible to import."""
+    prefix = f"BLOCKED = {blocked!r}\n{BLOCK}" if blocked else ""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "PYTHONDONTWRITEBYTECODE": "1"}
+    # Coverage, pytest plugins and the like are this process's affair.
+    return subprocess.run(
+        [sys.executable, "-c", prefix + code], capture_output=True, text=True, env=environment, timeout=300, check=False
+    )
+
+
+def packages(code: str) -> set[str]:
+    """The top-level packages that are imported once the code has run."""
+    done = run(code + REPORT)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def light(code: str) -> None:
+    """Raise if the code imports a framework."""
+    heavy = packages(code) & set(HEAVY)
+    assert not heavy, f"imports {', '.join(sorted(heavy))}"
+
+
+def works(code: str, blocked: tuple[str, ...]) -> None:
+    """Raise unless the code runs with these packages missing."""
+    done = run(code, blocked)
+    assert done.returncode == 0, done.stderr
+
+
+def exists(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("module", QUIET)
+def test_importing_it_imports_no_framework(module: str) -> None:
+    if not exists(module):
+        pytest.skip("is yet to come")
+    light(f"import {module}")
+
+
+def test_reading_the_catalogue_imports_no_framework() -> None:
+    """All the records, cells and regimes; the names on the faces, too."""
+    light(
+        "from xloss.catalog import LOSSES\n"
+        "from xloss.parity.cells import cells\n"
+        "assert len(LOSSES) >= 10 and len(cells()) > 100\n"
+        "import xloss.torch, xloss.jax\n"
+        "assert set(LOSSES) <= set(dir(xloss.torch)) and set(LOSSES) <= set(dir(xloss.jax))\n"
+        "from xloss.jax import cross_entropy\n"
+    )
+
+
+CALL = """
+import numpy as np
+import xloss.{framework} as losses
+from xloss.catalog import LOSSES
+from xloss.frameworks import load
+from xloss.inputs import Draw
+framework = load("{framework}")
+with framework.scope("float32"):
+    for loss in LOSSES.values():
+        variant = loss.variants[0]
+        arrays = loss.inputs(Draw(loss, variant, variant.shapes[0], "typical", "float32"))
+        arrays = {{name: framework.put(array, framework.device("cpu")) for name, array in arrays.items()}}
+        assert np.isfinite(framework.get(getattr(losses, loss.name)(**arrays)))
+import sys
+assert not set({blocked!r}) & {{name.split(".")[0] for name in sys.modules}}
+"""
+TORCHLESS, JAXLESS = ("torch", "torchvision"), ("jax", "jaxlib", "optax", "keras", "flax")
+
+
+@pytest.mark.parametrize(("framework", "blocked"), [("jax", TORCHLESS), ("torch", JAXLESS)])
+def test_each_face_works_without_the_other_framework(framework: str, blocked: tuple[str, ...]) -> None:
+    pytest.importorskip(framework)
+    works(CALL.format(framework=framework, blocked=blocked), blocked)
+
+
+def test_a_missing_framework_says_how_to_install_it() -> None:
+    works(
+        "from xloss.frameworks import load\n"
+        "try:\n    load('jax')\n"
+        "except ImportError as error:\n    assert \"pip install 'xloss[jax]'\" in str(error), error\n"
+        "else:\n    raise SystemExit('was imported')\n",
+        JAXLESS,
+    )
+
+
+@pytest.mark.parametrize("framework", ["torch", "jax"])
+def test_these_tests_see_an_import(framework: str) -> None:
+    pytest.importorskip(framework)
+    with pytest.raises(AssertionError, match=f"imports .*{framework}"):
+        light(f"import xloss\nimport {framework}")
+    with pytest.raises(AssertionError, match="blocked"):
+        works(f"import {framework}", (framework,))
+    with pytest.raises(AssertionError, match="blocked"):
+        works(CALL.format(framework=framework, blocked=()), (framework,))

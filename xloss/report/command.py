@@ -1,0 +1,64 @@
+"""``xloss report``: what the sweep and the claims found, as pages to read."""
+
+import importlib.util
+import sys
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from xloss.report import ReportError, read, write
+
+if TYPE_CHECKING:
+    from xloss.claims import Result
+
+
+def report(
+    source: Annotated[Path, typer.Argument(help="The folder that `xloss parity --out` wrote.")] = Path("reports"),
+    out: Annotated[Path | None, typer.Option("--out", help="Where to write; SOURCE itself if not given.")] = None,
+    claims: Annotated[bool, typer.Option("--claims/--no-claims", help="Run the claims too, and show them.")] = True,
+    open_: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
+) -> None:
+    """Make one page of what `xloss parity --out reports` and the claims found: index.html, and parity.md beside it.
+
+    The page needs no network and no other file. Exits 0 when it is written, 2 when there is nothing to report on.
+    """
+    out = source if out is None else out
+    try:
+        read(source)  # before the claims take their time
+        results = _claims(out) if claims else None
+        paths = write(source, out, results)
+    except ReportError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    if results:
+        paths.append(out / "claims.md")
+    for path in paths:
+        typer.echo(str(path))
+    if open_:
+        webbrowser.open(paths[0].resolve().as_uri())
+
+
+def _claims(out: Path) -> "list[Result] | None":
+    """Run the claims and write their files; None, and a line that says so, where a framework is missing."""
+    from xloss import claims
+
+    missing = [name for name in ("torch", "jax") if importlib.util.find_spec(name) is None]
+    if missing:
+        typer.echo(f"claims left out: they compare both frameworks, and {missing[0]} is not installed", err=True)
+        return None
+    from xloss.claims import render
+
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("claims")
+            results = claims.run(progress=lambda done, total, _: bar.update(task, completed=done, total=total))
+    else:
+        typer.echo("running the claims, about half a minute (--no-claims leaves them out)", err=True)
+        results = claims.run()
+    render.write(results, out)
+    return results
