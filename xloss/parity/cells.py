@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from xloss.catalog import LOSSES, get
 from xloss.inputs import DTYPES, REGIMES, applicable
@@ -15,6 +15,8 @@ MAIN_DTYPE = "float32"
 @dataclass(frozen=True, order=True)
 class Cell:
     """One point at which all implementations of a loss are checked by all mechanisms that apply.
+
+    A `light` one, in a sweep that is not full, is not compiled by JAX: another variant in another dtype.
 
     `full` asks for every mechanism with every reduction; otherwise the slower ones run in a few telling regimes. Its
     `case_id`, given to `Cell.parse` or to `xloss parity --case`, makes the very same cell again.
@@ -28,6 +30,7 @@ class Cell:
     device: str = "cpu"
     seed: int = 0
     full: bool = False
+    light: bool = field(default=False, compare=False)  # no part of the question: PyTorch alone answers
 
     @property
     def case_id(self) -> str:
@@ -93,6 +96,8 @@ def cells(
                         main = dtype == MAIN_DTYPE or len(chosen) == 1
                         if rare and not full and not (main and (not small or variant is loss.variants[0])):
                             continue
+                        light = dtype in ("float64", "float16") and variant is not loss.variants[0]
+                        light = light and not full and len(chosen) > 1
                         if not regimes or regime in regimes:
-                            out.append(Cell(loss.name, variant.name, shape, regime, dtype, device, seed, full))
+                            out.append(Cell(loss.name, variant.name, shape, regime, dtype, device, seed, full, light))
     return out

@@ -73,7 +73,7 @@ def probes(cell: Cell, loss: Loss, reductions: tuple[str, ...], wrt: tuple[str, 
         yield _gradient("func.grad", reduction, frameworks=("torch",))
         if cell.regime != "near_kink":
             # There a second derivative is that of the one side or the other, for inputs an ulp away.
-            yield _curvature("hvp", wrt[0], reduction)
+            yield _curvature("hvp", wrt[0], reduction, once)
             yield _curvature("double_backward", wrt[0], reduction, once)
         if len(wrt) > 1:
             for held in wrt:
