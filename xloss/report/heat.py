@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,21 +31,25 @@ class Square:
 
 @dataclass(frozen=True)
 class Map:
-    """One map: of values or gradients, over all inputs or the typical ones."""
+    """One map, of values or gradients, over all inputs or the typical ones.
+
+    `columns` are the dtypes, each with who was asked in it; the squares of a row follow them in one sequence.
+    """
 
     quantity: str
     inputs: str
     caption: str
-    dtypes: tuple[str, ...]
-    who: tuple[str, ...]
+    columns: tuple[tuple[str, tuple[str, ...]], ...]
     rows: tuple[tuple[str, tuple[Square, ...]], ...]
 
 
 def maps(table: pd.DataFrame, dtypes: Iterable[str]) -> list[Map]:
     """Value and gradient, over all inputs and over the typical ones: four maps of the same layout."""
+    dtypes = list(dtypes)
     there = set(table["dtype"])
-    columns = [dtype for dtype in dtypes if dtype in there] + sorted(there.difference(dtypes))
-    who = contestants(table)
+    columns = []
+    for dtype in [name for name in dtypes if name in there] + sorted(there.difference(dtypes)):
+        columns.append((dtype, tuple(contestants(table[table["dtype"] == dtype]))))
     out = []
     for mechanism, quantity in ASKED.items():
         for inputs in ("all", "typical"):
@@ -52,24 +57,19 @@ def maps(table: pd.DataFrame, dtypes: Iterable[str]) -> list[Map]:
             part = table[table["mechanism"].isin([mechanism, ""])]
             if inputs == "typical":
                 part = part[part["regime"] == "typical"]
-            what = "the value" if quantity == "value" else "the gradient by backward, or jax.grad,"
-            caption = f"Worst error of {what} over {'all inputs' if inputs == 'all' else 'typical inputs'}, in ulps"
-            rows = _rows(part, sorted(set(table["loss"])), columns, who)
-            out.append(Map(quantity, inputs, caption, tuple(columns), tuple(who), rows))
+            caption = f"Worst error of the {quantity} over {inputs} inputs, in ulps"
+            rows = _rows(part, sorted(set(table["loss"])), columns)
+            out.append(Map(quantity, inputs, caption, tuple(columns), rows))
     return out
 
 
 def _rows(
-    part: pd.DataFrame, losses: Sequence[str], dtypes: Sequence[str], who: Sequence[str]
+    part: pd.DataFrame, losses: Sequence[str], columns: Sequence[tuple[str, tuple[str, ...]]]
 ) -> tuple[tuple[str, tuple[Square, ...]], ...]:
-    groups = dict(iter(part.groupby(["loss", "dtype", "who"])))
+    groups: dict[Any, pd.DataFrame] = dict(iter(part.groupby(["loss", "dtype", "who"])))
+    places = [(dtype, who) for dtype, names in columns for who in names]
     return tuple(
-        (
-            loss,
-            tuple(
-                square(groups.get((loss, dtype, name)), f"{loss}, {dtype}, {name}") for dtype in dtypes for name in who
-            ),
-        )
+        (loss, tuple(square(groups.get((loss, *place)), ", ".join((loss, *place))) for place in places))
         for loss in losses
     )
 

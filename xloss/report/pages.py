@@ -87,18 +87,18 @@ def facts(table: pd.DataFrame, environment: Mapping[str, Any]) -> list[tuple[str
     """What was run where, as pairs of a name and a text; what was not recorded is left out."""
     get = environment.get
     versions = get("versions") if isinstance(get("versions"), Mapping) else {}
-    cores = f"{get('cpu') or get('machine') or 'unknown'}" + (
-        f", {words.some(int(get('cores') or 0), 'core')}" if get("cores") else ""
-    )
-    cells = f" in {words.some(int(get('cells') or 0), 'cell')}" if get("cells") else ""
+    machine = str(get("cpu") or get("machine") or "")
+    cores, cells = get("cores"), get("cells")
+    machine += f", {words.some(cores, 'core')}" if machine and isinstance(cores, int) else ""
+    among = f" in {words.some(cells, 'cell')}" if isinstance(cells, int) else ""
     losses = words.some(table["loss"].nunique(), "loss", "losses")
     pairs = [
-        ("checked", f"{words.some(len(table), 'check')}{cells}, {losses}{', the full sweep' if get('full') else ''}"),
+        ("checked", f"{words.some(len(table), 'check')}{among}, {losses}{', the full sweep' if get('full') else ''}"),
         ("when", str(get("created") or "").replace("T", " ")[:16]),
         ("command", get("command")),
         ("seed", get("seed")),
         ("device", get("device")),
-        ("machine", cores if get("cpu") or get("machine") else ""),
+        ("machine", machine),
         ("platform", get("platform")),
         ("xloss", get("xloss")),
         ("Python", get("python")),
@@ -114,11 +114,8 @@ def sentence(finding: Any, regimes: Mapping[str, str]) -> str:
     where = f"on {finding.regime.replace('_', ' ')} inputs" + (f" ({about})" if about else "")
     share = f"in {words.count(finding.bad)} of {words.some(finding.checks, 'check')} ({words.listed(finding.dtypes)})"
     if finding.status in ("ok", "inaccurate", "differs"):
-        far = (
-            f"up to {words.times(finding.budget)} times what is allowed"
-            if finding.budget < float("inf")
-            else "beyond any measure"
-        )
+        finite = finding.budget < float("inf")
+        far = f"up to {words.times(finding.budget)} times what is allowed" if finite else "beyond any measure"
         return f"{what} is off {where}: {far}, {share}."
     return f"{what} gives no result {where}: {STATUS_WORDS.get(finding.status, finding.status)}, {share}."
 

@@ -83,9 +83,8 @@ def headline(table: pd.DataFrame) -> Headline:
     if judged.empty:
         line = "No other library was measured beside it."
     else:
-        line = (
-            f"By the same ruler, {count(len(bad))} of {some(len(judged), 'check')} of {listed(_names(judged))} are not."
-        )
+        whose = listed(_names(judged))
+        line = f"By the same ruler, {count(len(bad))} of {some(len(judged), 'check')} of {whose} are not."
     return Headline(bool(asked and not missed + broken), text, line)
 
 
@@ -217,15 +216,18 @@ def absent(table: pd.DataFrame, losses: Iterable[str], dtypes: Iterable[str], re
     said = []
     if not any(device.startswith(("cuda", "gpu", "rocm")) for device in devices):
         said.append(f"Not run on a GPU: every check here is of the {listed(sorted(devices)) if devices else 'void'}.")
-    for what, known, column in (
-        ("losses", losses, "loss"),
-        ("dtypes", dtypes, "dtype"),
-        ("regimes", regimes, "regime"),
-    ):
+    plural = {"loss": "losses", "dtype": "dtypes", "regime": "kinds of inputs"}
+    dtypes = [*dtypes]
+    for column, known in (("loss", losses), ("dtype", dtypes), ("regime", regimes)):
         there = set(table[column])
         left = [name for name in known if name not in there]
         if left:
-            said.append(f"No check of these {what}: {', '.join(left)}.")
+            said.append(f"No check of these {plural[column]}: {', '.join(left)}.")
+    for who in contestants(table):
+        there = set(table["dtype"][table["who"] == who])
+        left = [name for name in dtypes if name not in there and name in set(table["dtype"])]
+        if left:
+            said.append(f"{who} was not asked in {listed(left)}.")
     return said
 
 
@@ -236,9 +238,8 @@ def timings(table: pd.DataFrame, environment: Mapping[str, Any]) -> tuple[str, l
     for who in contestants(ran):
         part = ran[ran["who"] == who]
         seconds = float(part["seconds"].sum())
-        rows.append(
-            {"who": who, "checks": len(part), "seconds": seconds, "rate": len(part) / seconds if seconds else np.nan}
-        )
+        rate = len(part) / seconds if seconds else np.nan
+        rows.append({"who": who, "checks": len(part), "seconds": seconds, "rate": rate})
     wall = _float(environment.get("seconds"))
     sentence = "How long the sweep took was not recorded."
     if wall > 0:
