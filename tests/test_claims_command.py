@@ -15,6 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from xloss.claims import CLAIMS, SEEDS, Result, Verdict, command, figures, model, render, select, settle
+from xloss.terminal import write_text
 
 pytest.importorskip("torch")
 pytest.importorskip("jax")
@@ -163,9 +164,9 @@ def test_files(measured: list[Result], tmp_path: Path) -> None:
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "claims.md"
-    render.replace(path, "before")
+    write_text(path, "before")
     with pytest.raises(UnicodeEncodeError):
-        render.replace(path, "half \udcff")
+        write_text(path, "half \udcff")
     assert [p.name for p in path.parent.iterdir()] == ["claims.md"]
     assert path.read_text("utf-8") == "before"
 

@@ -55,7 +55,7 @@ def progress(label: str, quiet: bool = False) -> Iterator[Callable[[int, int], N
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> Path:
+def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     """Write a file beside `path` and rename it into place, so that it is never there by half."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -68,3 +68,8 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> Path:
     finally:
         beside.unlink(missing_ok=True)
     return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write text, whole or not at all."""
+    return write_whole(path, lambda beside: beside.write_bytes(text.encode("utf-8")))

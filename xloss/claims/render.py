@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 from xloss.claims import SEEDS
 from xloss.claims.model import FRAMEWORKS, Result
+from xloss.terminal import write_text
 
 LABELS: Mapping[str, str] = {"torch": "PyTorch", "jax": "JAX"}
 #: The style of `html`: light and dark, from 390 pixels up.
@@ -171,16 +171,5 @@ def write(results: Sequence[Result], directory: Path) -> list[Path]:
     files["claims.json"] = json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     files["claims.md"] = markdown(results)
     for name, text in files.items():
-        replace(directory / name, text)
+        write_text(directory / name, text)
     return [directory / name for name in files]
-
-
-def replace(path: Path, text: str) -> None:
-    """Write a file beside its place and move it there, so that a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(text, encoding="utf-8", newline="\n")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

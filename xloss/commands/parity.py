@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xloss.terminal import BROKEN, DISAGREES, NOTHING, USAGE, WELL, console, progress, write_whole
+from xloss.terminal import BROKEN, DISAGREES, NOTHING, USAGE, WELL, console, progress, write_text, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,11 +157,7 @@ def keep(table: pd.DataFrame, facts: dict[str, Any], out: Path) -> None:
     data = out / "data"
     write_whole(data / "parity.parquet", lambda path: table.to_parquet(path, index=False))
     write_whole(data / "parity.csv", lambda path: table.to_csv(path, index=False))
-    write_whole(data / "parity.json", lambda path: _write_text(path, json.dumps(facts, indent=2) + "\n"))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    write_text(data / "parity.json", json.dumps(facts, indent=2) + "\n")
 
 
 def _print(table: pd.DataFrame, facts: dict[str, Any]) -> None:

@@ -57,11 +57,11 @@ def write(source: Path, out: Path, claims: Sequence[Result] | None = None) -> li
         out: the folder to write to.
         claims: results of `xloss.claims.run`, which become the last section of the page.
     """
-    from xloss.claims.render import replace
     from xloss.report import pages
+    from xloss.terminal import write_text
 
     table, environment = read(source)
     files = pages.build(table, environment, claims)
     for name, text in files.items():
-        replace(out / name, text)
+        write_text(out / name, text)
     return [out / name for name in files]
