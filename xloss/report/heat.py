@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xloss.report.tables import ASKED, contestants, severity
+from xloss.report.tables import ASKED, contestants
 from xloss.report.words import number, times
 
 #: Upper ends of the steps of color, in ulps, each with the power of ten or the word that the key shows.
@@ -89,7 +89,7 @@ def square(rows: pd.DataFrame | None, name: str) -> Square:
         return Square(str(asked["status"].iloc[0]), "", None, mark, f"{name}: {asked['reason'].iloc[0]}")
     ulps = float(measured["max_ulp"].fillna(np.inf).max())
     budget = float(measured["budget"].fillna(np.inf).max())
-    worst = severity(measured).iloc[0]
+    worst = measured.iloc[int(measured["budget"].fillna(np.inf).to_numpy().argmax())]
     at = f"worst against its budget: {worst['variant']}, {worst['regime']}, {worst['reduction']}"
     title = f"{name}: {number(ulps)} ulps, {times(budget)} × budget, {len(asked)} checks{tail}; {at}"
     return Square(number(ulps), f"{times(budget)}×", bisect.bisect_left(STEPS, ulps), mark, title)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,8 @@ def contents(table: pd.DataFrame, environment: Mapping[str, Any]) -> dict[str, A
         "distributions": {quantity: tables.distribution(table, name) for name, quantity in tables.ASKED.items()},
         "bad": bad[:MOST],
         "bad_left": max(len(bad) - MOST, 0),
-        "nearest": [] if bad else tables.offenders(mine, bad_only=False, limit=NEAREST),
+        "nearest": [] if bad else tables.nearest(table, NEAREST),
+        "by_dtype": tables.by_dtype(table, DTYPES),
         "peers_worst": findings[:MOST],
         "findings": [(who, list(by_peer[who].items())) for who in peer_order],
         "findings_count": len(findings),
@@ -120,6 +122,12 @@ def sentence(finding: Any, regimes: Mapping[str, str]) -> str:
     return f"{what} gives no result {where}: {STATUS_WORDS.get(finding.status, finding.status)}, {share}."
 
 
+def reach(group: Sequence[Any]) -> str:
+    """How far the worst of these findings is off, in a few words."""
+    budgets = [finding.budget for finding in group if finding.budget >= 0]
+    return f"up to {words.times(max(budgets))} × budget" if budgets else "no result"
+
+
 def _environment(**options: Any) -> Any:
     import jinja2
 
@@ -133,31 +141,24 @@ def _environment(**options: Any) -> Any:
     found.filters |= {name: getattr(words, name) for name in ("number", "times", "listed", "duration", "command")}
     found.filters["count"] = words.count
     found.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
-    found.globals |= {"some": words.some, "sentence": sentence}
+    found.globals |= {"some": words.some, "sentence": sentence, "reach": reach}
     return found
 
 
-def html(found: Mapping[str, Any], style: str, fragment: str = "") -> str:
-    """The page; `fragment` is HTML of this package's own making, all other text is escaped."""
+@functools.cache
+def _html_template() -> Any:
     from markupsafe import Markup, escape
-
-    from xloss.report import figures
 
     def breakable(name: str) -> Markup:
         return Markup(escape(name)).replace("_", Markup("_<wbr>")).replace(".", Markup(".<wbr>"))
 
-    def drawing(quantity: str, what: str) -> Markup:
-        ruler = "in ulps" if what == "ulps" else "against the budget"
-        return Markup(figures.distribution(found["distributions"][quantity], what, f"{quantity.title()}, {ruler}"))
-
     environment = _environment(autoescape=True)
     environment.filters["breakable"] = breakable
-    page = environment.get_template("report.html")
-    return page.render(**found, style=Markup(style), claims=Markup(fragment), drawing=drawing)
+    return environment.get_template("report.html")
 
 
-def markdown(found: Mapping[str, Any]) -> str:
-    """The Markdown twin: the same tables without the pictures; every value is escaped unless it is made into code."""
+@functools.cache
+def _markdown_template() -> Any:
     from markupsafe import Markup
 
     def code(text: str) -> Markup:
@@ -166,4 +167,22 @@ def markdown(found: Mapping[str, Any]) -> str:
 
     environment = _environment(finalize=lambda value: value if isinstance(value, Markup) else words.markdown(value))
     environment.filters["code"] = code
-    return environment.get_template("parity.md").render(**found).rstrip() + "\n"
+    return environment.get_template("parity.md")
+
+
+def html(found: Mapping[str, Any], style: str, fragment: str = "") -> str:
+    """The page; `fragment` is HTML of this package's own making, all other text is escaped."""
+    from markupsafe import Markup
+
+    from xloss.report import figures
+
+    def drawing(quantity: str, what: str) -> Markup:
+        ruler = "in ulps" if what == "ulps" else "against the budget"
+        return Markup(figures.distribution(found["distributions"][quantity], what, f"{quantity.title()}, {ruler}"))
+
+    return _html_template().render(**found, style=Markup(style), claims=Markup(fragment), drawing=drawing)
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """The Markdown twin: the same tables without the pictures; every value is escaped unless it is made into code."""
+    return _markdown_template().render(**found).rstrip() + "\n"

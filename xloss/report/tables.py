@@ -18,6 +18,7 @@ from xloss.report.words import count, duration, listed, number, some
 
 #: What everyone is asked for, xloss and its peers alike, by the name of the mechanism.
 ASKED: Mapping[str, str] = {"value": "value", "backward": "gradient"}
+HALF = ("bfloat16", "float16")
 ORDER = ("xloss · torch", "xloss · jax", "torch.nn.functional", "optax", "keras")
 
 
@@ -167,6 +168,31 @@ def offenders(table: pd.DataFrame, bad_only: bool, limit: int | None = None) -> 
             )
         )
     return found
+
+
+def nearest(table: pd.DataFrame, limit: int) -> list[Finding]:
+    """Of xloss, what comes closest to the budget.
+
+    A 16-bit result that is rounded perfectly has all but used its budget up, which is half an ulp and a hair: such a
+    dtype is looked at only where there is no other.
+    """
+    mine = ours(table)
+    wide = mine[~mine["dtype"].isin(HALF)]
+    judged = (wide["outcome"] != "unsupported").any()
+    return offenders(wide if judged else mine, bad_only=False, limit=limit)
+
+
+def by_dtype(table: pd.DataFrame, dtypes: Iterable[str]) -> tuple[list[str], list[tuple[str, list[tuple[int, int]]]]]:
+    """The dtypes that occur, and of everyone in each: how many checks are bad, and how many there are."""
+    judged = table[table["outcome"] != "unsupported"]
+    there = set(judged["dtype"])
+    known = [dtype for dtype in dtypes if dtype in there]
+    columns = known + sorted(there.difference(known))
+    rows = []
+    for who in contestants(judged):
+        parts = [judged[(judged["who"] == who) & (judged["dtype"] == dtype)] for dtype in columns]
+        rows.append((who, [(int((part["outcome"] != "pass").sum()), len(part)) for part in parts]))
+    return columns, rows
 
 
 def distribution(table: pd.DataFrame, mechanism: str, dtype: str = "float32") -> list[dict[str, Any]]:

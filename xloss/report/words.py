@@ -27,7 +27,9 @@ def number(value: Any) -> str:
 def times(value: Any) -> str:
     """A multiple of the budget; near 1, where rounding would hide the verdict, with more digits."""
     value = float(value)
-    return f"{value:.4g}" if 0.95 < value < 1.05 and f"{value:.4g}" != "1" else number(value)
+    if not 0.95 < value < 1.05 or value == 1:
+        return number(value)
+    return next(text for digits in range(4, 18) if float(text := f"{value:.{digits}g}") != 1)
 
 
 def count(value: Any) -> str:
