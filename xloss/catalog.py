@@ -28,7 +28,6 @@ class Variant:
     tensors: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     shapes: tuple[tuple[int, ...], ...] = ()
-    reductions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

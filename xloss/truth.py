@@ -71,11 +71,6 @@ class Tape:
         return _compare(x, y)
 
     @staticmethod
-    def max(x: np.ndarray, axis: int) -> np.ndarray:
-        """The greatest along `axis`."""
-        return np.apply_along_axis(lambda row: max(row, key=lambda ball: ball.mid()), axis, x)
-
-    @staticmethod
     def sum(x: np.ndarray, axis: int, keepdims: bool = False) -> np.ndarray:
         """The sum along `axis`; of none, a ball's 0."""
         return np.asarray(np.sum(x, axis=axis, keepdims=keepdims, initial=flint.arb(0)), dtype=object)
