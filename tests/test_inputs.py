@@ -43,7 +43,7 @@ def values(loss: Loss, variant: Variant, arrays: Arrays) -> np.ndarray:
             name: torch.from_numpy(np.asarray(a, a.dtype if a.dtype.kind == "i" else np.float64))
             for name, a in arrays.items()
         }
-        return loss.torch(**tensors, **variant.options, reduction="none").numpy()
+        return loss.implementation("torch")(**tensors, **variant.options, reduction="none").numpy()
 
 
 # --- properties; each raises, and each is shown to fail below ----------------------------------------------------------

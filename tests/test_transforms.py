@@ -160,14 +160,18 @@ def test_torch_per_sample_gradients(loss: Loss) -> None:
     if loss.row_axis is None:
         pytest.skip("its samples are coupled")
     call, x, given = problem(loss, TORCH, "sum")
-    batched = [name for name in loss.batched if name in given]
-    rest = {name: given[name] for name in batched if name != loss.wrt[0]}
+    axes = loss.batch_axes
+    rest = {name: given[name] for name in axes if name in given and name != loss.wrt[0]}
     one = lambda x, rest: call(x, **rest)  # noqa: E731
-    per_sample = torch.func.vmap(torch.func.grad(one))(x, rest)
+    axis = axes[loss.wrt[0]]
+    ways = {"in_dims": (axis, {name: axes[name] for name in rest}), "out_dims": axis}
+    per_sample = torch.func.vmap(torch.func.grad(one), **ways)(x, rest)
     near(per_sample, plain(loss, "sum"))
-    near(torch.func.vmap(one)(x, rest).sum(), call(x))
+    near(torch.func.vmap(one, in_dims=ways["in_dims"])(x, rest).sum(), call(x))
     near(
-        torch.func.vmap(torch.func.vmap(torch.func.grad(one)))(x[None], {k: r[None] for k, r in rest.items()})[0],
+        torch.func.vmap(torch.func.vmap(torch.func.grad(one), **ways))(x[None], {k: r[None] for k, r in rest.items()})[
+            0
+        ],
         per_sample,
     )
 
@@ -178,9 +182,11 @@ def test_torch_compile(loss: Loss) -> None:
     given = put(TORCH, arrays_of(loss))
     options = loss.variants[0].options
     torch.compiler.reset()
-    compiled = torch.compile(lambda given: loss.torch(**given, **options), fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(
+        lambda given: loss.implementation("torch")(**given, **options), fullgraph=True, backend="aot_eager"
+    )
     results = []
-    for function in (compiled, lambda given: loss.torch(**given, **options)):
+    for function in (compiled, lambda given: loss.implementation("torch")(**given, **options)):
         leaves = {name: given[name].clone().requires_grad_() for name in loss.wrt if given[name].is_floating_point()}
         value = function({**given, **leaves})
         results.append([value, *torch.autograd.grad(value, list(leaves.values()))])
@@ -199,13 +205,15 @@ def test_torch_compile_under_func_grad(loss: Loss) -> None:
 def test_inputs_are_left_alone_and_no_graph_is_made_without_need(loss: Loss) -> None:
     given = put(TORCH, arrays_of(loss))
     before = {name: tensor.clone() for name, tensor in given.items()}
-    out = loss.torch(**given, **loss.variants[0].options)
+    out = loss.implementation("torch")(**given, **loss.variants[0].options)
     assert not out.requires_grad
     for name, tensor in given.items():
         assert torch.equal(tensor, before[name])
     with torch.no_grad():
         leaf = given[loss.wrt[0]].clone().requires_grad_()
-        assert not loss.torch(**{**given, loss.wrt[0]: leaf}, **loss.variants[0].options).requires_grad
+        assert not loss.implementation("torch")(
+            **{**given, loss.wrt[0]: leaf}, **loss.variants[0].options
+        ).requires_grad
 
 
 # --- JAX: one program a loss ------------------------------------------------------------------------------------------------
@@ -216,8 +224,11 @@ def jax_everything(loss: Loss) -> dict[str, np.ndarray]:
     call, x, given = problem(loss, JAX)
     total = problem(loss, JAX, "sum")[0]
     v = jnp.asarray(direction(x))
-    rest = {name: given[name] for name in loss.batched if name in given and name != loss.wrt[0]}
+    axes = loss.batch_axes
+    rest = {name: given[name] for name in axes if name in given and name != loss.wrt[0]}
     one = lambda x, rest: total(x, **rest)  # noqa: E731
+    axis = axes[loss.wrt[0]]
+    into = (axis, {name: axes[name] for name in rest})
 
     def program(x: Any, v: Any, rest: Any) -> dict[str, Any]:
         value, pull = jax.vjp(call, x)
@@ -233,13 +244,12 @@ def jax_everything(loss: Loss) -> dict[str, np.ndarray]:
             "hessian": jnp.tensordot(jax.hessian(call)(x), v, axes=v.ndim),
         }
         if loss.row_axis is not None:
-            out["vmap"] = jax.vmap(one)(x, rest).sum()
-            out["vmap of grad"] = jax.vmap(jax.grad(one))(x, rest)
-            twice = jax.vmap(jax.vmap(jax.grad(one)))
+            out["vmap"] = jax.vmap(one, into)(x, rest).sum()
+            out["vmap of grad"] = jax.vmap(jax.grad(one), into, axis)(x, rest)
+            twice = jax.vmap(jax.vmap(jax.grad(one), into, axis))
             out["vmap of vmap of grad"] = twice(x[None], {name: row[None] for name, row in rest.items()})[0]
-            out["vmap of jvp"] = jax.vmap(lambda x, v, rest: jax.jvp(lambda x: one(x, rest), (x,), (v,))[1])(
-                x, v, rest
-            ).sum()
+            slope = lambda x, v, rest: jax.jvp(lambda x: one(x, rest), (x,), (v,))[1]  # noqa: E731
+            out["vmap of jvp"] = jax.vmap(slope, (axis, *into))(x, v, rest).sum()
         out["checkpoint"] = jax.grad(jax.checkpoint(call))(x)
         return out
 
@@ -295,9 +305,9 @@ def test_the_second_derivative_on_a_kink_is_that_of_functional(loss: Loss) -> No
         return np.zeros(leaf.shape) if again is None else TORCH.get(again)
 
     want = curvature(functional)
-    near(curvature(loss.torch), want)
+    near(curvature(loss.implementation("torch")), want)
     twin = put(JAX, arrays)
-    call = lambda x: loss.jax(**{**twin, loss.wrt[0]: x}, **variant.options, reduction="sum")  # noqa: E731
+    call = lambda x: loss.implementation("jax")(**{**twin, loss.wrt[0]: x}, **variant.options, reduction="sum")  # noqa: E731
     near(jax.jit(lambda x, v: jax.jvp(jax.grad(call), (x,), (v,))[1])(twin[loss.wrt[0]], jnp.asarray(v)), want)
 
 

@@ -14,7 +14,8 @@ from xloss.catalog import LOSSES, Loss
 from xloss.inputs import DTYPES, Draw
 from xloss.parity.cells import Cell, cells
 from xloss.parity.check import DIGITS, exact
-from xloss.truth import Exact, Imprecise, Tape, Undecided, evaluate, narrow
+from xloss.parity.reference import Reference
+from xloss.truth import Exact, Imprecise, Tape, Undecided, balls, evaluate, narrow
 
 rng = np.random.default_rng(11)
 X, Y = rng.normal(size=(2, 3)), rng.normal(size=(2, 3))
@@ -182,7 +183,7 @@ def test_cross_entropy_of_probabilities() -> None:
     got = of("cross_entropy", input=x, target=q)
     p, t = np.array([softmax(row) for row in arbs(x)]), arbs(q)
     equal(got.values, -(t * np.log(p)).sum(1))
-    columns = {(column.argument, column.index): got.first[c] for c, column in enumerate(got.columns)}
+    columns = {(column.argument, column.place[1]): got.first[c] for c, column in enumerate(got.columns)}
     for c in range(3):
         equal(columns["input", c], t.sum(1) * p[:, c] - t[:, c])
         equal(columns["target", c], -np.log(p[:, c]))
@@ -405,3 +406,31 @@ def test_truth_is_evaluated_on_the_numbers_of_the_dtype(loss: Loss) -> None:
         for array in arrays.values():
             if array.dtype.kind not in "iub":
                 assert [float(ball) for ball in np.ravel(truth.balls(array))] == [float(x) for x in np.ravel(array)]
+
+
+@pytest.mark.usefixtures("bits")
+def test_rows_over_two_axes_and_a_shared_argument() -> None:
+    """The batch in the middle; what is left of an argument says which are rows and which are shared."""
+    x, w = rng.normal(size=(2, 3, 4)), rng.normal(size=(4,))
+    formula = lambda t, x, w: t.sum(t.sum(x**2 * w, 2), 0)  # noqa: E731
+    arrays = {"x": x, "w": w}
+    got = evaluate(formula, arrays, {}, ("x", "w"), lambda name, rank: (0, 2) if name == "x" else None, 2)
+    assert [column.dense for column in got.columns] == [False] * 8 + [True] * 4
+    ones = [np.ones(3) * column for column in got.first]
+    equal(got.scatter("x", ones), 2 * arbs(x) * arbs(w))
+    equal(got.scatter("w", ones), (arbs(x) ** 2).sum((0, 1)))
+    # By x[0, :, 1] and w[1], and by two elements of x that never meet in one term.
+    equal(got.mixed(1, 9), 2 * arbs(x)[0, :, 1])
+    equal(got.mixed(0, 1), arbs(np.zeros(3)))
+
+
+@pytest.mark.usefixtures("bits")
+def test_a_mean_of_scaled_terms() -> None:
+    """CTC's: each loss divided by its length, then the mean."""
+    x, lengths = rng.normal(size=3), np.array([1.0, 2.0, 4.0])
+    formula = lambda t, x, by: (x**2, np.array([t.number(1.0)] * 3, dtype=object), 1 / by)  # noqa: E731
+    got = Reference(evaluate(formula, {"x": x, "by": lengths}, {}, ("x",), lambda *_: None, 2), None, 3)
+    np.testing.assert_allclose(got.value("mean").high, (x**2 / lengths).mean(), rtol=1e-15)
+    np.testing.assert_allclose(got.value("sum").high, (x**2).sum(), rtol=1e-15)
+    np.testing.assert_allclose(got.gradient(balls(np.ones(())), "mean")["x"].high, 2 * x / lengths / 3, rtol=1e-15)
+    np.testing.assert_allclose(got.curvature("x", np.ones(3), "mean").high, 2 / lengths / 3, rtol=1e-15)

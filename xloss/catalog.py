@@ -61,6 +61,23 @@ class Peer:
     call: Callable[..., Any]
 
 
+@dataclass(frozen=True)
+class Form:
+    """The class form of a loss: `CrossEntropyLoss(ignore_index=0)(input, target)`.
+
+    Generated from the signature of the loss: its required arguments, and the optional ones that `call` names, are those
+    of the call; the others are the constructor's. `name` is torch.nn's; without one, the loss's in capitals.
+    `keyword_only` where torch.nn's constructor is. A loss with parameters of its own brings its classes: `torch` and
+    `jax`, functions without arguments that give them.
+    """
+
+    name: str = ""
+    call: tuple[str, ...] = ()
+    keyword_only: bool = False
+    torch: Callable[[], type] | None = None
+    jax: Callable[[], type] | None = None
+
+
 class Unsupported(Exception):
     """Raised where an implementation lacks what a cell asks of it; the message is the reason."""
 
@@ -74,13 +91,15 @@ class Loss:
         summary: one line.
         torch, jax: the two implementations, with the same signature.
         truth: `truth(t, **arrays, **options)`, the textbook formula, unreduced, on object arrays of balls; gives the
-            values, or (values, weights that a weighted mean divides by). `t` is an `xloss.truth.Tape`.
+            values, or (values, weights that a weighted mean divides by), or (values, weights, factors), where the mean is
+            the sum of values * factors over that of the weights. `t` is an `xloss.truth.Tape`.
         inputs: `inputs(draw)`, the arrays of one cell by argument name, drawn with an `xloss.inputs.Draw`.
         variants: the ways of calling it that are checked.
         wrt: the arguments it is differentiated by; the first is that of per-sample and second-order checks.
-        batched: the arguments that carry the batch along their first axis.
-        row_axis: the axis of an argument whose elements all enter one unreduced value (the classes), by argument and
-            rank; elementwise losses have none. `None` as the whole value: every output may depend on every input.
+        batched: the arguments that carry the batch along their first axis; or a mapping to the axis.
+        row_axis: the axis, or axes, of an argument whose elements all enter one unreduced value (the classes), by argument
+            and rank; elementwise losses have none. An argument that is broadcast, or shared by the batch, needs no word.
+            `None` as the whole value: every output may depend on every input.
         kinks: where it is not differentiable, as values of the argument's difference or of the argument; drawn in the
             regimes `near_kink` and `on_kink`.
         regimes: regimes beyond the common ones that apply (see `xloss.inputs.REGIMES`).
@@ -89,6 +108,14 @@ class Loss:
             is False a convention rules, and a test of equality with torch.nn.functional holds it instead of truth.
         reductions: those it knows.
         peers, differences: see there.
+        adapt: `adapt(function, framework)` makes, of an implementation whose own call is another (lists of tensors, a
+            callable), one that takes arrays by name, options and `reduction`: what the harness calls.
+        reference: `reference(function)` makes of torch.nn.functional's one with which this is to be compared, where
+            equality is not of every gradient.
+        loose: arguments that may come as something else than a tensor of one kind (lengths as numbers); what they refuse
+            has tests of its own.
+        form: the class form.
+        workloads: sizes to be timed at by name ("large"), beside those that follow from `variants`.
         source: where the definition comes from.
     """
 
@@ -100,8 +127,8 @@ class Loss:
     inputs: Callable[[Any], dict[str, Any]]
     variants: tuple[Variant, ...]
     wrt: tuple[str, ...] = ("input", "target")
-    batched: tuple[str, ...] = ("input", "target")
-    row_axis: Callable[[str, int], int | None] | None = lambda _argument, _rank: None
+    batched: tuple[str, ...] | Mapping[str, int] = ("input", "target")
+    row_axis: Callable[[str, int], int | tuple[int, ...] | None] | None = lambda _argument, _rank: None
     kinks: tuple[float, ...] = ()
     regimes: tuple[str, ...] = ()
     without: Mapping[str, str] = field(default_factory=dict)
@@ -109,11 +136,22 @@ class Loss:
     reductions: tuple[str, ...] = ("none", "mean", "sum")
     peers: tuple[Peer, ...] = ()
     differences: tuple[Difference, ...] = ()
+    adapt: Callable[[Callable[..., Any], str], Callable[..., Any]] | None = None
+    reference: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
+    loose: tuple[str, ...] = ()
+    form: Form = Form()
+    workloads: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     source: str = ""
 
     def implementation(self, framework: str) -> Callable[..., Any]:
-        """The loss in `framework`, "torch" or "jax"."""
-        return getattr(self, framework)
+        """The loss in `framework`, "torch" or "jax", as the harness calls it: arrays by name, options, `reduction`."""
+        function = getattr(self, framework)
+        return function if self.adapt is None else _adapted(self.adapt, function, framework)
+
+    @property
+    def batch_axes(self) -> dict[str, int]:
+        """The arguments that carry the batch, and along which axis."""
+        return dict(self.batched) if isinstance(self.batched, Mapping) else dict.fromkeys(self.batched, 0)
 
     def variant(self, name: str) -> Variant:
         """The variant of that name; `KeyError` lists those there are."""
@@ -121,6 +159,12 @@ class Loss:
             if variant.name == name:
                 return variant
         raise KeyError(f"{self.name} has no variant {name!r}; it has {', '.join(v.name for v in self.variants)}")
+
+
+@functools.cache
+def _adapted(adapt: Callable[..., Any], function: Callable[..., Any], framework: str) -> Callable[..., Any]:
+    """One and the same function each time, for it is a key to what was compiled."""
+    return adapt(function, framework)
 
 
 class _Losses(Mapping[str, Loss]):
@@ -153,11 +197,11 @@ class _Losses(Mapping[str, Loss]):
 
 def _present(loss: Loss, framework: str, doc: str) -> None:
     """Give an implementation its public name and the documentation of its file."""
-    function = loss.implementation(framework)
+    function = getattr(loss, framework)
     function.__name__ = function.__qualname__ = loss.name
     function.__module__ = f"xloss.{framework}"
     function.__doc__ = doc
-    function.__xloss__ = loss.name  # type: ignore[attr-defined]
+    function.__xloss__ = loss.name
 
 
 LOSSES: Mapping[str, Loss] = _Losses()

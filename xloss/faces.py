@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from xloss import forms
 from xloss.catalog import LOSSES
 
 
 def names() -> list[str]:
-    """The public names of a face."""
-    return list(LOSSES)
+    """The public names of a face: functions, then classes."""
+    return [*LOSSES, *forms.by_class()]
 
 
 def find(framework: str, name: str) -> object:
-    """The loss `name` in `framework`; `AttributeError` as a module raises it."""
+    """The loss `name` in `framework`, as a function or as a class; `AttributeError` as a module raises it."""
     if name in LOSSES:
-        return LOSSES[name].implementation(framework)
+        return getattr(LOSSES[name], framework)
+    if name in forms.by_class():
+        return forms.find(framework, name)
     raise AttributeError(f"module 'xloss.{framework}' has no attribute {name!r}")

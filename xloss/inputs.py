@@ -69,7 +69,8 @@ class Draw:
     def __init__(self, loss: Loss, variant: Variant, shape: tuple[int, ...], regime: str, dtype: str, seed: int = 0):
         self.regime, self.variant, self.kinks, self.dtype = regime, variant, loss.kinks, dtype
         batch = {"empty": 0, "one": 1}.get(regime)
-        self.shape = shape if batch is None or not shape else (batch, *shape[1:])
+        axis = next(iter(loss.batch_axes.values()), 0)
+        self.shape = shape if batch is None or len(shape) <= axis else (*shape[:axis], batch, *shape[axis + 1 :])
         key = f"{loss.name}/{variant.name}/{self.shape}/{regime}/{seed}"
         self.rng = np.random.default_rng(zlib.crc32(key.encode()))
         self.np_dtype = DTYPES[dtype]
@@ -180,6 +181,10 @@ class Draw:
         elif self.regime == "subnormal":
             p = self.rng.uniform(0.1, 1, shape) * self.normal_least
         return self.round(p)
+
+    def signs(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Targets of +1 and -1."""
+        return self.round(self.rng.choice([-1.0, 1.0], shape))
 
     def weights(self, shape: tuple[int, ...]) -> np.ndarray:
         """Positive weights; all 0 in that regime."""

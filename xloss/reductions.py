@@ -14,8 +14,14 @@ from typing import Any
 from xloss.checks import PARTS
 
 
-def torch_reduce(loss: Any, reduction: str, dtype: Any, weights: Any = None, batch: int | None = None) -> Any:
-    """Reduce `loss` (in the dtype it was computed in) and round once, to `dtype`."""
+def torch_reduce(loss: Any, reduction: str, dtype: Any, weights: Any = None, batch: int | None = None,
+                 terms: Any = None) -> Any:  # fmt: skip
+    """Reduce `loss` (in the dtype it was computed in) and round once, to `dtype`.
+
+    `terms` are what the mean adds up, where that is not the loss itself.
+    """
+    if terms is not None and reduction not in ("none", "sum"):
+        loss = terms
     if reduction == "none":
         return loss.to(dtype)
     if reduction == "sum":
@@ -30,10 +36,16 @@ def torch_reduce(loss: Any, reduction: str, dtype: Any, weights: Any = None, bat
     return loss.sum(), denominator
 
 
-def jax_reduce(loss: Any, reduction: str, dtype: Any, weights: Any = None, batch: int | None = None) -> Any:
-    """Reduce `loss` (in the dtype it was computed in) and round once, to `dtype`."""
+def jax_reduce(loss: Any, reduction: str, dtype: Any, weights: Any = None, batch: int | None = None,
+               terms: Any = None) -> Any:  # fmt: skip
+    """Reduce `loss` (in the dtype it was computed in) and round once, to `dtype`.
+
+    `terms` are what the mean adds up, where that is not the loss itself.
+    """
     import jax.numpy as jnp
 
+    if terms is not None and reduction not in ("none", "sum"):
+        loss = terms
     if reduction == "none":
         return loss.astype(dtype)
     if reduction == "sum":

@@ -115,8 +115,7 @@ class Column:
     """A set of elements of one argument that are displaced together, since no output depends on two of them."""
 
     argument: str
-    index: Any  # the position along the row axis, None (elementwise), or a full index (dense)
-    axis: int | None
+    place: Any  # index of these elements in their argument: `...` (elementwise), slices but for the row axes, or one element
     dense: bool = False
 
 
@@ -130,6 +129,7 @@ class Exact:
 
     values: np.ndarray
     weights: np.ndarray | None
+    factors: np.ndarray | None
     columns: list[Column]
     first: list[np.ndarray]
     second: dict[tuple[int, int], np.ndarray]
@@ -152,28 +152,17 @@ class Exact:
         """Column c's elements (of its argument, or of an array of that shape), broadcast to the outputs' shape."""
         column = self.columns[c]
         source = self.arrays[column.argument] if array is None else array
-        if column.dense:
-            return np.broadcast_to(source[column.index], self.values.shape)
-        if column.axis is None:
-            return source
-        return np.take(source, column.index, axis=column.axis)
+        return np.broadcast_to(source[column.place], self.values.shape) if column.dense else source[column.place]
 
     def scatter(self, argument: str, per_column: Sequence[np.ndarray]) -> np.ndarray:
         """Put one array per column (contracted over outputs for dense ones) together to the argument's shape."""
         mine = [c for c, column in enumerate(self.columns) if column.argument == argument]
-        first = self.columns[mine[0]] if mine else None
-        shape = self.arrays[argument].shape
-        if first is None:
-            return np.empty(shape, dtype=object)
-        if first.dense:
-            out = np.empty(shape, dtype=object)
-            with flint.ctx.workprec(self.precision):
-                for c in mine:
-                    out[self.columns[c].index] = _sum(per_column[c])
-            return out
-        if first.axis is None:
-            return per_column[mine[0]]
-        return np.stack([per_column[c] for c in mine], axis=first.axis)
+        out = np.empty(self.arrays[argument].shape, dtype=object)
+        with flint.ctx.workprec(self.precision):
+            for c in mine:
+                column = self.columns[c]
+                out[column.place] = _sum(per_column[c]) if column.dense else per_column[c]
+        return out
 
 
 def _sum(array: np.ndarray) -> Any:
@@ -185,19 +174,24 @@ def columns(
 ) -> list[Column]:
     """Split the arguments differentiated by into as few columns as the structure of the loss allows.
 
-    An elementwise argument of another shape than the values is broadcast: each of its elements enters several outputs.
+    What is left of an argument without its row axes has the shape of the values; where it has not, it is broadcast or
+    shared, and each of its elements enters several outputs.
     """
     out = []
     for argument in wrt:
         array = arrays[argument]
         axis = None if row_axis is None else row_axis(argument, array.ndim)
-        if row_axis is None or (axis is None and array.shape != shape):
-            out += [Column(argument, index, None, dense=True) for index in np.ndindex(array.shape)]
-            continue
-        if axis is None:
-            out.append(Column(argument, None, None))
+        axes = () if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        rest = tuple(size for a, size in enumerate(array.shape) if a not in axes)
+        if row_axis is None or rest != shape:
+            out += [Column(argument, index, dense=True) for index in np.ndindex(array.shape)]
         else:
-            out += [Column(argument, k, axis) for k in range(array.shape[axis])]
+            for index in np.ndindex(*(array.shape[a] for a in axes)):
+                place: list[Any] = [slice(None)] * array.ndim
+                for a, i in zip(axes, index, strict=True):
+                    place[a] = i
+                # With an ellipsis what is taken stays an array, a 0-d one too.
+                out.append(Column(argument, (*place, ...)))
     return out
 
 
@@ -264,29 +258,25 @@ def _evaluate(truth: Any, arrays: Any, options: Any, wrt: Any, row_axis: Any, or
     exact_arrays = {name: balls(array) for name, array in arrays.items()}
     tape = Tape()
 
-    def at(displaced: Mapping[str, np.ndarray]) -> tuple[np.ndarray, Any]:
+    def at(displaced: Mapping[str, np.ndarray]) -> tuple[np.ndarray, Any, Any]:
         out = truth(tape, **{**exact_arrays, **displaced}, **options)
         tape.rewind()
-        values, weights = out if isinstance(out, tuple) else (out, None)
-        return np.asarray(values, dtype=object), weights
+        values, *rest = out if isinstance(out, tuple) else (out,)
+        weights, factors = (*rest, None, None)[:2]
+        return np.asarray(values, dtype=object), weights, factors
 
-    values, weights = at({})
+    values, weights, factors = at({})
     cols = columns(exact_arrays, wrt, row_axis, values.shape)
     steps = {argument: _steps(exact_arrays[argument]) if exact_arrays[argument].size else exact_arrays[argument]
              for argument in wrt}  # fmt: skip
-    exact = Exact(values, weights, cols, [], {}, exact_arrays, 0)
+    exact = Exact(values, weights, factors, cols, [], {}, exact_arrays, 0)
 
     def moved(*moves: tuple[int, int]) -> np.ndarray:
         out: dict[str, np.ndarray] = {}
         for c, sign in moves:
             column = cols[c]
             array = out.get(column.argument, exact_arrays[column.argument]).copy()
-            where: Any
-            if column.dense:
-                where = column.index
-            else:
-                where = ... if column.axis is None else (slice(None),) * column.axis + (column.index,)
-            array[where] = array[where] + sign * steps[column.argument][where]
+            array[column.place] = array[column.place] + sign * steps[column.argument][column.place]
             out[column.argument] = array
         return at(out)[0]
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
+
+from xloss.checks import PARTS
 
 Arrays = Mapping[str, Any]
 
@@ -22,8 +24,9 @@ class Problem:
     """A loss at a point.
 
     `function(**arrays, **options, reduction=reduction)`; `wrt` names the arguments to differentiate by, `batched` those
-    that carry the batch along their first axis; `denominator` is what the batch's mean divides by, for mechanisms that
-    see a part of the batch at a time; `program` the compiled function, for the mechanism that runs one.
+    that carry the batch, and along which axis; `denominator` is what the batch's mean divides by, for mechanisms that
+    see a part of the batch at a time, and `scaled` says that this mean is not that of the sum; `program` the compiled
+    function, for the mechanism that runs one.
     """
 
     function: Callable[..., Any]
@@ -31,8 +34,9 @@ class Problem:
     options: Mapping[str, Any]
     reduction: str
     wrt: tuple[str, ...]
-    batched: tuple[str, ...] = ()
+    batched: Mapping[str, int] = field(default_factory=dict)
     denominator: Any = 1.0
+    scaled: bool = False
     program: Any = None
 
     def __call__(self, *values: Any, **changes: Any) -> Any:
@@ -55,7 +59,18 @@ class Problem:
 
     def rows(self) -> int:
         """The size of the batch."""
-        return self.arrays[self.batched[0]].shape[0]
+        name, axis = next(iter(self.batched.items()))
+        return self.arrays[name].shape[axis]
+
+    def share(self, **part: Any) -> Any:
+        """What a part of the batch (its batched arguments) adds to the loss of the whole."""
+        if self.scaled and self.reduction == "mean":
+            return self.of(PARTS)(**part)[0] / self.denominator
+        return self.of("sum")(**part) / self.denominator
+
+    def cut(self, arrays: Arrays, part: slice) -> dict[str, Any]:
+        """A part of the batch: the batched ones of these arrays, along their axes."""
+        return {name: arrays[name][(slice(None),) * axis + (part,)] for name, axis in self.batched.items()}
 
 
 @dataclass(frozen=True)

@@ -113,24 +113,31 @@ def jvp(p: Problem, tangents: tuple[Any, ...]) -> Any:
 
 
 def per_sample_vmap(p: Problem) -> Any:
-    batched = [p.arrays[name] for name in p.batched]
-
     def one(*row: Any) -> Any:
-        return p.of("sum")(**{name: x[None] for name, x in zip(p.batched, row, strict=True)}) / p.denominator
+        return p.share(
+            **{name: jnp.expand_dims(x, axis) for (name, axis), x in zip(p.batched.items(), row, strict=True)}
+        )
 
-    argnums = tuple(p.batched.index(name) for name in p.wrt)
-    return p.by_name(jax.vmap(jax.grad(one, argnums=argnums))(*batched))
+    argnums = tuple(list(p.batched).index(name) for name in p.wrt)
+    ways = {"in_axes": tuple(p.batched.values()), "out_axes": tuple(p.batched[name] for name in p.wrt)}
+    batched = [p.arrays[name] for name in p.batched]
+    return p.by_name(jax.vmap(jax.grad(one, argnums=argnums), **ways)(*batched))
 
 
 def per_sample_loop(p: Problem) -> Any:
     """One sample after the other; `lax.map` is the loop that a compiled program has."""
 
     def one(row: Any) -> Any:
-        part = lambda *xs: p.of("sum")(**{**row, **p.by_name(xs)}) / p.denominator  # noqa: E731
+        part = lambda *xs: p.share(**{**row, **p.by_name(xs)})  # noqa: E731
         return jax.grad(part, argnums=tuple(range(len(p.wrt))))(*(row[name] for name in p.wrt))
 
-    rows = jax.lax.map(one, {name: p.arrays[name][:, None] for name in p.batched})
-    return p.by_name([x.squeeze(1) for x in rows])
+    rows = jax.lax.map(
+        one,
+        {name: jnp.expand_dims(jnp.moveaxis(p.arrays[name], axis, 0), axis + 1) for name, axis in p.batched.items()},
+    )
+    return {
+        name: jnp.moveaxis(x.squeeze(p.batched[name] + 1), 0, p.batched[name]) for name, x in p.by_name(rows).items()
+    }
 
 
 def accumulate(p: Problem) -> Any:
@@ -139,8 +146,7 @@ def accumulate(p: Problem) -> Any:
     for part in (slice(0, cut), slice(cut, None)):
 
         def loss(*xs: Any, part: slice = part) -> Any:
-            micro = {name: {**p.arrays, **p.by_name(xs)}[name][part] for name in p.batched}
-            return p.of("sum")(**micro) / p.denominator
+            return p.share(**p.cut({**p.arrays, **p.by_name(xs)}, part))
 
         micro = jax.grad(loss, argnums=tuple(range(len(p.wrt))))(*p.primals)
         total = [a + b for a, b in zip(total, micro, strict=True)]

@@ -102,31 +102,30 @@ def jvp(p: Problem, tangents: tuple[Any, ...]) -> Any:
 
 
 def per_sample_vmap(p: Problem) -> Any:
-    batched = [p.arrays[name] for name in p.batched]
-
     def one(*row: Any) -> Any:
-        return p.of("sum")(**{name: x.unsqueeze(0) for name, x in zip(p.batched, row, strict=True)}) / p.denominator
+        return p.share(**{name: x.unsqueeze(axis) for (name, axis), x in zip(p.batched.items(), row, strict=True)})
 
-    argnums = tuple(p.batched.index(name) for name in p.wrt)
-    return p.by_name(torch.func.vmap(torch.func.grad(one, argnums=argnums))(*batched))
+    argnums = tuple(list(p.batched).index(name) for name in p.wrt)
+    ways = {"in_dims": tuple(p.batched.values()), "out_dims": tuple(p.batched[name] for name in p.wrt)}
+    batched = [p.arrays[name] for name in p.batched]
+    return p.by_name(torch.func.vmap(torch.func.grad(one, argnums=argnums), **ways)(*batched))
 
 
 def per_sample_loop(p: Problem) -> Any:
     rows = []
     for i in range(p.rows()):
-        leaves = [leaf[i : i + 1].detach().clone().requires_grad_() for leaf in p.primals]
-        row = {name: p.arrays[name][i : i + 1] for name in p.batched}
-        (p.of("sum")(**{**row, **p.by_name(leaves)}) / p.denominator).backward()
+        row = p.cut(p.arrays, slice(i, i + 1))
+        leaves = [row[name].detach().clone().requires_grad_() for name in p.wrt]
+        p.share(**{**row, **p.by_name(leaves)}).backward()
         rows.append([leaf.grad for leaf in leaves])
-    return p.by_name([torch.cat(column) for column in zip(*rows, strict=True)])
+    return {name: torch.cat(column, p.batched[name]) for name, column in p.by_name(zip(*rows, strict=True)).items()}
 
 
 def accumulate(p: Problem) -> Any:
     leaves = [leaf.detach().clone().requires_grad_() for leaf in p.primals]
     cut = p.rows() // 3 + 1
     for part in (slice(0, cut), slice(cut, None)):
-        micro = {name: {**p.arrays, **p.by_name(leaves)}[name][part] for name in p.batched}
-        (p.of("sum")(**micro) / p.denominator).backward()
+        p.share(**p.cut({**p.arrays, **p.by_name(leaves)}, part)).backward()
     return p.by_name([leaf.grad for leaf in leaves])
 
 

@@ -20,7 +20,7 @@ Source: torch.nn.functional.binary_cross_entropy.
 import numpy as np
 
 from xloss import checks, peers
-from xloss.catalog import Difference, Loss, Variant
+from xloss.catalog import Difference, Form, Loss, Variant
 
 
 def torch_binary_cross_entropy(input, target, weight=None, reduction="mean"):
@@ -110,5 +110,6 @@ LOSS = Loss(
         Difference("binary_cross_entropy/zero", "p = 0, t = 1: the logarithm is bounded, or p is clipped to 1e-7",
                    "keras", hopeless_here, hopeless_there, (100.0, 16.118095), "keras 3.15.1"),
     ),
+    form=Form("BCELoss"),
     source="torch.nn.functional.binary_cross_entropy",
 )  # fmt: skip

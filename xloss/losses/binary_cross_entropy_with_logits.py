@@ -20,7 +20,7 @@ Source: torch.nn.functional.binary_cross_entropy_with_logits.
 import numpy as np
 
 from xloss import checks, peers
-from xloss.catalog import Loss, Variant
+from xloss.catalog import Form, Loss, Variant
 
 
 def torch_binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean", pos_weight=None):
@@ -108,5 +108,6 @@ LOSS = Loss(
         peers.optax(lambda optax, input, target: optax.losses.sigmoid_binary_cross_entropy(input, target)),
         peers.keras(lambda losses: losses.BinaryCrossentropy(from_logits=True)),
     ),
+    form=Form("BCEWithLogitsLoss"),
     source="torch.nn.functional.binary_cross_entropy_with_logits",
 )

@@ -28,7 +28,7 @@ Source: torch.nn.functional.cross_entropy; smoothing: Szegedy et al. 2015, arXiv
 import numpy as np
 
 from xloss import checks, peers
-from xloss.catalog import Difference, Loss, Variant
+from xloss.catalog import Difference, Form, Loss, Variant
 
 
 def torch_cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
@@ -207,5 +207,6 @@ LOSS = Loss(
         Difference("cross_entropy/label-outside", "logits (3, 2, 1), label -1", "optax", outside_here, outside_there,
                    ("ValueError", 2.40760596), "optax 0.2.8"),
     ),
+    form=Form("CrossEntropyLoss"),
     source="torch.nn.functional.cross_entropy",
 )  # fmt: skip

@@ -20,7 +20,7 @@ Source: torch.nn.functional.huber_loss; Huber 1964, "Robust Estimation of a Loca
 """
 
 from xloss import checks, peers
-from xloss.catalog import Loss, Variant
+from xloss.catalog import Form, Loss, Variant
 
 
 def torch_huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
@@ -102,5 +102,6 @@ LOSS = Loss(
         peers.optax(lambda optax, input, target, delta=1.0: optax.losses.huber_loss(input, target, delta=delta)),
         peers.keras(lambda losses, delta=1.0: losses.Huber(delta=delta)),
     ),
+    form=Form(call=("weight",)),
     source="torch.nn.functional.huber_loss",
 )

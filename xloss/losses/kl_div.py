@@ -20,7 +20,7 @@ Source: torch.nn.functional.kl_div; Kullback and Leibler 1951.
 import numpy as np
 
 from xloss import checks, peers
-from xloss.catalog import Loss, Variant
+from xloss.catalog import Form, Loss, Variant
 
 REDUCTIONS = ("none", "mean", "sum", "batchmean")
 
@@ -102,6 +102,7 @@ LOSS = Loss(
         peers.functional("kl_div"),
         peers.optax(lambda optax, input, target, log_target=False: _optax(optax, input, target, log_target)),
     ),
+    form=Form("KLDivLoss"),
     source="torch.nn.functional.kl_div",
 )
 

@@ -17,7 +17,7 @@ Source: torch.nn.functional.l1_loss.
 """
 
 from xloss import checks, peers
-from xloss.catalog import Difference, Loss, Variant
+from xloss.catalog import Difference, Form, Loss, Variant
 
 
 def torch_l1_loss(input, target, reduction="mean", weight=None):
@@ -99,5 +99,6 @@ LOSS = Loss(
         Difference("l1_loss/tie", "the derivative where input = target; torch has 0", "abs(input - target) in JAX",
                    tie_here, tie_there, (0.0, 1.0), "jax 0.10.2"),
     ),
+    form=Form("L1Loss", call=("weight",)),
     source="torch.nn.functional.l1_loss",
 )  # fmt: skip

@@ -17,7 +17,7 @@ Source: torch.nn.functional.mse_loss.
 """
 
 from xloss import checks, peers
-from xloss.catalog import Loss, Variant
+from xloss.catalog import Form, Loss, Variant
 
 
 def torch_mse_loss(input, target, reduction="mean", weight=None):
@@ -73,5 +73,6 @@ LOSS = Loss(
         peers.optax(lambda optax, input, target: optax.losses.squared_error(input, target)),
         peers.keras(lambda losses: losses.MeanSquaredError()),
     ),
+    form=Form("MSELoss", call=("weight",)),
     source="torch.nn.functional.mse_loss",
 )

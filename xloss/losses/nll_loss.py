@@ -21,7 +21,7 @@ Source: torch.nn.functional.nll_loss.
 import numpy as np
 
 from xloss import checks, peers
-from xloss.catalog import Loss, Variant
+from xloss.catalog import Form, Loss, Variant
 
 
 def torch_nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
@@ -97,5 +97,6 @@ LOSS = Loss(
     row_axis=lambda _argument, rank: 0 if rank == 1 else 1,
     regimes=("all_ignored", "zero_weight"),
     peers=(peers.functional("nll_loss"),),
+    form=Form("NLLLoss"),
     source="torch.nn.functional.nll_loss",
 )

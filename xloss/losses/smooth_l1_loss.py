@@ -16,7 +16,7 @@ Source: torch.nn.functional.smooth_l1_loss; Girshick 2015, "Fast R-CNN".
 """
 
 from xloss import checks, peers
-from xloss.catalog import Loss, Variant
+from xloss.catalog import Form, Loss, Variant
 
 
 def torch_smooth_l1_loss(input, target, reduction="mean", beta=1.0):
@@ -88,6 +88,7 @@ LOSS = Loss(
         peers.functional("smooth_l1_loss"),
         peers.optax(lambda optax, input, target, beta=1.0: _optax(optax, input, target, beta)),
     ),
+    form=Form("SmoothL1Loss"),
     source="torch.nn.functional.smooth_l1_loss",
 )
 

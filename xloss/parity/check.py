@@ -37,7 +37,7 @@ def check(cell: Cell, frameworks: tuple[str, ...] = FRAMEWORKS, with_peers: bool
     shape = reference.exact.values.shape
     wrt = differentiable(loss, arrays)
     batched = batch_arguments(loss, variant, arrays)
-    batch = cell_batch(arrays)
+    batch = cell_batch(loss, arrays)
     draws = draw_directions(cell, arrays, wrt, shape)
     plan = list(probes(cell, loss, loss.reductions, wrt, batched, batch))
     memory: dict[str, dict[str, Any]] = {}
@@ -61,6 +61,7 @@ def check(cell: Cell, frameworks: tuple[str, ...] = FRAMEWORKS, with_peers: bool
                 wrt,
                 batched,
                 float(by) if by != 0 else float("nan"),
+                reference.exact.factors is not None,
             )
             for implementation, function in contestants(loss, name, with_peers and _peers_too(cell, name, variant)):
                 asked = [
@@ -125,7 +126,7 @@ def exact(cell: Cell, loss: Loss, variant: Variant) -> tuple[dict[str, np.ndarra
     if cell.regime == "subnormal" and loss.kinks:
         # Which side of a kink a subnormal number is on, XLA does not say: it takes it for 0.
         smooth = np.zeros(result.values.shape, dtype=bool)
-    return arrays, Reference(result, smooth, cell_batch(arrays))
+    return arrays, Reference(result, smooth, cell_batch(loss, arrays))
 
 
 def differentiable(loss: Loss, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
@@ -133,25 +134,30 @@ def differentiable(loss: Loss, arrays: Mapping[str, np.ndarray]) -> tuple[str, .
     return tuple(name for name in loss.wrt if name in arrays and arrays[name].dtype.kind not in "iub")
 
 
-def batch_arguments(loss: Loss, variant: Variant, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
-    """The arguments that have the batch along their first axis in this cell."""
+def batch_arguments(loss: Loss, variant: Variant, arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """The arguments that have the batch in this cell, and along which axis."""
     first = next(iter(arrays.values()))
-    if not first.ndim or "unbatched" in variant.flags:
-        return ()
-    return tuple(
-        name
-        for name in loss.batched
-        if name in arrays and arrays[name].ndim and arrays[name].shape[0] == first.shape[0]
-        and (name in ("input", "target") or arrays[name].ndim == first.ndim)
-        and not (name == "target" and arrays[name].ndim < first.ndim - 1)
-        and "broadcast" not in variant.flags
-    )  # fmt: skip
+    if not first.ndim or "unbatched" in variant.flags or "broadcast" in variant.flags:
+        return {}
+    batch = cell_batch(loss, arrays)
+    return {
+        name: axis
+        for name, axis in loss.batch_axes.items()
+        if name in arrays and arrays[name].ndim > axis and arrays[name].shape[axis] == batch
+        # One of another rank is broadcast, unless it is a label for each row; or the loss says where its batch is.
+        and (
+            isinstance(loss.batched, Mapping)
+            or arrays[name].ndim == first.ndim
+            or (name in ("input", "target") and arrays[name].ndim == first.ndim - 1)
+        )
+    }  # fmt: skip
 
 
-def cell_batch(arrays: Mapping[str, np.ndarray]) -> int:
-    """The size of the first axis of the first argument; 1 without any."""
-    first = next(iter(arrays.values()))
-    return first.shape[0] if first.ndim else 1
+def cell_batch(loss: Loss, arrays: Mapping[str, np.ndarray]) -> int:
+    """The size of the batch, as the first argument has it; 1 where it has no such axis."""
+    name, first = next(iter(arrays.items()))
+    axis = loss.batch_axes.get(name, 0)
+    return first.shape[axis] if first.ndim > axis else 1
 
 
 def draw_directions(

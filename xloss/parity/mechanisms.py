@@ -47,7 +47,7 @@ class Draws:
     tangents: Mapping[str, np.ndarray]
 
 
-def probes(cell: Cell, loss: Loss, reductions: tuple[str, ...], wrt: tuple[str, ...], batched: tuple[str, ...],
+def probes(cell: Cell, loss: Loss, reductions: tuple[str, ...], wrt: tuple[str, ...], batched: Mapping[str, int],
            batch: int) -> Iterator[Probe]:  # fmt: skip
     """All probes of a cell, the cheap and telling ones first."""
     variant = loss.variant(cell.variant)

@@ -135,6 +135,9 @@ class Reference:
         by = self.denominator(reduction)
         if by == 0:
             return expected(flint.arb("nan"), 0.0, 0.0, "nan")
+        if reduction == "mean" and self.exact.factors is not None:
+            sizes = np.abs(floats(self.exact.factors))
+            values, spread, slope = values * self.exact.factors, spread * sizes, slope * sizes
         mean = sum(np.ravel(values), start=flint.arb(0)) / by
         # Terms of one sign or not, each partial sum is rounded; and so is the denominator.
         spread = np.sum(spread) + self._rounding() * np.sum(np.abs(floats(values)))
@@ -160,7 +163,10 @@ class Reference:
     def _scale(self, reduction: str) -> tuple[Any, str]:
         """What a reduction multiplies derivatives by, and what is right where that does not exist."""
         by = flint.arb(1) if reduction == "none" else self.denominator(reduction)
-        return (flint.arb("nan"), "nan or zero") if by == 0 else (1 / by, "anything")
+        if by == 0:
+            return flint.arb("nan"), "nan or zero"
+        weighted = reduction == "mean" and self.exact.factors is not None
+        return (self.exact.factors / by if weighted else 1 / by), "anything"
 
     def _where_smooth(self, array: np.ndarray) -> np.ndarray:
         if self.smooth is None:
@@ -210,5 +216,5 @@ class Reference:
                 with np.errstate(invalid="ignore"):
                     bend = self.second[min(c, d), max(c, d)] + self.first[c] + self.first[d]
                     spread = spread + np.abs(floats(move)) * bend * self.reach
-            truths[c], spreads[c] = self._where_smooth(truth * scale), spread * abs(_high(scale))
+            truths[c], spreads[c] = self._where_smooth(truth * scale), spread * np.abs(floats(scale))
         return self._by_argument(truths, spreads, spreads, undefined)[argument]
