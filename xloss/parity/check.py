@@ -117,11 +117,11 @@ def _task(framework: Framework, probe: Probe, problem: Problem) -> Task:
     )
 
 
-def exact(cell: Cell, loss: Loss, variant: Variant) -> tuple[dict[str, np.ndarray], Reference]:
-    """The inputs of a cell, and its exact results."""
+def exact(cell: Cell, loss: Loss, variant: Variant, order: int = 2) -> tuple[dict[str, np.ndarray], Reference]:
+    """The inputs of a cell, and its exact results with derivatives up to `order`."""
     arrays = loss.inputs(Draw(loss, variant, cell.shape, cell.regime, cell.dtype, cell.seed))
     wrt = differentiable(loss, arrays)
-    result = truth.evaluate(loss.truth, arrays, variant.options, wrt, loss.row_axis, 2, *DIGITS[cell.dtype])
+    result = truth.evaluate(loss.truth, arrays, variant.options, wrt, loss.row_axis, order, *DIGITS[cell.dtype])
     smooth = None if loss.smooth is None else np.asarray(loss.smooth(**arrays, **variant.options))
     if cell.regime == "subnormal" and loss.kinks:
         # Which side of a kink a subnormal number is on, XLA does not say: it takes it for 0.
