@@ -15,10 +15,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to 
 def list_losses(as_json: Json = False) -> None:
     """List the losses: what each is, its reductions, how it is checked, who else has it."""
     from xloss.catalog import LOSSES
+    from xloss.forms import class_name
 
     rows: list[dict[str, Any]] = [
         {
             "name": loss.name,
+            "class": class_name(loss),
             "summary": loss.summary,
             "reductions": list(loss.reductions),
             "variants": [variant.name for variant in loss.variants],
@@ -34,13 +36,12 @@ def list_losses(as_json: Json = False) -> None:
         return
     from rich.table import Table
 
-    table = Table(title=f"{len(rows)} losses, each as xloss.torch.<name> and xloss.jax.<name>", title_justify="left")
-    for heading in ("loss", "what it is", "reductions", "variants checked", "measured beside it"):
+    table = Table(title=f"{len(rows)} losses, each in xloss.torch and xloss.jax, as a function and as a class", title_justify="left")
+    for heading in ("loss", "what it is", "variants checked", "measured beside it"):
         table.add_column(heading, overflow="fold")
     for row in rows:
-        table.add_row(
-            row["name"], row["summary"], " ".join(row["reductions"]), str(len(row["variants"])), ", ".join(row["peers"])
-        )
+        names = f"{row['name']}\n[dim]{row['class']}[/dim]"
+        table.add_row(names, row["summary"], str(len(row["variants"])), ", ".join(row["peers"]))
     console().print(table)
 
 
@@ -51,6 +52,7 @@ def explain(
     import inspect
 
     from xloss.catalog import get
+    from xloss.forms import class_name, options_of
     from xloss.inputs import REGIMES, applicable
 
     try:
@@ -59,9 +61,13 @@ def explain(
         typer.echo(f"loss: {error.args[0]}", err=True)
         raise typer.Exit(USAGE) from None
     signature = f"{record.name}{inspect.signature(record.torch)}"
+    form = f"{class_name(record)}{inspect.Signature(options_of(record))}"
+    if record.form.torch is not None:
+        form = class_name(record)  # it has a constructor of its own
     data: dict[str, Any] = {
         "name": record.name,
         "signature": signature,
+        "class": form,
         "documentation": record.torch.__doc__,
         "variants": {
             variant.name: {
@@ -92,7 +98,8 @@ def explain(
         typer.echo(json.dumps(data, indent=2))
         return
     screen = console()
-    screen.print(f"[bold]{signature}[/bold]\n", markup=True)
+    screen.print(signature, style="bold", markup=False)
+    screen.print(f"as a class: {form}\n", markup=False)
     screen.print(record.torch.__doc__, markup=False)
     screen.print("\n[bold]Checked as[/bold]")
     for name, variant in data["variants"].items():
