@@ -194,6 +194,7 @@ def test_torch_compile(loss: Loss) -> None:
         near(got.detach(), want.detach(), 1e-13)
 
 
+@pytest.mark.slow
 @every_loss
 def test_torch_compile_under_func_grad(loss: Loss) -> None:
     call, x, _ = problem(loss, TORCH)

@@ -118,7 +118,7 @@ def check_number(name: str, value: float, *, above: float | None = None, least: 
         f"{sign} {bound:g}" for sign, bound in ((">", above), (">=", least), ("<=", most)) if bound is not None
     )
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        refuse_type(name, f"{type(value).__name__} {value!r}", f"a number {expected}")
+        refuse_type(name, f"{type(value).__name__} {value!r}", f"a number {expected}".rstrip())
     inside = (
         value == value
         and (above is None or value > above)
@@ -126,4 +126,4 @@ def check_number(name: str, value: float, *, above: float | None = None, least: 
         and (most is None or value <= most)
     )
     if not inside:
-        refuse(name, repr(value), f"a number {expected}")
+        refuse(name, repr(value), f"a number {expected}".rstrip())

@@ -23,7 +23,8 @@ def torch_reduce(loss: Any, reduction: str, dtype: Any, weights: Any = None, bat
     if terms is not None and reduction not in ("none", "sum"):
         loss = terms
     if reduction == "none":
-        return loss.to(dtype)
+        # Forward mode gives a 0-d float32 tensor times a Python number a tangent in float64; there and back mends it.
+        return (loss.double() if loss.ndim == 0 and loss.device.type != "mps" else loss).to(dtype)
     if reduction == "sum":
         return loss.sum().to(dtype)
     if reduction == "mean" and weights is None:

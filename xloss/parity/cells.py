@@ -96,7 +96,7 @@ def cells(
                         main = dtype == MAIN_DTYPE or len(chosen) == 1
                         if rare and not full and not (main and (not small or variant is loss.variants[0])):
                             continue
-                        light = dtype in ("float64", "float16") and variant is not loss.variants[0]
+                        light = dtype != MAIN_DTYPE and variant is not loss.variants[0]
                         light = light and not full and len(chosen) > 1
                         if not regimes or regime in regimes:
                             out.append(Cell(loss.name, variant.name, shape, regime, dtype, device, seed, full, light))

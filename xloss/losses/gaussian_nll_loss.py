@@ -1,0 +1,185 @@
+r"""Negative log-likelihood under normal distributions of given means and variances, without its constant or with it.
+
+Formula, with v = max(var, eps): l = (log v + (x - y)^2 / v) / 2, plus log(2 pi) / 2 with `full`.
+
+Args:
+    input: means x, any shape.
+    target: y, a shape that broadcasts with that of `input`.
+    var: variances, of which each is >= 0: the shape of `input`, or that with one axis of size 1, or without its last axis
+        (one for each row); or a float, one for all.
+    full: whether the constant is added. Default: False.
+    eps: the least variance that is computed with, >= 0. Default: 1e-6.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
+
+Domain: means and targets all reals, variances >= 0. Gradient: e / v to `input`, with e = x - y, its negative to `target`,
+and (1 - e^2 / v) / (2 v) to `var`, also where that is below eps: there as if it were eps, as in torch.
+Errors: `ValueError` for shapes, reductions, a negative eps, and for negative variances where their values are at hand
+(concrete, on the CPU); elsewhere value and gradient of such an element are NaN. `TypeError` for anything but floating
+tensors, and for a `var` that is a whole number, as in torch.
+Identities: with variance 1 it is half of `mse_loss`; its least value over var is at the mean squared error.
+
+Source: torch.nn.functional.gaussian_nll_loss; Nix and Weigend 1994, "Estimating the mean and variance of the target
+probability distribution".
+"""
+
+import math
+
+import numpy as np
+
+from xloss import checks, peers
+from xloss.catalog import Difference, Form, Loss, Variant
+
+
+def torch_gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"):
+    import torch
+
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_number("eps", eps, least=0)
+    number = check_number_for_all(var)
+    input, target, var, dtype = k.admit(input=input, target=target, var=input if number is not None else var)
+    var = torch.full_like(input, number) if number is not None else var
+    var = var.unsqueeze(-1) if check_variances(var.shape, input.shape) else var
+    negative = var < 0
+    if k.concrete(negative):
+        if negative.any():
+            checks.refuse("var", f"{var[negative][0].item()}", "values >= 0")
+        negative = None
+    input, target, var = k.broadcast(input=input, target=target, var=var)
+    # The derivative by a variance below eps is that at eps: `where` alone would make it 0.
+    var = torch.where(var < eps, eps + (var - var.detach()), var)
+    error = input - target
+    # Divided before it is squared: the square alone may overflow.
+    loss = 0.5 * (torch.log(var) + error * (error / var))
+    if full:
+        loss = loss + 0.5 * math.log(2 * math.pi)
+    return k.reduce(k.poison(loss, negative), reduction, dtype)
+
+
+def jax_gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"):
+    import jax
+    import jax.numpy as jnp
+
+    from xloss.kernels import jax_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_number("eps", eps, least=0)
+    number = check_number_for_all(var)
+    input, target, var, dtype = k.admit(input=input, target=target, var=input if number is not None else var)
+    var = jnp.full_like(input, number) if number is not None else var
+    var = jnp.expand_dims(var, -1) if check_variances(var.shape, input.shape) else var
+    negative = var < 0
+    if k.concrete(negative):
+        if negative.any():
+            checks.refuse("var", f"{var[negative][0]}", "values >= 0")
+        negative = None
+    input, target, var = k.broadcast(input=input, target=target, var=var)
+    # The derivative by a variance below eps is that at eps: `where` alone would make it 0.
+    var = jnp.where(var < eps, eps + (var - jax.lax.stop_gradient(var)), var)
+    error = input - target
+    # Divided before it is squared: the square alone may overflow.
+    loss = 0.5 * (jnp.log(var) + error * (error / var))
+    if full:
+        loss = loss + 0.5 * math.log(2 * math.pi)
+    return k.reduce(k.poison(loss, negative), reduction, dtype)
+
+
+def check_number_for_all(var):
+    """Give `var` where it is one number for all, None where it is (to be) a tensor; refuse whole numbers, as torch does."""
+    if isinstance(var, (bool, int)):
+        checks.refuse_type("var", f"{type(var).__name__} {var!r}", "a tensor or a float")
+    if not isinstance(var, float):
+        return None
+    checks.check_number("var", var, least=0)
+    return var
+
+
+def check_variances(var, input):
+    """Refuse a shape of variances that does not fit that of the input; tell whether its last axis is left out."""
+    if tuple(var) == tuple(input):
+        return False
+    if tuple(var) == tuple(input[:-1]):
+        return True
+    if len(var) != len(input) or [ours for ours, theirs in zip(var, input, strict=True) if ours != theirs] != [1]:
+        expected = f"that of input, {tuple(input)}, or that with one axis of size 1 or without its last axis"
+        checks.refuse("var", f"shape {tuple(var)}", expected)
+    return False
+
+
+def truth(t, input, target, var, full=False, eps=1e-6):
+    var = np.full(input.shape, t.number(var), dtype=object) if isinstance(var, float) else var
+    var = var.reshape(*var.shape, 1) if check_variances(var.shape, input.shape) else var
+    eps = t.number(eps)
+    below = t.where(t.less(var, eps), 1, 0) == 1
+    if below.any():
+        var = np.where(below, eps + (var - t.stop(var)), var)
+    constant = np.log(2 * t.number(1).pi()) if full else 0
+    return (np.log(var) + (input - target) ** 2 / var + constant) / 2
+
+
+def inputs(draw):
+    input, target = draw.pair()
+    shape = draw.shape
+    if draw.has("column"):
+        shape, target = (*shape[:-1], 1), target[..., :1]
+    var = draw.weights(shape[:-1] if draw.has("last") else shape)
+    wide = var.astype(np.float64)
+    if draw.regime == "confident":
+        var = draw.round(1 + 1e-3 * wide)
+    elif draw.regime == "large":
+        var = draw.round(draw.big * wide)
+    elif draw.regime == "tiny":
+        var = draw.round(wide * 10.0 ** -draw.rng.uniform(1, 9, var.shape))
+    elif draw.regime == "subnormal":
+        var = draw.unit(var.shape)
+    elif draw.regime == "ties":
+        var = draw.round(np.ceil(wide * 2) / 2)
+    return draw.arrays(input=input, target=target, var=None if "var" in draw.variant.options else var)
+
+
+def per_sample(function):
+    """Whether gradients sample by sample can be had of it, or the name of the error."""
+    import torch
+
+    x, v = torch.zeros(2, 3), torch.ones(2, 3)
+    try:
+        torch.func.vmap(torch.func.grad(lambda x, v: function(x, x + 1, v)))(x, v)
+    except RuntimeError as error:
+        return type(error).__name__
+    return "works"
+
+
+def per_sample_here():
+    return per_sample(torch_gaussian_nll_loss)
+
+
+def per_sample_there():
+    import torch
+
+    return per_sample(torch.nn.functional.gaussian_nll_loss)
+
+
+LOSS = Loss(
+    name="gaussian_nll_loss",
+    summary="negative log-likelihood under normal distributions of given means and variances",
+    torch=torch_gaussian_nll_loss,
+    jax=jax_gaussian_nll_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
+        Variant("by_row", flags=("last",), shapes=((4, 3),)),
+        Variant("column+full", options={"full": True, "eps": 0.5}, flags=("column",), shapes=((4, 3),)),
+        Variant("number", options={"var": 0.75}, shapes=((4, 3),)),
+    ),
+    wrt=("input", "target", "var"),
+    batched=("input", "target", "var"),
+    peers=(peers.functional("gaussian_nll_loss"),),
+    differences=(
+        Difference("gaussian_nll_loss/per-sample", "vmap(grad) over input and var", "torch.nn.functional",
+                   per_sample_here, per_sample_there, ("works", "RuntimeError"), "torch 2.13.0"),
+    ),
+    form=Form("GaussianNLLLoss", keyword_only=True),
+    source="torch.nn.functional.gaussian_nll_loss",
+)  # fmt: skip

@@ -1,0 +1,137 @@
+r"""Hinge loss: by how much the product of score and sign fails 1.
+
+Formula: l = max(0, 1 - y x).
+
+Args:
+    input: scores x, any shape.
+    target: y, 1 or -1 (other numbers scale the score), a shape that broadcasts with that of `input` (one other than equal
+        gets a warning); floating, or of an integer dtype.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
+
+Domain: all reals. Gradient: -y to `input` and -x to `target` where y x <= 1, else 0: on the kink y x = 1 it is that of the
+side of the loss, as torch has it in its margin losses.
+Errors: `ValueError` for shapes and reductions, `TypeError` for dtypes.
+Identities: `hinge_embedding_loss` of y x and -1; the square root of `squared_hinge_loss`.
+
+Source: optax.losses.hinge_loss and keras.losses.Hinge (which takes 0 and 1 for -1 and 1).
+"""
+
+import numpy as np
+
+from xloss import checks, peers
+from xloss.catalog import Difference, Loss, Variant
+
+
+def torch_hinge_loss(input, target, reduction="mean"):
+    import torch
+
+    from xloss.kernels import integers_torch as integers
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    input, target, dtype = integers.admit(input, target)
+    input, target = k.meet(input, target)
+    short = 1 - target * input
+    # `where` instead of a maximum, which gives half of the derivative on the kink.
+    loss = torch.where(short < 0, 0.0, short)
+    return k.reduce(loss, reduction, dtype)
+
+
+def jax_hinge_loss(input, target, reduction="mean"):
+    import jax.numpy as jnp
+
+    from xloss.kernels import integers_jax as integers
+    from xloss.kernels import jax_ as k
+
+    checks.check_reduction(reduction)
+    input, target, dtype = integers.admit(input, target)
+    input, target = k.meet(input, target)
+    short = 1 - target * input
+    # `where` instead of a maximum, which gives half of the derivative on the kink.
+    loss = jnp.where(short < 0, 0.0, short)
+    return k.reduce(loss, reduction, dtype)
+
+
+def truth(t, input, target):
+    short = 1 - target * input
+    return t.where(t.less(short, 0), 0, short)
+
+
+def inputs(draw):
+    x, y = draw.real(draw.shape).astype(np.float64), draw.signs(draw.shape).astype(np.float64)
+    if draw.regime == "confident":
+        x = y * (1 - x * 10.0 ** -draw.rng.uniform(1, 7, draw.shape))
+    elif draw.regime == "hopeless":
+        x = -draw.big * y * (1 + np.abs(x))
+    elif draw.regime in ("near_kink", "on_kink"):
+        x = y
+    x = draw.nudge(draw.round(x)) if draw.regime == "near_kink" else draw.round(x)
+    return draw.arrays(input=x, target=y.astype(np.int64) if draw.has("integers") else draw.round(y))
+
+
+def of_optax(optax, input, target):
+    if target.dtype != input.dtype:
+        raise peers.Unsupported(
+            "optax leaves integer labels to JAX, which does not promote them where promotion is strict"
+        )
+    return optax.losses.hinge_loss(input, target)
+
+
+def on_kink(function):
+    """The derivative by the score on the kink, label 1."""
+    import jax
+    import jax.numpy as jnp
+
+    return float(jax.grad(function)(jnp.ones(()), jnp.ones(())))
+
+
+def on_kink_here():
+    return on_kink(lambda x, y: jax_hinge_loss(x, y))
+
+
+def on_kink_there():
+    import optax
+
+    return on_kink(optax.losses.hinge_loss)
+
+
+KERAS = peers.keras(lambda losses: losses.Hinge())
+
+
+def labels(function):
+    """The loss at a score of 1/2, label 0 (of a batch of labels 0 and 1)."""
+    import jax.numpy as jnp
+
+    return float(function(jnp.full((1, 1), 0.5), jnp.zeros((1, 1))))
+
+
+def labels_here():
+    return labels(lambda x, y: jax_hinge_loss(x, y))
+
+
+def labels_there():
+    return labels(lambda x, y: KERAS.call(input=x, target=y, reduction="mean"))
+
+
+LOSS = Loss(
+    name="hinge_loss",
+    summary="by how much the product of score and sign fails 1",
+    torch=torch_hinge_loss,
+    jax=jax_hinge_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
+        Variant("integers", flags=("integers",), shapes=((6, 3),)),
+    ),
+    regimes=("near_kink", "on_kink"),
+    peers=(peers.optax(of_optax), KERAS),
+    loose=("target",),
+    differences=(
+        Difference("hinge_loss/kink", "the derivative by the score where y x = 1", "optax", on_kink_here, on_kink_there,
+                   (-1.0, -0.5), "optax 0.2.8"),
+        Difference("hinge_loss/binary-labels", "score 1/2, label 0: a number like others, or taken for -1", "keras",
+                   labels_here, labels_there, (1.0, 1.5), "keras 3.15.1"),
+    ),
+    source="optax.losses.hinge_loss",
+)  # fmt: skip

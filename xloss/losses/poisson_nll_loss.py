@@ -1,0 +1,176 @@
+r"""Negative log-likelihood of counts under a Poisson distribution, given its rate or the logarithm of it.
+
+Formula, with `log_input`: l = exp(x) - y x; without: l = x - y log(x + eps). `full` adds, where y > 1, Stirling's
+approximation of log(y!): y log y - y + log(2 pi y) / 2.
+
+Args:
+    input: x, log-rates with `log_input`, else rates, any shape.
+    target: counts y, or any numbers >= 0, a shape that broadcasts with that of `input`; floating, or of an integer dtype.
+    log_input: whether `input` holds logarithms. Default: True.
+    full: whether the term without `input` is added. Default: False.
+    eps: what is added to a rate before its logarithm, >= 0; without use where `log_input`. Default: 1e-8.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
+
+Domain: log-rates: all reals; rates: x >= 0 (NaN below -eps, as in torch); y >= 0.
+Gradient: exp(x) - y, or 1 - y / (x + eps), to `input`; -x, or -log(x + eps), to `target`, and with `full`, where y > 1,
+log y + 1 / (2 y) on top. At y = 0 that is not NaN, as it is in torch, and it does not see the jump at y = 1.
+Errors: `ValueError` for shapes, reductions and a negative eps; `TypeError` for dtypes, and for
+flags that are not True or False.
+Identities: with eps = 0, the loss of a rate is that of its logarithm; its least value is at the rate y.
+
+Source: torch.nn.functional.poisson_nll_loss.
+"""
+
+import math
+
+import numpy as np
+
+from xloss import checks, peers
+from xloss.catalog import Difference, Form, Loss, Variant
+
+
+def torch_poisson_nll_loss(input, target, log_input=True, full=False, eps=1e-8, reduction="mean"):
+    import torch
+
+    from xloss.kernels import integers_torch as integers
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    check_flags(log_input=log_input, full=full)
+    checks.check_number("eps", eps, least=0)
+    input, target, dtype = integers.admit(input, target)
+    input, target = k.broadcast(input=input, target=target)
+    loss = torch.exp(input) - target * input if log_input else input - target * torch.log(input + eps)
+    if full:
+        # The logarithm is of 1 where the term is left out: of 0 its gradient would be 0 * inf.
+        few = target <= 1
+        count = torch.where(few, 1.0, target)
+        stirling = count * torch.log(count) - count + 0.5 * torch.log(2 * math.pi * count)
+        loss = loss + torch.where(few, 0.0, stirling)
+    return k.reduce(loss, reduction, dtype)
+
+
+def jax_poisson_nll_loss(input, target, log_input=True, full=False, eps=1e-8, reduction="mean"):
+    import jax.numpy as jnp
+
+    from xloss.kernels import integers_jax as integers
+    from xloss.kernels import jax_ as k
+
+    checks.check_reduction(reduction)
+    check_flags(log_input=log_input, full=full)
+    checks.check_number("eps", eps, least=0)
+    input, target, dtype = integers.admit(input, target)
+    input, target = k.broadcast(input=input, target=target)
+    loss = jnp.exp(input) - target * input if log_input else input - target * jnp.log(input + eps)
+    if full:
+        # The logarithm is of 1 where the term is left out: of 0 its gradient would be 0 * inf.
+        few = target <= 1
+        count = jnp.where(few, 1.0, target)
+        stirling = count * jnp.log(count) - count + 0.5 * jnp.log(2 * math.pi * count)
+        loss = loss + jnp.where(few, 0.0, stirling)
+    return k.reduce(loss, reduction, dtype)
+
+
+def check_flags(**flags):
+    """Refuse what is neither True nor False, as torch does: a number here is an argument in the wrong place."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            checks.refuse_type(name, f"{type(value).__name__} {value!r}", "True or False")
+
+
+def truth(t, input, target, log_input=True, full=False, eps=1e-8):
+    loss = np.exp(input) - target * input if log_input else input - target * np.log(input + t.number(eps))
+    if full:
+        many = t.less(1, target)
+        count = t.where(many, target, 1)
+        stirling = count * np.log(count) - count + np.log(2 * t.number(1).pi() * count) / 2
+        loss = loss + t.where(many, stirling, 0)
+    return loss
+
+
+def inputs(draw):
+    x, y = draw.real(draw.shape).astype(np.float64), 2 * np.abs(draw.real(draw.shape).astype(np.float64))
+    if draw.regime == "large":
+        x = x * 80 / (3 * draw.big)  # exp(x) still is a float32
+    elif draw.regime == "hopeless":
+        x, y = 20 + 15 * np.tanh(x), y / 4
+    if not draw.variant.options.get("log_input", True):
+        x = draw.big * x if draw.regime == "hopeless" else np.abs(x)
+    if draw.variant.options.get("full"):
+        y = np.where(y == 0, 0.5, y)  # torch has no gradient there
+    return draw.arrays(input=draw.round(x), target=draw.round(y))
+
+
+def stirling_here():
+    import torch
+
+    return float(torch_poisson_nll_loss(torch.zeros(1), torch.full((1,), 2.0), full=True))
+
+
+def exact_there():
+    import torch
+
+    return float(-torch.distributions.Poisson(torch.ones(1)).log_prob(torch.full((1,), 2.0)))
+
+
+def at_none(function):
+    """The derivative by a count of 0, with the full term."""
+    import torch
+
+    count = torch.zeros(1, requires_grad=True)
+    function(torch.ones(1), count, full=True, reduction="sum").backward()
+    return str(float(count.grad))
+
+
+def none_here():
+    return at_none(torch_poisson_nll_loss)
+
+
+def none_there():
+    import torch
+
+    return at_none(torch.nn.functional.poisson_nll_loss)
+
+
+def zero_here():
+    import jax.numpy as jnp
+
+    return float(jax_poisson_nll_loss(jnp.zeros(1), jnp.ones(1), log_input=False))
+
+
+def zero_there():
+    import os
+
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    import keras
+
+    return float(keras.losses.Poisson()(np.ones((1, 1), np.float32), np.zeros((1, 1), np.float32)))
+
+
+LOSS = Loss(
+    name="poisson_nll_loss",
+    summary="negative log-likelihood of counts under a Poisson distribution",
+    torch=torch_poisson_nll_loss,
+    jax=jax_poisson_nll_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
+        Variant("full", options={"full": True}, shapes=((6, 3),)),
+        Variant("rate", options={"log_input": False, "eps": 0.0009765625}, shapes=((6, 3),)),
+        Variant("rate+full", options={"log_input": False, "full": True}, shapes=((6, 3),)),
+    ),
+    without={"confident": "its least value over the rate, y - y log y, is not near 0"},
+    peers=(peers.functional("poisson_nll_loss"),),
+    differences=(
+        Difference("poisson_nll_loss/stirling", "rate 1, count 2, full: Stirling's log(2!), as in torch, or the exact one",
+                   "torch.distributions.Poisson.log_prob", stirling_here, exact_there, (1.65180647, 1.69314718), "torch 2.13.0"),
+        Difference("poisson_nll_loss/no-count", "count 0, full: the derivative by the count", "torch.nn.functional",
+                   none_here, none_there, ("-1.0", "nan"), "torch 2.13.0"),
+        Difference("poisson_nll_loss/eps", "rate 0, count 1, float32: eps is 1e-8, as in torch, or 1e-7", "keras.losses.Poisson",
+                   zero_here, zero_there, (18.4206807, 16.118095), "keras 3.15.1"),
+    ),
+    loose=("target",),
+    form=Form("PoissonNLLLoss"),
+    source="torch.nn.functional.poisson_nll_loss",
+)  # fmt: skip

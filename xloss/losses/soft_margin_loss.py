@@ -1,0 +1,99 @@
+r"""Logistic loss of a score and a sign: log(1 + exp(-y x)).
+
+Formula: l = log(1 + exp(-y x)).
+
+Args:
+    input: scores x, any shape.
+    target: y, 1 or -1 (other numbers scale the score), a shape that broadcasts to that of `input`; floating, or of an
+        integer dtype.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
+
+Domain: all reals; where -y x is beyond the logarithm of the dtype's greatest number, too. Gradient: -y / (1 + exp(y x)) to
+`input`, -x / (1 + exp(y x)) to `target` (torch has none).
+Errors: `ValueError` for shapes and reductions, `TypeError` for dtypes.
+Identities: `binary_cross_entropy_with_logits` of x and (1 + y) / 2, for y = 1 and y = -1.
+
+Source: torch.nn.functional.soft_margin_loss.
+"""
+
+import numpy as np
+
+from xloss import checks, peers
+from xloss.catalog import Difference, Loss, Variant
+
+
+def torch_soft_margin_loss(input, target, reduction="mean"):
+    from xloss.kernels import integers_torch as integers
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    input, target, dtype = integers.admit(input, target)
+    checks.check_broadcasts_to("target", target.shape, "input", input.shape)
+    loss = k.softplus(-target * input)
+    return k.reduce(loss, reduction, dtype)
+
+
+def jax_soft_margin_loss(input, target, reduction="mean"):
+    from xloss.kernels import integers_jax as integers
+    from xloss.kernels import jax_ as k
+
+    checks.check_reduction(reduction)
+    input, target, dtype = integers.admit(input, target)
+    checks.check_broadcasts_to("target", target.shape, "input", input.shape)
+    loss = k.softplus(-target * input)
+    return k.reduce(loss, reduction, dtype)
+
+
+def truth(t, input, target):
+    return np.log(1 + np.exp(-target * input))
+
+
+def inputs(draw):
+    x, y = draw.real(draw.shape).astype(np.float64), draw.signs(draw.shape).astype(np.float64)
+    # Of a score beyond 709 torch makes inf in float64: beyond 88 it does in float32.
+    if draw.regime in ("confident", "hopeless"):
+        gap = draw.rng.uniform(4, 90 if draw.regime == "confident" else 0.7 * draw.big, draw.shape)
+        x = gap * y if draw.regime == "confident" else -gap * y
+    elif draw.regime == "large":
+        x = 0.2 * x
+    return draw.arrays(input=draw.round(x), target=y.astype(np.int64) if draw.has("integers") else draw.round(y))
+
+
+def wrong(function):
+    """The loss at a score of -200, label 1, in float32."""
+    import torch
+
+    return str(float(function(torch.tensor([-200.0]), torch.ones(1))))
+
+
+def wrong_here():
+    return wrong(torch_soft_margin_loss)
+
+
+def wrong_there():
+    import torch
+
+    return wrong(torch.nn.functional.soft_margin_loss)
+
+
+LOSS = Loss(
+    name="soft_margin_loss",
+    summary="logistic loss of a score and a sign",
+    torch=torch_soft_margin_loss,
+    jax=jax_soft_margin_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
+        Variant("integers", flags=("integers",), shapes=((6, 3),)),
+    ),
+    wrt=("input",),
+    peers=(peers.functional("soft_margin_loss"),),
+    loose=("target",),
+    differences=(
+        Difference("soft_margin_loss/overflow", "score -200, label 1, float32", "torch.nn.functional",
+                   wrong_here, wrong_there, ("200.0", "inf"), "torch 2.13.0",
+                   "https://github.com/pytorch/pytorch/issues/77529"),
+    ),
+    source="torch.nn.functional.soft_margin_loss",
+)  # fmt: skip

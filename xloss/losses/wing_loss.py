@@ -1,0 +1,104 @@
+r"""Wing loss: logarithmic in the error up to `omega`, so that small errors weigh more, and linear beyond.
+
+Formula, with e = x - y: l = omega log(1 + |e| / epsilon) where |e| < omega, else |e| - omega + omega log(1 + omega / epsilon).
+
+Args:
+    input: predicted coordinates x, any shape.
+    target: y, a shape that broadcasts with that of `input` (one other than equal gets a warning).
+    omega: how far the logarithm reaches, > 0. Default: 10.0.
+    epsilon: the error at which it bends, > 0. Default: 2.0.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
+
+Domain: all reals. Gradient to `input`: sign(e) omega / (epsilon + |e|) where |e| < omega, else sign(e); its negative to
+`target`. It is 0 on the kink e = 0, as in `l1_loss`, and jumps at |e| = omega, where it is that of the linear side.
+Errors: `ValueError` for shapes, reductions and options that are not positive, `TypeError` for anything but floating
+tensors.
+Identities: beyond omega it is `l1_loss` and a constant.
+
+Source: Feng et al. 2018, "Wing Loss for Robust Facial Landmark Localisation with Convolutional Neural Networks",
+arXiv:1711.06753, with w for omega; names and defaults are those of mmpose.
+"""
+
+import math
+
+import numpy as np
+
+from xloss import checks
+from xloss.catalog import Loss, Variant
+
+
+def torch_wing_loss(input, target, omega=10.0, epsilon=2.0, reduction="mean"):
+    import torch
+
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_number("omega", omega, above=0)
+    checks.check_number("epsilon", epsilon, above=0)
+    input, target, dtype = k.admit(input=input, target=target)
+    input, target = k.meet(input, target)
+    size = k.absolute(input - target)
+    beyond = size >= omega
+    curved = omega * k.log1p(torch.where(beyond, 0.0, size) / epsilon)
+    # The great terms first: between them nothing is lost, where |e| is about omega.
+    straight = (size - omega) + omega * math.log1p(omega / epsilon)
+    loss = torch.where(beyond, straight, curved)
+    return k.reduce(loss, reduction, dtype)
+
+
+def jax_wing_loss(input, target, omega=10.0, epsilon=2.0, reduction="mean"):
+    import jax.numpy as jnp
+
+    from xloss.kernels import jax_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_number("omega", omega, above=0)
+    checks.check_number("epsilon", epsilon, above=0)
+    input, target, dtype = k.admit(input=input, target=target)
+    input, target = k.meet(input, target)
+    size = k.absolute(input - target)
+    beyond = size >= omega
+    curved = omega * k.log1p(jnp.where(beyond, 0.0, size) / epsilon)
+    # The great terms first: between them nothing is lost, where |e| is about omega.
+    straight = (size - omega) + omega * math.log1p(omega / epsilon)
+    loss = jnp.where(beyond, straight, curved)
+    return k.reduce(loss, reduction, dtype)
+
+
+def truth(t, input, target, omega=10.0, epsilon=2.0):
+    error, omega, epsilon = input - target, t.number(omega), t.number(epsilon)
+    size = t.where(t.less(0, error), error, t.where(t.less(error, 0), -error, 0 * error))
+    constant = omega - omega * (1 + omega / epsilon).log()
+    return t.where(t.less(size, omega), omega * np.log(1 + size / epsilon), size - constant)
+
+
+def smooth(input, target, omega=10.0, **_):
+    x, y = input.astype(np.float64), target.astype(np.float64)
+    u = 2.0**-53 if input.dtype == np.float64 else 2.0**-24
+    with np.errstate(invalid="ignore"):  # of infinity less infinity
+        return np.abs(np.abs(x - y) - omega) > 4 * u * (np.abs(x) + np.abs(y))
+
+
+def inputs(draw):
+    input, target = draw.pair()
+    if draw.regime in ("typical", "noncontiguous", "one", "empty"):
+        input = draw.round(6 * input.astype(np.float64))  # on both sides of omega
+    return draw.arrays(input=input, target=target)
+
+
+LOSS = Loss(
+    name="wing_loss",
+    summary="logarithmic in the error up to omega, linear beyond",
+    torch=torch_wing_loss,
+    jax=jax_wing_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
+        Variant("omega=1", options={"omega": 1.0, "epsilon": 0.5}, shapes=((6, 3),)),
+        Variant("broadcast", flags=("broadcast",), shapes=((4, 3),)),
+    ),
+    kinks=(0.0, 1.0, -1.0, 10.0, -10.0),
+    smooth=smooth,
+    source="Feng et al. 2018, arXiv:1711.06753",
+)
