@@ -1,0 +1,190 @@
+r"""Multi-class hinge: by how much each other class comes closer to the target's than `margin`, averaged over the classes.
+
+Formula: l_n = w[y_n] / C * sum over c != y_n of max(0, margin - x[n, y_n] + x[n, c])^p. `'mean'` divides by the count,
+weights or not.
+
+Args:
+    input: scores x, shape (C), (N, C), or () for one class.
+    target: class indices y, shape (N), or () or (1) for a single row; torch: int64 or uint8, JAX: any integer dtype.
+    p: the power, 1 or 2. Default: 1.
+    margin: any number. Default: 1.0.
+    weight: w, one for each class, shape (C), the dtype of `input`, or None.
+    reduction: `'none'` (the shape of `target`) | `'mean'` | `'sum'`. Default: `'mean'`.
+
+Domain: all reals; a NaN in a row is a NaN in its loss, where torch passes it over. Gradient: w[y_n] / C for each class that
+is too close (times 2 (margin - x[n, y_n] + x[n, c]) for p = 2), minus their sum at the target's; on a kink that term is 0.
+Errors: `ValueError` for shapes, reductions, powers and margins, and for labels outside of [0, C) where their values are
+at hand (concrete, on the CPU); elsewhere the value and the gradient of such a row are NaN. `TypeError` for dtypes.
+The mean over an empty batch is NaN (torch's kernel leaves it unset).
+Identities: for two classes and p = 1 half of `margin_ranking_loss` of their scores.
+
+Source: torch.nn.functional.multi_margin_loss; Crammer and Singer 2001.
+"""
+
+import math
+
+import numpy as np
+
+from xloss import checks, peers
+from xloss.catalog import Difference, Loss, Variant
+
+
+def check_shapes(input, target, weight):
+    """Refuse shapes that do not fit; give the number of rows, and of classes."""
+    if len(input) > 2 or 0 in input[-1:]:
+        checks.refuse("input", f"shape {tuple(input)}", "shape (), (C) or (N, C), with one class or more")
+    rows, classes = (1, 1, *input)[-2:] if len(input) < 2 else input
+    if len(target) > 1 or math.prod(target) != rows:
+        expected = f"shape ({rows},), one label for each row of input, {tuple(input)}"
+        checks.refuse("target", f"shape {tuple(target)}", expected)
+    if weight is not None and tuple(weight.shape) != (classes,):
+        checks.refuse("weight", f"shape {tuple(weight.shape)}", f"one for each of the {classes} classes, ({classes},)")
+    return rows, classes
+
+
+def check_power(p):
+    """Refuse a power other than 1 and 2."""
+    if isinstance(p, str) or p not in (1, 2):
+        checks.refuse("p", repr(p), "1 or 2")
+
+
+def torch_multi_margin_loss(input, target, p=1, margin=1.0, weight=None, reduction="mean"):
+    import torch
+
+    from xloss.kernels import margins_torch as m
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    check_power(p)
+    checks.check_number("margin", margin, least=-math.inf)
+    input, weight, dtype = k.admit(same=True, input=input, weight=weight)
+    target = m.as_indices(target)
+    rows, classes = check_shapes(input.shape, target.shape, weight)
+    labels, outside = m.within(target, 0, classes)
+    input, labels = input.reshape(rows, classes), labels.reshape(rows)
+    picked = input.gather(1, labels.unsqueeze(1))
+    own = torch.arange(classes, device=labels.device) == labels.unsqueeze(1)
+    slack = (margin - picked) + input
+    # Not "where slack > 0", which a NaN would pass by.
+    hinge = torch.where(own | (slack <= 0), 0.0, slack)
+    loss = (hinge if p == 1 else hinge * hinge).sum(1) / classes
+    if weight is not None:
+        loss = loss * k.of_labels(weight, labels)
+    loss = k.poison(loss, outside, picked.squeeze(1))
+    return k.reduce(loss.reshape(target.shape), reduction, dtype)
+
+
+def jax_multi_margin_loss(input, target, p=1, margin=1.0, weight=None, reduction="mean"):
+    import jax.numpy as jnp
+
+    from xloss.kernels import jax_ as k
+    from xloss.kernels import margins_jax as m
+
+    checks.check_reduction(reduction)
+    check_power(p)
+    checks.check_number("margin", margin, least=-math.inf)
+    input, weight, dtype = k.admit(same=True, input=input, weight=weight)
+    target = m.as_indices(target)
+    rows, classes = check_shapes(input.shape, target.shape, weight)
+    labels, outside = m.within(target, 0, classes)
+    input, labels = input.reshape(rows, classes), labels.reshape(rows)
+    picked = jnp.take_along_axis(input, labels[:, None], 1)
+    own = jnp.arange(classes, dtype=labels.dtype) == labels[:, None]
+    slack = (margin - picked) + input
+    # Not "where slack > 0", which a NaN would pass by.
+    hinge = jnp.where(own | (slack <= 0), 0.0, slack)
+    loss = (hinge if p == 1 else hinge * hinge).sum(1) / classes
+    if weight is not None:
+        loss = loss * k.of_labels(weight, labels)
+    loss = k.poison(loss, outside, picked.squeeze(1))
+    return k.reduce(loss.reshape(target.shape), reduction, dtype)
+
+
+def truth(t, input, target, p=1, margin=1.0, weight=None):
+    input, labels = np.atleast_2d(input), target.reshape(-1)
+    slack = t.number(margin) - np.take_along_axis(input, labels[:, None], 1) + input
+    own = np.arange(input.shape[1]) == labels[:, None]
+    hinge = t.where(own | t.less(slack, 0) | (slack == 0), 0, slack)
+    loss = t.sum(hinge**p, 1) / input.shape[1]
+    return (loss if weight is None else weight[labels] * loss).reshape(target.shape)
+
+
+def smooth(input, target, p=1, margin=1.0, weight=None):
+    """Away from a kink, or on it: where rounding does not decide on which side of it a score is."""
+    eps = 16 * np.finfo(np.float64 if input.dtype == np.float64 else np.float32).eps
+    input, labels = np.atleast_2d(input).astype(np.longdouble), target.reshape(-1)
+    picked = np.take_along_axis(input, labels[:, None], 1)
+    with np.errstate(invalid="ignore"):
+        slack = (margin - picked) + input
+        near = (slack != 0) & (np.abs(slack) <= eps * (abs(margin) + np.abs(picked) + np.abs(input)))
+    return ~near.any(1).reshape(target.shape)
+
+
+def inputs(draw):
+    batch, classes = draw.shape[:-1], draw.shape[-1]
+    target = draw.labels(batch, classes)
+    input = draw.logits(draw.shape, len(batch), target)
+    if draw.regime in ("near_kink", "on_kink"):
+        margin = draw.variant.options.get("margin", 1.0)
+        base = draw.rng.integers(-8, 9, (*batch, 1)) / 4
+        input = draw.round(base + margin * draw.rng.integers(0, 2, draw.shape))
+        input = draw.nudge(input) if draw.regime == "near_kink" else input
+    return draw.arrays(input=input, target=target, weight=draw.optional("weight", (classes,)))
+
+
+def reference(functional):
+    """torch's, but with the NaN that it passes over, and of an empty batch what a mean of none is."""
+
+    def call(input, target, reduction="mean", **options):
+        if not input.isnan().any() and input.numel():
+            return functional(input=input, target=target, reduction=reduction, **options)
+        loss = functional(input=input, target=target, reduction="none", **options)
+        loss = loss + input.masked_fill(~input.isnan(), 0.0).sum(-1)
+        return loss if reduction == "none" else getattr(loss, reduction)()
+
+    return call
+
+
+def swallowed(function):
+    """Of scores (0, NaN, 0), class 0."""
+    import torch
+
+    return float(function(torch.tensor([[0.0, torch.nan, 0.0]]), torch.tensor([0])))
+
+
+def swallowed_here():
+    return str(swallowed(torch_multi_margin_loss))
+
+
+def swallowed_there():
+    import torch
+
+    return str(swallowed(torch.nn.functional.multi_margin_loss))
+
+
+LOSS = Loss(
+    name="multi_margin_loss",
+    summary="multi-class hinge: how much closer than the margin the other classes come to the target's",
+    torch=torch_multi_margin_loss,
+    jax=jax_multi_margin_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 4), (5, 1))),
+        Variant("unbatched", flags=("unbatched",), shapes=((4,),)),
+        Variant("p=2", options={"p": 2}, shapes=((6, 4),)),
+        Variant("margin=0.5+weight", options={"margin": 0.5}, tensors=("weight",), shapes=((6, 4),)),
+    ),
+    wrt=("input",),
+    row_axis=lambda _argument, rank: rank - 1,
+    regimes=("near_kink", "on_kink", "zero_weight"),
+    smooth=smooth,
+    peers=(peers.functional("multi_margin_loss"),),
+    differences=(
+        Difference("multi_margin_loss/nan", "scores (0, NaN, 0), class 0: torch compares a NaN with 0 and passes it over",
+                   "torch.nn.functional", swallowed_here, swallowed_there, ("nan", "0.3333333432674408"),
+                   "torch 2.13.0"),
+    ),
+    reference=reference,
+    source="torch.nn.functional.multi_margin_loss",
+)  # fmt: skip

@@ -1,0 +1,204 @@
+r"""Multi-label hinge: by how much the classes that are not labels come closer than 1 to those that are.
+
+Formula: l_n = 1 / C * sum over labels j and classes i that are no label of max(0, 1 - x[n, j] + x[n, i]). The labels are
+the entries of y_n before its first -1; one that comes twice counts twice.
+
+Args:
+    input: scores x, shape (C), (N, C), or () for one class.
+    target: class indices y, the shape of `input`, each row ended by -1 (what follows does not count) unless it is full;
+        torch: int64 or uint8, JAX: any integer dtype.
+    reduction: `'none'` (shape (N), or ()) | `'mean'` | `'sum'`. Default: `'mean'`.
+
+Domain: all reals; a NaN that enters a term is a NaN in the row's loss, where torch passes it over. Gradient: to a label
+-1 / C for each class that is too close to it, to such a class 1 / C; on a kink that term is 0.
+Errors: `ValueError` for shapes and reductions, and for labels outside of [-1, C) where their values are at hand
+(concrete, on the CPU), after the first -1, too; elsewhere the value and the gradient of such a row are NaN. `TypeError`
+for dtypes. The mean over an empty batch is NaN, where torch leaves it unset.
+It takes the memory of N C^2 numbers, for all pairs of classes are compared at once.
+Identities: with a single label `multi_margin_loss`.
+
+Source: torch.nn.functional.multilabel_margin_loss.
+"""
+
+import math
+
+import numpy as np
+
+from xloss import checks, peers
+from xloss.catalog import Difference, Form, Loss, Variant
+
+
+def check_shapes(input, target):
+    """Refuse shapes that do not fit; give the number of rows, and of classes."""
+    if len(input) > 2 or 0 in input[-1:]:
+        checks.refuse("input", f"shape {tuple(input)}", "shape (), (C) or (N, C), with one class or more")
+    rows, classes = (1, 1, *input)[-2:] if len(input) < 2 else input
+    one_class = math.prod(input) == 1 and len(input) < 2 and math.prod(target) == 1 and len(target) < 2
+    if not one_class:
+        checks.check_same_shape("target", target, "input", input)
+    return rows, classes
+
+
+def torch_multilabel_margin_loss(input, target, reduction="mean"):
+    import torch
+
+    from xloss.kernels import margins_torch as m
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    input, dtype = k.admit(input=input)
+    target = m.as_indices(target)
+    batch = input.shape[:-1]
+    rows, classes = check_shapes(input.shape, target.shape)
+    labels, outside = m.within(target, -1, classes)
+    input, labels = input.reshape(rows, classes), labels.reshape(rows, classes)
+    counts = (labels < 0).cumsum(1) == 0
+    labels = labels.clamp(min=0)
+    is_label = ((torch.arange(classes, device=labels.device) == labels.unsqueeze(2)) & counts.unsqueeze(2)).any(1)
+    picked = input.gather(1, labels)
+    # [n, j, i]: label j of row n against class i.
+    slack = (1 - picked).unsqueeze(2) + input.unsqueeze(1)
+    apart = counts.unsqueeze(2) & ~is_label.unsqueeze(1)
+    # Not "where slack > 0", which a NaN would pass by.
+    hinge = torch.where(~apart | (slack <= 0), 0.0, slack)
+    loss = hinge.sum((1, 2)) / classes
+    if outside is not None:
+        loss = k.poison(loss, outside.reshape(rows, classes).any(1), input[:, 0])
+    return k.reduce(loss.reshape(batch), reduction, dtype)
+
+
+def jax_multilabel_margin_loss(input, target, reduction="mean"):
+    import jax.numpy as jnp
+
+    from xloss.kernels import jax_ as k
+    from xloss.kernels import margins_jax as m
+
+    checks.check_reduction(reduction)
+    input, dtype = k.admit(input=input)
+    target = m.as_indices(target)
+    batch = input.shape[:-1]
+    rows, classes = check_shapes(input.shape, target.shape)
+    labels, outside = m.within(target, -1, classes)
+    input, labels = input.reshape(rows, classes), labels.reshape(rows, classes)
+    counts = (labels < 0).cumsum(1) == 0
+    labels = jnp.maximum(labels, 0)
+    is_label = ((jnp.arange(classes, dtype=labels.dtype) == labels[:, :, None]) & counts[:, :, None]).any(1)
+    picked = jnp.take_along_axis(input, labels, 1)
+    # [n, j, i]: label j of row n against class i.
+    slack = (1 - picked)[:, :, None] + input[:, None, :]
+    apart = counts[:, :, None] & ~is_label[:, None, :]
+    # Not "where slack > 0", which a NaN would pass by.
+    hinge = jnp.where(~apart | (slack <= 0), 0.0, slack)
+    loss = hinge.sum((1, 2)) / classes
+    if outside is not None:
+        loss = k.poison(loss, outside.reshape(rows, classes).any(1), input[:, 0])
+    return k.reduce(loss.reshape(batch), reduction, dtype)
+
+
+def pairs(target):
+    """Mask [n, j, i]: entry j of row n is a label that counts, and class i is none; and labels to index with."""
+    target = np.atleast_2d(target)
+    counts = (target < 0).cumsum(1) == 0
+    labels = np.where(counts, target, 0)
+    is_label = ((np.arange(target.shape[1]) == labels[:, :, None]) & counts[:, :, None]).any(1)
+    return counts[:, :, None] & ~is_label[:, None, :], labels
+
+
+def truth(t, input, target):
+    x = np.atleast_2d(input)
+    apart, labels = pairs(target)
+    slack = 1 - np.take_along_axis(x, labels, 1)[:, :, None] + x[:, None, :]
+    hinge = t.where(apart & ~t.less(slack, 0) & (slack != 0), slack, 0)
+    return (t.sum(t.sum(hinge, 2), 1) / x.shape[1]).reshape(input.shape[:-1])
+
+
+def smooth(input, target):
+    """Away from a kink, or on it: where rounding does not decide on which side of it a score is."""
+    eps = 16 * np.finfo(np.float64 if input.dtype == np.float64 else np.float32).eps
+    x = np.atleast_2d(input).astype(np.longdouble)
+    apart, labels = pairs(target)
+    picked = np.take_along_axis(x, labels, 1)[:, :, None]
+    with np.errstate(invalid="ignore"):
+        slack = 1 - picked + x[:, None, :]
+        near = apart & (slack != 0) & (np.abs(slack) <= eps * (1 + np.abs(picked) + np.abs(x[:, None, :])))
+    return ~near.any((1, 2)).reshape(input.shape[:-1])
+
+
+def inputs(draw):
+    batch, classes = draw.shape[:-1], draw.shape[-1]
+    target = draw.labels(draw.shape, classes)
+    ends = draw.rng.integers(0, classes + 1, (*batch, 1))
+    target = np.where(np.arange(classes) == ends, -1, target)
+    input = draw.real(draw.shape).astype(np.float64)
+    if draw.regime in ("confident", "hopeless"):
+        labels = (np.arange(classes) == np.where(np.arange(classes) < ends, target, -1)[..., None]).any(-2)
+        gap = draw.rng.uniform(1, 20 if draw.regime == "confident" else draw.big, (*batch, 1))
+        input = input + np.where(labels, gap if draw.regime == "confident" else -gap, 0)
+    elif draw.regime in ("near_kink", "on_kink"):
+        input = draw.rng.integers(-8, 9, (*batch, 1)) / 4 + draw.rng.integers(0, 2, draw.shape)
+    elif draw.regime in ("typical", "noncontiguous"):
+        input = 2 * input
+    input = draw.round(input)
+    return draw.arrays(input=draw.nudge(input) if draw.regime == "near_kink" else input, target=target)
+
+
+def reference(functional):
+    """torch's, but with the NaN that it passes over, and of an empty batch what a mean of none is."""
+
+    def call(input, target, reduction="mean"):
+        import torch
+
+        if not input.isnan().any() and input.numel():
+            return functional(input=input, target=target, reduction=reduction)
+        apart, labels = map(torch.from_numpy, pairs(target.numpy()))
+        rows = torch.atleast_2d(input)
+        met = (rows.gather(1, labels).unsqueeze(2) + rows.unsqueeze(1)).masked_fill(~apart, 0.0).isnan().any((1, 2))
+        loss = functional(input=input, target=target, reduction="none")
+        loss = loss + torch.where(met, torch.nan, 0.0).reshape(loss.shape)
+        return loss if reduction == "none" else getattr(loss, reduction)()
+
+    return call
+
+
+def swallowed(function):
+    """Of scores (0, NaN, 0), label 0."""
+    import torch
+
+    return str(float(function(torch.tensor([[0.0, torch.nan, 0.0]]), torch.tensor([[0, -1, -1]]))))
+
+
+def swallowed_here():
+    return swallowed(torch_multilabel_margin_loss)
+
+
+def swallowed_there():
+    import torch
+
+    return swallowed(torch.nn.functional.multilabel_margin_loss)
+
+
+LOSS = Loss(
+    name="multilabel_margin_loss",
+    summary="multi-label hinge: how much closer than 1 the classes that are not labels come to those that are",
+    torch=torch_multilabel_margin_loss,
+    jax=jax_multilabel_margin_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 4), (5, 1))),
+        Variant("unbatched", flags=("unbatched",), shapes=((5,),)),
+    ),
+    wrt=("input",),
+    row_axis=lambda _argument, rank: rank - 1,
+    regimes=("near_kink", "on_kink"),
+    smooth=smooth,
+    peers=(peers.functional("multilabel_margin_loss"),),
+    differences=(
+        Difference("multilabel_margin_loss/nan", "scores (0, NaN, 0), label 0: torch compares a NaN with 0 and passes it over",
+                   "torch.nn.functional", swallowed_here, swallowed_there, ("nan", "0.3333333432674408"),
+                   "torch 2.13.0"),
+    ),
+    reference=reference,
+    form=Form("MultiLabelMarginLoss"),
+    source="torch.nn.functional.multilabel_margin_loss",
+)  # fmt: skip

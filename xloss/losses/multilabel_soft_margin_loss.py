@@ -1,0 +1,134 @@
+r"""Binary cross entropy of logits averaged over the classes: each class a question of its own, yes or no.
+
+Formula: l_n = -1 / C * sum over c of w_c (y[n, c] log sigmoid(x[n, c]) + (1 - y[n, c]) log sigmoid(-x[n, c])).
+
+Args:
+    input: logits x, shape (C), (N, C) or (..., C).
+    target: y, 0 or 1 or between, a shape that broadcasts to that of `input`; floating, or integers.
+    weight: w, usually one for each class, a shape that broadcasts to that of `input`, or None.
+    reduction: `'none'` (the shape of `input` without its last axis) | `'mean'` | `'sum'`. Default: `'mean'`, which divides
+        by the count, weights or not.
+
+Domain: all reals. Gradient to `input`: w_c / C ((1 - y) sigmoid(x) - y sigmoid(-x)), each term to its last digit; to
+`target`: -w_c x / C.
+Errors: `ValueError` for shapes and reductions (torch takes a target or a weight greater than `input`, and sums over
+another axis then), `TypeError` for dtypes.
+Identities: the mean over the last axis of `binary_cross_entropy_with_logits`.
+
+Source: torch.nn.functional.multilabel_soft_margin_loss.
+"""
+
+import numpy as np
+
+from xloss import checks, peers
+from xloss.catalog import Difference, Form, Loss, Variant
+
+
+def check_shapes(input, target, weight):
+    """Refuse shapes that do not fit; give the number of classes."""
+    if not input:
+        checks.refuse("input", "shape ()", "shape (C), (N, C) or (..., C)")
+    checks.check_broadcasts_to("target", target, "input", input)
+    if weight is not None:
+        checks.check_broadcasts_to("weight", weight.shape, "input", input)
+    return input[-1]
+
+
+def torch_multilabel_soft_margin_loss(input, target, weight=None, reduction="mean"):
+    import torch
+
+    from xloss.kernels import margins_torch as m
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    target = m.as_numbers(target, input)
+    input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
+    classes = check_shapes(input.shape, target.shape, weight)
+    positive = input >= 0
+    # softplus(x) = above + tail, softplus(-x) = below + tail; y + (1 - y) is 1 and not added up.
+    above, below = torch.where(positive, input, 0.0), torch.where(positive, 0.0, -input)
+    tail = k.log1p(torch.exp(torch.where(positive, -input, input)))
+    loss = tail + ((1 - target) * above + target * below)
+    if weight is not None:
+        loss = loss * weight
+    return k.reduce(loss.sum(-1) / classes, reduction, dtype)
+
+
+def jax_multilabel_soft_margin_loss(input, target, weight=None, reduction="mean"):
+    import jax.numpy as jnp
+
+    from xloss.kernels import jax_ as k
+    from xloss.kernels import margins_jax as m
+
+    checks.check_reduction(reduction)
+    target = m.as_numbers(target, input)
+    input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
+    classes = check_shapes(input.shape, target.shape, weight)
+    positive = input >= 0
+    # softplus(x) = above + tail, softplus(-x) = below + tail; y + (1 - y) is 1 and not added up.
+    above, below = jnp.where(positive, input, 0.0), jnp.where(positive, 0.0, -input)
+    tail = k.log1p(jnp.exp(jnp.where(positive, -input, input)))
+    loss = tail + ((1 - target) * above + target * below)
+    if weight is not None:
+        loss = loss * weight
+    return k.reduce(loss.sum(-1) / classes, reduction, dtype)
+
+
+def truth(t, input, target, weight=None):
+    p = 1 / (1 + np.exp(-input))
+    loss = -(target * np.log(p) + (1 - target) * np.log(1 - p))
+    loss = loss if weight is None else weight * loss
+    return t.sum(loss, loss.ndim - 1) / input.shape[-1]
+
+
+def inputs(draw):
+    input, target = draw.real(draw.shape).astype(np.float64), draw.unit(draw.shape)
+    if draw.regime in ("confident", "hopeless", "large"):
+        ones = draw.rng.integers(0, 2, draw.shape)
+        sign = (2 * ones - 1) * (-1 if draw.regime == "hopeless" else 1)
+        spread = draw.rng.uniform(4, 90 if draw.regime == "confident" else draw.big, draw.shape)
+        input, target = (input if draw.regime == "large" else sign * spread), draw.round(ones)
+    return draw.arrays(input=draw.round(input), target=target, weight=draw.optional("weight", draw.shape[-1:]))
+
+
+def curvature(function):
+    """The second derivative at the logit 20, target 1, float32."""
+    import torch
+
+    x = torch.tensor([20.0], requires_grad=True)
+    (slope,) = torch.autograd.grad(function(x, torch.ones(1)), x, create_graph=True)
+    return float(torch.autograd.grad(slope, x)[0])
+
+
+def curvature_here():
+    return curvature(torch_multilabel_soft_margin_loss)
+
+
+def curvature_there():
+    import torch
+
+    return curvature(torch.nn.functional.multilabel_soft_margin_loss)
+
+
+LOSS = Loss(
+    name="multilabel_soft_margin_loss",
+    summary="binary cross entropy of logits, averaged over the classes",
+    torch=torch_multilabel_soft_margin_loss,
+    jax=jax_multilabel_soft_margin_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 3), (5,), (2, 3, 2))),
+        Variant("weight", tensors=("weight",), shapes=((6, 3),)),
+    ),
+    row_axis=lambda _argument, rank: rank - 1,
+    regimes=("zero_weight",),
+    peers=(peers.functional("multilabel_soft_margin_loss"),),
+    differences=(
+        Difference("multilabel_soft_margin_loss/curvature", "second derivative at logit 20, target 1, float32",
+                   "torch.nn.functional", curvature_here, curvature_there, (2.06115369e-09, 0.0), "torch 2.13.0"),
+    ),
+    loose=("target",),
+    form=Form("MultiLabelSoftMarginLoss"),
+    source="torch.nn.functional.multilabel_soft_margin_loss",
+)  # fmt: skip

@@ -1,0 +1,142 @@
+r"""Cross entropy of logits whose first polynomial term, 1 - p, counts epsilon more: PolyLoss-1.
+
+Formula, with p = softmax(x): for indices l_n = -log p[n, y_n] + epsilon (1 - p[n, y_n]), 0 where y_n = ignore_index, and
+`'mean'` divides by the number of rows that count; for probabilities q: l_n = sum_c q[n, c] (-log p[n, c] +
+epsilon (1 - p[n, c])), and `'mean'` divides by the number of rows.
+
+Args:
+    input: logits x, shape (C), (N, C) or (N, C, d1, ..., dK).
+    target: class indices, shape (), (N) or (N, d1, ..., dK) (torch: int64 or uint8, JAX: any integer dtype), or
+        class probabilities, floating, the shape of `input`.
+    ignore_index: the label that counts neither in the sum nor in the denominator; for indices only. Default: -100.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
+    epsilon: what the first term counts more, >= -1 (of -log p = sum of (1 - p)^j / j: -1 takes it away). Default: 1.0.
+
+Domain: all reals. With d = logsumexp(the other logits) - x_y, -log p is softplus(d) and 1 - p is sigmoid(d): a confident
+prediction keeps its digits; for epsilon < 0, too, where a series gives their difference. Gradient for indices:
+(1 + epsilon p_y) (p - onehot(y)).
+Errors: `ValueError` for shapes, reductions, epsilon, an `ignore_index` set along with probabilities, and for labels
+outside of [0, C) where their values are at hand (concrete, on the CPU); elsewhere the value and the gradient of such a
+row are NaN. `TypeError` for dtypes. Where all is ignored, `'mean'` is 0/0, NaN, with gradient 0.
+Identities: `cross_entropy` for epsilon = 0.
+
+Source: Leng et al. 2022, "PolyLoss", arXiv:2204.12511.
+"""
+
+import numpy as np
+
+from xloss import checks, peers
+from xloss.catalog import Difference, Loss, Variant
+
+
+def torch_poly_loss(input, target, ignore_index=-100, reduction="mean", epsilon=1.0):
+    import torch
+
+    from xloss.kernels import margins_torch as m
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_integer("ignore_index", ignore_index)
+    checks.check_number("epsilon", epsilon, least=-1)
+    axis = k.admit_target(input, target, None, ignore_index)
+    if target.is_floating_point():
+        input, target, dtype = k.admit(input=input, target=target)
+        loss = (target * m.poly(m.odds(input, axis), epsilon)).sum(axis)
+        return k.reduce(loss, reduction, dtype)
+    input, dtype = k.admit(input=input)
+    labels, ignored, outside, axis = k.admit_classes(input, target, None, ignore_index)
+    loss = m.poly(m.odds_against(input, labels, axis), epsilon)
+    loss = torch.where(ignored, 0.0, k.poison(loss, outside))
+    return k.reduce(loss, reduction, dtype, weights=(~ignored).to(input.dtype))
+
+
+def jax_poly_loss(input, target, ignore_index=-100, reduction="mean", epsilon=1.0):
+    import jax.numpy as jnp
+
+    from xloss.kernels import jax_ as k
+    from xloss.kernels import margins_jax as m
+
+    checks.check_reduction(reduction)
+    checks.check_integer("ignore_index", ignore_index)
+    checks.check_number("epsilon", epsilon, least=-1)
+    input, target = k.as_array("input", input), k.as_array("target", target)
+    axis = k.admit_target(input, target, None, ignore_index)
+    if jnp.issubdtype(target.dtype, jnp.floating):
+        input, target, dtype = k.admit(input=input, target=target)
+        loss = (target * m.poly(m.odds(input, axis), epsilon)).sum(axis)
+        return k.reduce(loss, reduction, dtype)
+    input, dtype = k.admit(input=input)
+    labels, ignored, outside, axis = k.admit_classes(input, target, None, ignore_index)
+    loss = m.poly(m.odds_against(input, labels, axis), epsilon)
+    loss = jnp.where(ignored, 0.0, k.poison(loss, outside))
+    return k.reduce(loss, reduction, dtype, weights=(~ignored).astype(input.dtype))
+
+
+def truth(t, input, target, ignore_index=-100, epsilon=1.0):
+    axis = checks.class_axis(input.shape)
+    p = np.exp(input) / t.sum(np.exp(input), axis, keepdims=True)
+    terms = -np.log(p) + t.number(epsilon) * (1 - p)
+    if target.dtype == object:
+        return t.sum(target * terms, axis)
+    counted = target != ignore_index
+    labels = np.where(counted, target, 0)
+    picked = np.take_along_axis(terms, np.expand_dims(labels, axis), axis).squeeze(axis)
+    return t.where(counted, picked, 0), t.where(counted, 1, 0)
+
+
+def inputs(draw):
+    axis = checks.class_axis(draw.shape)
+    ignore_index = draw.variant.options.get("ignore_index", -100)
+    target = draw.labels(draw.shape[:axis] + draw.shape[axis + 1 :], draw.shape[axis], ignore_index)
+    favoured = target
+    if draw.has("probabilities"):
+        target = draw.simplex(draw.shape, axis)
+        favoured = target.argmax(axis) if target.size else favoured
+    return draw.arrays(input=draw.logits(draw.shape, axis, favoured), target=target)
+
+
+def optax_labels(optax, input, target, epsilon=1.0):
+    import jax
+
+    axis = checks.class_axis(input.shape)
+    if target.dtype != input.dtype:
+        target = jax.nn.one_hot(target, input.shape[axis], dtype=input.dtype, axis=axis)
+    return optax.losses.poly_loss_cross_entropy(input, target, epsilon=epsilon, axis=axis)
+
+
+def confident_here():
+    """Of class 0, where it leads by 20 in float32."""
+    import jax.numpy as jnp
+
+    return float(jax_poly_loss(jnp.asarray([[20.0, 0.0, 0.0]], "float32"), jnp.asarray([0], "int32")))
+
+
+def confident_there():
+    import jax.numpy as jnp
+    import optax
+
+    return float(optax_labels(optax, jnp.asarray([[20.0, 0.0, 0.0]], "float32"), jnp.asarray([0], "int32"))[0])
+
+
+LOSS = Loss(
+    name="poly_loss",
+    summary="cross entropy whose term 1 - p counts epsilon more",
+    torch=torch_poly_loss,
+    jax=jax_poly_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 5), (2, 3, 4))),
+        Variant("unbatched", flags=("unbatched",), shapes=((5,),)),
+        Variant("epsilon=-1,ignored", options={"epsilon": -1.0, "ignore_index": 1}, flags=("ignored",), shapes=((6, 5),)),
+        Variant("probabilities", flags=("probabilities",), shapes=((5, 3), (2, 3, 2))),
+    ),
+    row_axis=lambda _argument, rank: 0 if rank == 1 else 1,
+    regimes=("all_ignored",),
+    peers=(peers.optax(optax_labels, same_shape=False),),
+    differences=(
+        Difference("poly_loss/confident", "logits (20, 0, 0), class 0, float32; exactly 8.24461445e-09",
+                   "optax", confident_here, confident_there, (8.24461445e-09, 0.0), "optax 0.2.8"),
+    ),
+    source="Leng et al. 2022, arXiv:2204.12511",
+)  # fmt: skip

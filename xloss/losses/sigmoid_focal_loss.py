@@ -1,0 +1,156 @@
+r"""Focal loss of logits, each a question of yes or no: binary cross entropy times (1 - p_t)^gamma, balanced by alpha.
+
+Formula, with p = sigmoid(x) and q = p (1 - t) + (1 - p) t, what is left to be learned:
+l = (alpha t + (1 - alpha) (1 - t)) q^gamma * -(t log p + (1 - t) log(1 - p)); without the first factor for alpha < 0.
+
+Args:
+    input: logits x, any shape.
+    target: t, 0 or 1 or between, the shape of `input`.
+    alpha: the weight of the positive examples, 1 - alpha being that of the others; <= 1, negative for none. Default: 0.25.
+    gamma: the power, >= 0. Default: 2.0.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'` (torchvision's is `'none'`).
+
+Domain: all reals, t in [0, 1]; elsewhere q may be negative, and its power NaN. Gradient to `input`: that of binary cross
+entropy times q^gamma, plus the cross entropy times gamma q^(gamma - 1) dq; q^gamma is taken as exp(gamma log q), so that
+it is never 0 * inf, also for gamma < 1. Targets are labels: the gradient to them is there, but not to the last digits
+for confident logits (beyond 29 in float32).
+Errors: `ValueError` for shapes, reductions, alpha and gamma, `TypeError` for anything but floating tensors.
+Identities: `binary_cross_entropy_with_logits` for gamma = 0 and alpha < 0; `softmax_focal_loss` of the logits (0, x).
+
+Source: torchvision.ops.sigmoid_focal_loss; Lin et al. 2017, arXiv:1708.02002.
+"""
+
+import math
+
+import numpy as np
+
+from xloss import checks, peers
+from xloss.catalog import Difference, Loss, Variant
+
+
+def torch_sigmoid_focal_loss(input, target, alpha=0.25, gamma=2.0, reduction="mean"):
+    import torch
+
+    from xloss.kernels import margins_torch as m
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_number("alpha", alpha, most=1)
+    checks.check_number("gamma", gamma, least=0)
+    input, target, dtype = k.admit(input=input, target=target)
+    checks.check_same_shape("target", target.shape, "input", input.shape)
+    positive = input >= 0
+    size = torch.where(positive, input, -input)
+    # How far the target is from the side on which the logit is, and from the other.
+    wrong, right = torch.where(positive, 1 - target, target), torch.where(positive, target, 1 - target)
+    tail = torch.exp(-size)
+    log_total = k.log1p(tail)
+    loss = wrong * size + log_total
+    if gamma > 0:
+        # q (1 + tail) is wrong + right tail; where the first is the lesser, tail (right + wrong / tail), whose log is
+        # there also where tail is 0.
+        lesser = (wrong == 0) | (wrong < right * tail)
+        taken_out = torch.where(lesser, size, 0.0)
+        growth = torch.exp(torch.where(taken_out < math.log(torch.finfo(input.dtype).max) - 1, taken_out, 0.0))
+        inner = torch.where(lesser, right + wrong * growth, wrong + right * tail)
+        loss = loss * torch.exp(m.times(torch.log(inner) - taken_out - log_total, gamma))
+    if alpha >= 0:
+        loss = loss * (m.times(target, alpha) + m.times(1 - target, 1 - alpha))
+    return k.reduce(loss, reduction, dtype)
+
+
+def jax_sigmoid_focal_loss(input, target, alpha=0.25, gamma=2.0, reduction="mean"):
+    import jax.numpy as jnp
+
+    from xloss.kernels import jax_ as k
+    from xloss.kernels import margins_jax as m
+
+    checks.check_reduction(reduction)
+    checks.check_number("alpha", alpha, most=1)
+    checks.check_number("gamma", gamma, least=0)
+    input, target, dtype = k.admit(input=input, target=target)
+    checks.check_same_shape("target", target.shape, "input", input.shape)
+    positive = input >= 0
+    size = jnp.where(positive, input, -input)
+    # How far the target is from the side on which the logit is, and from the other.
+    wrong, right = jnp.where(positive, 1 - target, target), jnp.where(positive, target, 1 - target)
+    tail = jnp.exp(-size)
+    log_total = k.log1p(tail)
+    loss = wrong * size + log_total
+    if gamma > 0:
+        # q (1 + tail) is wrong + right tail; where the first is the lesser, tail (right + wrong / tail), whose log is
+        # there also where tail is 0.
+        lesser = (wrong == 0) | (wrong < right * tail)
+        taken_out = jnp.where(lesser, size, 0.0)
+        growth = jnp.exp(jnp.where(taken_out < math.log(float(jnp.finfo(input.dtype).max)) - 1, taken_out, 0.0))
+        inner = jnp.where(lesser, right + wrong * growth, wrong + right * tail)
+        loss = loss * jnp.exp(m.times(jnp.log(inner) - taken_out - log_total, gamma))
+    if alpha >= 0:
+        loss = loss * (m.times(target, alpha) + m.times(1 - target, 1 - alpha))
+    return k.reduce(loss, reduction, dtype)
+
+
+def truth(t, input, target, alpha=0.25, gamma=2.0):
+    p = 1 / (1 + np.exp(-input))
+    entropy = -(target * np.log(p) + (1 - target) * np.log(1 - p))
+    alpha = t.number(alpha)
+    weight = alpha * target + (1 - alpha) * (1 - target) if alpha >= 0 else 1
+    factor = (p * (1 - target) + (1 - p) * target) ** t.number(gamma) if gamma else 1
+    return weight * factor * entropy
+
+
+def inputs(draw):
+    input, target = draw.real(draw.shape).astype(np.float64), draw.unit(draw.shape)
+    if draw.regime in ("confident", "hopeless", "large"):
+        ones = draw.rng.integers(0, 2, draw.shape)
+        sign = (2 * ones - 1) * (-1 if draw.regime == "hopeless" else 1)
+        spread = draw.rng.uniform(4, 90 if draw.regime == "confident" else draw.big, draw.shape)
+        input, target = (input if draw.regime == "large" else sign * spread), draw.round(ones)
+    return draw.arrays(input=draw.round(input), target=target)
+
+
+def optax_focal(optax, input, target, alpha=0.25, gamma=2.0):
+    return optax.losses.sigmoid_focal_loss(input, target, alpha=alpha if alpha >= 0 else None, gamma=gamma)
+
+
+def keras_focal(losses, alpha=0.25, gamma=2.0):
+    return losses.BinaryFocalCrossentropy(alpha >= 0, alpha=abs(alpha), gamma=gamma, from_logits=True)
+
+
+def hopeless(function):
+    """Of the logit -50 and the target 1, alpha 0.25, float32."""
+    import jax.numpy as jnp
+
+    return float(
+        function(input=jnp.asarray([-50.0], "float32"), target=jnp.asarray([1.0], "float32"), reduction="mean")
+    )
+
+
+def hopeless_here():
+    return hopeless(jax_sigmoid_focal_loss)
+
+
+def hopeless_there():
+    return hopeless(next(peer for peer in LOSS.peers if peer.name == "keras").call)
+
+
+LOSS = Loss(
+    name="sigmoid_focal_loss",
+    summary="binary cross entropy of logits times (1 - p_t)^gamma, balanced by alpha",
+    torch=torch_sigmoid_focal_loss,
+    jax=jax_sigmoid_focal_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
+        Variant("gamma=0.5,no alpha", options={"alpha": -1.0, "gamma": 0.5}, shapes=((6, 3),)),
+        Variant("gamma=0", options={"gamma": 0.0}, shapes=((6, 3),)),
+    ),
+    wrt=("input",),
+    peers=(peers.optax(optax_focal), peers.keras(keras_focal)),
+    differences=(
+        Difference("sigmoid_focal_loss/hopeless", "logit -50, target 1: Keras clips the probability to 1e-7", "keras",
+                   hopeless_here, hopeless_there, (12.5, 4.0295238), "keras 3.15.1"),
+    ),
+    source="torchvision.ops.sigmoid_focal_loss; Lin et al. 2017, arXiv:1708.02002",
+)  # fmt: skip

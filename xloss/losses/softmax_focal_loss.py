@@ -1,0 +1,141 @@
+r"""Focal loss of logits and class indices: cross entropy times (1 - p)^gamma, so that what is right already counts less.
+
+Formula, with p = softmax(x) at the target's class: l_n = -w[y_n] (1 - p)^gamma log p, 0 where y_n = ignore_index;
+`'mean'` divides by the sum of the w[y_n] that count, as in `cross_entropy`.
+
+Args:
+    input: logits x, shape (C), (N, C) or (N, C, d1, ..., dK).
+    target: class indices y, shape (), (N) or (N, d1, ..., dK); torch: int64 or uint8, JAX: any integer dtype.
+    weight: w, one for each class (the alpha of the source), shape (C), the dtype of `input`, or None.
+    ignore_index: the label that counts neither in the sum nor in the denominator. Default: -100.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
+    gamma: the power, >= 0. Default: 2.0.
+
+Domain: all reals. With d = logsumexp(the other logits) - x_y, -log p is softplus(d) and log(1 - p) is -softplus(-d): so
+a confident prediction, where p is 1 in the dtype, keeps its digits. Gradient: that of cross entropy, p - onehot(y), times
+(1 - p)^gamma (1 - gamma p log(p) / (1 - p)).
+Errors: `ValueError` for shapes, reductions and gamma, and for labels outside of [0, C) where their values are at hand
+(concrete, on the CPU); elsewhere the value and the gradient of such a row are NaN. `TypeError` for dtypes.
+Where all is ignored, `'mean'` is 0/0, NaN, with gradient 0.
+Identities: `cross_entropy` for gamma = 0; for two classes `sigmoid_focal_loss` of their difference, without alpha.
+
+Source: Lin et al. 2017, "Focal Loss for Dense Object Detection", arXiv:1708.02002.
+"""
+
+import numpy as np
+
+from xloss import checks, peers
+from xloss.catalog import Difference, Loss, Variant
+
+
+def torch_softmax_focal_loss(input, target, weight=None, ignore_index=-100, reduction="mean", gamma=2.0):
+    import torch
+
+    from xloss.kernels import margins_torch as m
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_integer("ignore_index", ignore_index)
+    checks.check_number("gamma", gamma, least=0)
+    input, weight, dtype = k.admit(same=True, input=input, weight=weight)
+    labels, ignored, outside, axis = k.admit_classes(input, target, weight, ignore_index)
+    odds = m.odds_against(input, labels, axis)
+    loss = k.softplus(odds)
+    if gamma > 0:  # else 0 * inf where there is no other class
+        loss = loss * torch.exp(m.times(k.softplus(-odds), -gamma))
+    weights = (~ignored).to(input.dtype) if weight is None else torch.where(ignored, 0.0, k.of_labels(weight, labels))
+    loss = torch.where(ignored, 0.0, k.poison(loss if weight is None else weights * loss, outside))
+    return k.reduce(loss, reduction, dtype, weights=weights)
+
+
+def jax_softmax_focal_loss(input, target, weight=None, ignore_index=-100, reduction="mean", gamma=2.0):
+    import jax.numpy as jnp
+
+    from xloss.kernels import jax_ as k
+    from xloss.kernels import margins_jax as m
+
+    checks.check_reduction(reduction)
+    checks.check_integer("ignore_index", ignore_index)
+    checks.check_number("gamma", gamma, least=0)
+    input, weight, dtype = k.admit(same=True, input=input, weight=weight)
+    labels, ignored, outside, axis = k.admit_classes(input, target, weight, ignore_index)
+    odds = m.odds_against(input, labels, axis)
+    loss = k.softplus(odds)
+    if gamma > 0:  # else 0 * inf where there is no other class
+        loss = loss * jnp.exp(m.times(k.softplus(-odds), -gamma))
+    weights = (~ignored).astype(input.dtype) if weight is None else jnp.where(ignored, 0.0, k.of_labels(weight, labels))
+    loss = jnp.where(ignored, 0.0, k.poison(loss if weight is None else weights * loss, outside))
+    return k.reduce(loss, reduction, dtype, weights=weights)
+
+
+def truth(t, input, target, weight=None, ignore_index=-100, gamma=2.0):
+    axis = checks.class_axis(input.shape)
+    p = np.exp(input) / t.sum(np.exp(input), axis, keepdims=True)
+    counted = target != ignore_index
+    labels = np.where(counted, target, 0)
+    picked = np.take_along_axis(p, np.expand_dims(labels, axis), axis).squeeze(axis)
+    weights = t.where(counted, 1 if weight is None else weight[labels], 0)
+    factor = (1 - picked) ** t.number(gamma) if gamma else 1
+    return t.where(counted, -weights * factor * np.log(picked), 0), weights
+
+
+def inputs(draw):
+    axis = checks.class_axis(draw.shape)
+    classes = draw.shape[axis]
+    ignore_index = draw.variant.options.get("ignore_index", -100)
+    target = draw.labels(draw.shape[:axis] + draw.shape[axis + 1 :], classes, ignore_index)
+    input = draw.logits(draw.shape, axis, target)
+    return draw.arrays(input=input, target=target, weight=draw.optional("weight", (classes,)))
+
+
+def keras_labels(losses, gamma=2.0):
+    def call(target, input):
+        import jax
+
+        if input.ndim != 2:
+            raise peers.Unsupported("Keras takes the classes along the last axis")
+        onehot = jax.nn.one_hot(target, input.shape[1], dtype=input.dtype)
+        return losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=gamma, from_logits=True)(onehot, input)
+
+    return call
+
+
+def hopeless(function):
+    """Of class 0, where class 1 leads by 50, float32."""
+    import jax.numpy as jnp
+
+    input, target = jnp.asarray([[0.0, 50.0, 0.0]], "float32"), jnp.asarray([0], "int32")
+    return float(function(input=input, target=target, reduction="mean"))
+
+
+def hopeless_here():
+    return hopeless(jax_softmax_focal_loss)
+
+
+def hopeless_there():
+    return hopeless(LOSS.peers[0].call)
+
+
+LOSS = Loss(
+    name="softmax_focal_loss",
+    summary="cross entropy times (1 - p)^gamma: what is right already counts less",
+    torch=torch_softmax_focal_loss,
+    jax=jax_softmax_focal_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 5), (2, 3, 4))),
+        Variant("unbatched", flags=("unbatched",), shapes=((5,),)),
+        Variant("weight+ignored", tensors=("weight",), flags=("ignored",), shapes=((6, 5),)),
+        Variant("gamma=0.5", options={"gamma": 0.5}, shapes=((6, 4),)),
+    ),
+    wrt=("input",),
+    row_axis=lambda _argument, rank: 0 if rank == 1 else 1,
+    regimes=("all_ignored", "zero_weight"),
+    peers=(peers.keras(keras_labels),),
+    differences=(
+        Difference("softmax_focal_loss/hopeless", "logits (0, 50, 0), class 0: Keras clips the probability to 1e-7", "keras",
+                   hopeless_here, hopeless_there, (50.0, 16.1180916), "keras 3.15.1"),
+    ),
+    source="Lin et al. 2017, arXiv:1708.02002",
+)  # fmt: skip

@@ -1,0 +1,96 @@
+r"""Cross entropy with class indices, plus a penalty on the logarithm of the softmax's denominator: keeps logits near 0.
+
+Formula, with z = logsumexp(x) over the classes: l_n = z_n - x[n, y_n] + z_weight z_n^2, 0 where y_n = ignore_index;
+`'mean'` divides by the number of rows that count.
+
+Args:
+    input: logits x, shape (C), (N, C) or (N, C, d1, ..., dK).
+    target: class indices y, shape (), (N) or (N, d1, ..., dK); torch: int64 or uint8, JAX: any integer dtype.
+    ignore_index: the label that counts neither in the sum nor in the denominator. Default: -100.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
+    z_weight: of the penalty, >= 0. Default: 1e-4.
+
+Domain: all reals. Gradient: (1 + 2 z_weight z) softmax(x) - onehot(y).
+Errors: `ValueError` for shapes, reductions and z_weight, and for labels outside of [0, C) where their values are at hand
+(concrete, on the CPU); elsewhere the value and the gradient of such a row are NaN. `TypeError` for dtypes.
+Where all is ignored, `'mean'` is 0/0, NaN, with gradient 0.
+Identities: `cross_entropy` for z_weight = 0.
+
+Source: de Brebisson and Vincent 2016, arXiv:1604.08859; as here PaLM, arXiv:2204.02311, section 5, and ST-MoE, arXiv:2202.08906.
+"""
+
+import numpy as np
+
+from xloss import checks
+from xloss.catalog import Loss, Variant
+
+
+def torch_z_loss(input, target, ignore_index=-100, reduction="mean", z_weight=1e-4):
+    import torch
+
+    from xloss.kernels import margins_torch as m
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_integer("ignore_index", ignore_index)
+    checks.check_number("z_weight", z_weight, least=0)
+    input, dtype = k.admit(input=input)
+    labels, ignored, outside, axis = k.admit_classes(input, target, None, ignore_index)
+    greatest, log_total = k.log_sum_exp(input, axis)
+    z = greatest + log_total
+    loss = k.nll_of_logits(input, labels, axis) + m.times(z * z, z_weight)
+    loss = torch.where(ignored, 0.0, k.poison(loss, outside))
+    return k.reduce(loss, reduction, dtype, weights=(~ignored).to(input.dtype))
+
+
+def jax_z_loss(input, target, ignore_index=-100, reduction="mean", z_weight=1e-4):
+    import jax.numpy as jnp
+
+    from xloss.kernels import jax_ as k
+    from xloss.kernels import margins_jax as m
+
+    checks.check_reduction(reduction)
+    checks.check_integer("ignore_index", ignore_index)
+    checks.check_number("z_weight", z_weight, least=0)
+    input, dtype = k.admit(input=input)
+    labels, ignored, outside, axis = k.admit_classes(input, target, None, ignore_index)
+    greatest, log_total = k.log_sum_exp(input, axis)
+    z = greatest + log_total
+    loss = k.nll_of_logits(input, labels, axis) + m.times(z * z, z_weight)
+    loss = jnp.where(ignored, 0.0, k.poison(loss, outside))
+    return k.reduce(loss, reduction, dtype, weights=(~ignored).astype(input.dtype))
+
+
+def truth(t, input, target, ignore_index=-100, z_weight=1e-4):
+    axis = checks.class_axis(input.shape)
+    z = np.log(t.sum(np.exp(input), axis))
+    counted = target != ignore_index
+    labels = np.where(counted, target, 0)
+    picked = np.take_along_axis(input, np.expand_dims(labels, axis), axis).squeeze(axis)
+    return t.where(counted, z - picked + t.number(z_weight) * z**2, 0), t.where(counted, 1, 0)
+
+
+def inputs(draw):
+    axis = checks.class_axis(draw.shape)
+    ignore_index = draw.variant.options.get("ignore_index", -100)
+    target = draw.labels(draw.shape[:axis] + draw.shape[axis + 1 :], draw.shape[axis], ignore_index)
+    return draw.arrays(input=draw.logits(draw.shape, axis, target), target=target)
+
+
+LOSS = Loss(
+    name="z_loss",
+    summary="cross entropy plus z_weight times the square of logsumexp",
+    torch=torch_z_loss,
+    jax=jax_z_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 5), (2, 3, 4))),
+        Variant("unbatched", flags=("unbatched",), shapes=((5,),)),
+        Variant("ignored+z_weight=0.125", options={"z_weight": 0.125}, flags=("ignored",), shapes=((6, 5),)),
+    ),
+    wrt=("input",),
+    row_axis=lambda _argument, rank: 0 if rank == 1 else 1,
+    regimes=("all_ignored",),
+    source="PaLM, arXiv:2204.02311; ST-MoE, arXiv:2202.08906",
+)
