@@ -40,7 +40,7 @@ def values(loss: Loss, variant: Variant, arrays: Arrays) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of broadcasting: meant
         tensors = {
-            name: torch.from_numpy(np.asarray(a, a.dtype if a.dtype.kind == "i" else np.float64))
+            name: torch.from_numpy(np.asarray(a, a.dtype if a.dtype.kind in "ib" else np.float64))
             for name, a in arrays.items()
         }
         return loss.implementation("torch")(**tensors, **variant.options, reduction="none").numpy()
@@ -53,7 +53,8 @@ def in_dtype(arrays: Arrays, dtype: str) -> None:
     assert arrays
     for name, array in arrays.items():
         assert isinstance(array, np.ndarray), name
-        assert array.dtype == (np.int64 if array.dtype.kind == "i" else DTYPES[dtype]), f"{name}: {array.dtype}"
+        fits = array.dtype in (np.int64, np.bool_) if array.dtype.kind in "ib" else array.dtype == DTYPES[dtype]
+        assert fits, f"{name}: {array.dtype}"
 
 
 def spread(arrays: Arrays) -> None:
@@ -205,7 +206,7 @@ def test_special_regimes(loss: Loss, variant: Variant) -> None:
         arrays = draw(loss, variant, "empty")
         assert main_of(arrays).size == 0 or main_of(arrays).ndim == 0
     if "one" in regimes and len(variant.shapes[0]):
-        assert main_of(draw(loss, variant, "one")).shape[0] == 1
+        assert main_of(draw(loss, variant, "one")).shape[next(iter(loss.batch_axes.values()), 0)] == 1
     if "ties" in regimes and "probabilities" not in variant.flags:
         has_ties(draw(loss, variant, "ties"))
     if "all_ignored" in regimes:

@@ -63,8 +63,10 @@ class Draw:
     """Draws the inputs of one cell.
 
     Attributes: `regime`, `variant`, `kinks` (the loss's), `dtype` (its name), `shape` (of `input`, with the batch that the
-    regime asks for) and `rng`. The draws of one regime are alike over dtypes up to rounding.
+    regime asks for), `extra` (further sizes that a workload names) and `rng`. The draws of one regime are alike over dtypes up to rounding.
     """
+
+    extra: tuple[int, ...] = ()
 
     def __init__(self, loss: Loss, variant: Variant, shape: tuple[int, ...], regime: str, dtype: str, seed: int = 0):
         self.regime, self.variant, self.kinks, self.dtype = regime, variant, loss.kinks, dtype

@@ -53,7 +53,7 @@ def admit_labels(target: Any, classes: int, ignore_index: int | None) -> tuple[A
     if target.dtype not in (torch.int64, torch.uint8):
         checks.refuse_type("target", f"dtype {target.dtype}", "class indices of dtype torch.int64 or torch.uint8")
     target = target.long()
-    ignored = target == ignore_index
+    ignored = target == ignore_index if ignore_index is not None else torch.zeros_like(target, dtype=torch.bool)
     outside = ((target < 0) | (target >= classes)) & ~ignored
     if concrete(outside) and outside.any():
         checks.refuse("target", f"label {target[outside][0].item()}", f"class indices in [0, {classes})")

@@ -1,0 +1,120 @@
+r"""Direct preference optimization: of two answers the preferred one is to gain more probability over a reference model.
+
+Formula, with z = beta ((p_c - p_r) - (q_c - q_r)) and smoothing s:
+l = -(1 - s) log sigmoid(z) - s log sigmoid(-z).
+
+Args:
+    policy_chosen_logps: p_c, the policy's log-probabilities of the preferred answers, any shape.
+    policy_rejected_logps: p_r, those of the other answers, that shape.
+    reference_chosen_logps: q_c, the reference model's log-probabilities of the preferred answers, that shape.
+    reference_rejected_logps: q_r, likewise of the other answers.
+    beta: how much a departure from the reference counts, > 0. Default: 0.1.
+    label_smoothing: s, the probability that a preference is the wrong way round, in [0, 1]. Default: 0.0.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
+
+Domain: all reals. Gradient: beta (s - sigmoid(-z)) to p_c and q_r, the opposite to p_r and q_c. Nothing is held constant:
+the reference's log-probabilities have a gradient where they come with one (TRL computes them under `no_grad`).
+Errors: `ValueError` for shapes, reductions, a beta that is not positive and a smoothing outside of [0, 1], `TypeError`
+for anything but floating tensors.
+Identities: `binary_cross_entropy_with_logits` of z and 1 - s. TRL gives unreduced values.
+
+Source: Rafailov et al. 2023, arXiv:2305.18290; smoothing: Mitchell 2023, "A note on DPO with noisy preferences"; names: TRL.
+"""
+
+import numpy as np
+
+from xloss import checks
+from xloss.catalog import Loss, Variant
+
+
+def torch_dpo_loss(
+    policy_chosen_logps, policy_rejected_logps, reference_chosen_logps, reference_rejected_logps, beta=0.1,
+    label_smoothing=0.0, reduction="mean"
+):  # fmt: skip
+    from xloss.kernels import pairs_torch as pairs
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_number("beta", beta, above=0)
+    checks.check_number("label_smoothing", label_smoothing, least=0, most=1)
+    p_c, p_r, q_c, q_r, dtype = k.admit(
+        policy_chosen_logps=policy_chosen_logps, policy_rejected_logps=policy_rejected_logps,
+        reference_chosen_logps=reference_chosen_logps, reference_rejected_logps=reference_rejected_logps,
+    )  # fmt: skip
+    checks.check_same_shape("policy_rejected_logps", p_r.shape, "policy_chosen_logps", p_c.shape)
+    checks.check_same_shape("reference_chosen_logps", q_c.shape, "policy_chosen_logps", p_c.shape)
+    checks.check_same_shape("reference_rejected_logps", q_r.shape, "policy_chosen_logps", p_c.shape)
+    policy, reference = p_c - p_r, q_c - q_r
+    gain = policy - reference
+    # The loss of a confident pair is exp(-z): a rounding of z = 40 would cost 40 ulps, and there would be four.
+    error = pairs.rounding(p_c, -p_r, policy) - pairs.rounding(q_c, -q_r, reference)
+    z, rest = pairs.scaled(beta, gain, error + pairs.rounding(policy, -reference, gain))
+    loss = pairs.softplus(-z, -rest)
+    if label_smoothing > 0:
+        loss = (1 - label_smoothing) * loss + label_smoothing * pairs.softplus(z, rest)
+    return k.reduce(loss, reduction, dtype)
+
+
+def jax_dpo_loss(
+    policy_chosen_logps, policy_rejected_logps, reference_chosen_logps, reference_rejected_logps, beta=0.1,
+    label_smoothing=0.0, reduction="mean"
+):  # fmt: skip
+    from xloss.kernels import jax_ as k
+    from xloss.kernels import pairs_jax as pairs
+
+    checks.check_reduction(reduction)
+    checks.check_number("beta", beta, above=0)
+    checks.check_number("label_smoothing", label_smoothing, least=0, most=1)
+    p_c, p_r, q_c, q_r, dtype = k.admit(
+        policy_chosen_logps=policy_chosen_logps, policy_rejected_logps=policy_rejected_logps,
+        reference_chosen_logps=reference_chosen_logps, reference_rejected_logps=reference_rejected_logps,
+    )  # fmt: skip
+    checks.check_same_shape("policy_rejected_logps", p_r.shape, "policy_chosen_logps", p_c.shape)
+    checks.check_same_shape("reference_chosen_logps", q_c.shape, "policy_chosen_logps", p_c.shape)
+    checks.check_same_shape("reference_rejected_logps", q_r.shape, "policy_chosen_logps", p_c.shape)
+    policy, reference = p_c - p_r, q_c - q_r
+    gain = policy - reference
+    # The loss of a confident pair is exp(-z): a rounding of z = 40 would cost 40 ulps, and there would be four.
+    error = pairs.rounding(p_c, -p_r, policy) - pairs.rounding(q_c, -q_r, reference)
+    z, rest = pairs.scaled(beta, gain, error + pairs.rounding(policy, -reference, gain))
+    loss = pairs.softplus(-z, -rest)
+    if label_smoothing > 0:
+        loss = (1 - label_smoothing) * loss + label_smoothing * pairs.softplus(z, rest)
+    return k.reduce(loss, reduction, dtype)
+
+
+def truth(t, policy_chosen_logps, policy_rejected_logps, reference_chosen_logps, reference_rejected_logps, beta=0.1,
+          label_smoothing=0.0):  # fmt: skip
+    z = t.number(beta) * (policy_chosen_logps - policy_rejected_logps)
+    z = z - t.number(beta) * (reference_chosen_logps - reference_rejected_logps)
+    s = t.number(label_smoothing)
+    return (1 - s) * np.log(1 + np.exp(-z)) + s * np.log(1 + np.exp(z))
+
+
+def inputs(draw):
+    p_c, p_r, q_c, q_r = (draw.real(draw.shape) for _ in range(4))
+    if draw.regime in ("confident", "hopeless"):
+        gap = draw.rng.uniform(40, 400, draw.shape) * (1 if draw.regime == "confident" else -1)
+        p_r = draw.round(p_r.astype(np.float64) - gap)
+    return draw.arrays(
+        policy_chosen_logps=p_c, policy_rejected_logps=p_r, reference_chosen_logps=q_c, reference_rejected_logps=q_r
+    )
+
+
+NAMES = ("policy_chosen_logps", "policy_rejected_logps", "reference_chosen_logps", "reference_rejected_logps")
+
+LOSS = Loss(
+    name="dpo_loss",
+    summary="direct preference optimization: log-sigmoid of what two answers gained over a reference model",
+    torch=torch_dpo_loss,
+    jax=jax_dpo_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((12,), (4, 3), ())),
+        Variant("beta+smoothing", options={"beta": 0.5, "label_smoothing": 0.25}, shapes=((12,),)),
+    ),
+    wrt=NAMES,
+    batched=NAMES,
+    source="Rafailov et al. 2023, arXiv:2305.18290",
+)

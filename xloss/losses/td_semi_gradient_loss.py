@@ -1,0 +1,112 @@
+r"""Temporal difference with a semi-gradient: half the squared distance to a bootstrapped target that is held constant.
+
+Formula: l = (sg(r + discount v' (1 - d)) - v)^2 / 2, where sg is `detach()` in PyTorch and `jax.lax.stop_gradient` in JAX.
+
+Args:
+    input: v, the values of the states left, any shape.
+    reward: r, the rewards of the steps, that shape.
+    next_value: v', the values of the states reached, that shape.
+    done: d, whether an episode ended with the step, booleans of that shape, or None (never). What `next_value` says there
+        is not looked at.
+    discount: in [0, 1]. Default: 0.99.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
+
+Domain: all reals. Gradient: minus the temporal-difference error to `input`, so that a step of gradient descent is TD(0)
+with that learning rate; to `reward` and `next_value` none, though the value depends on them.
+Errors: `ValueError` for shapes, reductions and discounts, `TypeError` for anything but floating tensors, and for a
+`done` that is not boolean.
+Identities: half of `mse_loss` with the target held; the square of the error of rlax.td_learning(input, reward,
+discount (1 - d), next_value), halved.
+
+Source: Sutton 1988, "Learning to predict by the methods of temporal differences"; rlax.td_learning.
+"""
+
+import numpy as np
+
+from xloss import checks
+from xloss.catalog import Loss, Variant
+
+
+def torch_td_semi_gradient_loss(input, reward, next_value, done=None, discount=0.99, reduction="mean"):
+    import torch
+
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_number("discount", discount, least=0, most=1)
+    input, reward, next_value, dtype = k.admit(input=input, reward=reward, next_value=next_value)
+    checks.check_same_shape("reward", reward.shape, "input", input.shape)
+    checks.check_same_shape("next_value", next_value.shape, "input", input.shape)
+    if done is not None:
+        if not isinstance(done, torch.Tensor):
+            checks.refuse_type("done", type(done).__name__, "an array of booleans")
+        if done.dtype != torch.bool:
+            checks.refuse_type("done", f"dtype {done.dtype}", "dtype bool")
+        checks.check_same_shape("done", done.shape, "input", input.shape)
+        next_value = torch.where(done, 0.0, next_value)
+    target = reward + discount * next_value
+    error = target.detach() - input
+    loss = 0.5 * error * error
+    return k.reduce(loss, reduction, dtype)
+
+
+def jax_td_semi_gradient_loss(input, reward, next_value, done=None, discount=0.99, reduction="mean"):
+    import jax
+    import jax.numpy as jnp
+
+    from xloss.kernels import jax_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_number("discount", discount, least=0, most=1)
+    input, reward, next_value, dtype = k.admit(input=input, reward=reward, next_value=next_value)
+    checks.check_same_shape("reward", reward.shape, "input", input.shape)
+    checks.check_same_shape("next_value", next_value.shape, "input", input.shape)
+    if done is not None:
+        if not isinstance(done, (jax.Array, np.ndarray)):
+            checks.refuse_type("done", type(done).__name__, "an array of booleans")
+        if done.dtype != bool:
+            checks.refuse_type("done", f"dtype {done.dtype}", "dtype bool")
+        checks.check_same_shape("done", done.shape, "input", input.shape)
+        next_value = jnp.where(done, 0.0, next_value)
+    target = reward + discount * next_value
+    error = jax.lax.stop_gradient(target) - input
+    loss = 0.5 * error * error
+    return k.reduce(loss, reduction, dtype)
+
+
+def truth(t, input, reward, next_value, done=None, discount=0.99):
+    done = np.zeros(input.shape, dtype=bool) if done is None else done
+    target = reward + t.number(discount) * t.where(done, 0, next_value)
+    return (t.stop(target) - input) ** 2 / 2
+
+
+def inputs(draw):
+    input, target = draw.pair()
+    reward = draw.real(draw.shape)
+    if draw.regime in ("confident", "hopeless"):
+        # What the next value has to be for that target, nearly.
+        discount = draw.variant.options.get("discount", 0.99)
+        next_value = draw.round((target.astype(np.float64) - reward) / discount)
+    else:
+        next_value = target
+    done = draw.labels(draw.shape, 2).astype(bool) if draw.has("done") else None
+    if draw.regime in ("confident", "hopeless") and done is not None:
+        reward = draw.round(np.where(done, target, reward))
+    return draw.arrays(input=input, reward=reward, next_value=next_value, done=done)
+
+
+LOSS = Loss(
+    name="td_semi_gradient_loss",
+    summary="half the squared temporal-difference error, its bootstrapped target held constant",
+    torch=torch_td_semi_gradient_loss,
+    jax=jax_td_semi_gradient_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 3), (5,), ())),
+        Variant("done", tensors=("done",), options={"discount": 0.5}, shapes=((6, 3),)),
+    ),
+    wrt=("input",),
+    batched=("input", "reward", "next_value", "done"),
+    source="Sutton 1988; rlax.td_learning",
+)
