@@ -4,14 +4,32 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: help env test slow lint report parity claims gpu-report clean
+# Which cells, as regular expressions of asv's: BENCH in all versions of asv.conf.json, NEWEST in the newest of each
+# framework, QUICK is what `make bench-quick` asks of these, GPU_BENCH `make gpu-report`.
+MAIN := track_value_and_grad.*(torch/eager|jax/jit)/
+BENCH ?= -b '^speed.*$(MAIN)xloss.*medium.*float32' -b '^accuracy.*(torch/eager|jax/jit)/xloss.*float32' -b '^machine'
+NEWEST ?= -b '^speed.*$(MAIN)(torch.nn.functional|optax).*(small|medium).*float32' -b '^speed.*$(MAIN)xloss.*small.*float32' \
+	-b '^speed.*track_value_and_grad.*torch/compile/xloss.*medium.*float32' \
+	-b '^accuracy.*(torch/eager|jax/jit)/(torch.nn.functional|optax).*float32' \
+	-b '^memory.*(resident.*torch/eager|analysed.*jax/jit)/xloss.*medium.*float32.*value_and_grad' \
+	-b '^compiling.*cold.*jax/jit/xloss'
+QUICK ?= -b '^speed.*$(MAIN)xloss.*medium.*float32' -b '^accuracy.*value_worst.*(torch/eager|jax/jit)/xloss.*float32' -b '^machine'
+GPU_BENCH ?= -b '^device.*(large|published|vocabulary)' -b '^speed.*track_value_and_grad.*(small|large)' \
+	-b '^memory.*track_device.*(large|published|vocabulary)' -b '^accuracy.*float32' -b '^compiling.*cold' -b '^machine'
+# Seconds for the samples of one timing.
+export XLOSS_BENCH_SECONDS ?= 0.2
+ASV := PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m asv
+
+.PHONY: help env test slow lint report parity claims bench bench-quick gpu-report clean
 
 help:
 	@echo "make report      environment, parity sweep, claims, reports/index.html"
 	@echo "make test        the tests"
 	@echo "make slow        the tests that take minutes"
 	@echo "make lint        ruff and mypy"
-	@echo "make gpu-report  parity on a GPU, with the frameworks installed in \$$(PYTHON), and the report"
+	@echo "make bench       speed, memory and accuracy of the last commit in all versions of asv.conf.json, to reports/history"
+	@echo "make bench-quick the same of a few cells in the newest versions"
+	@echo "make gpu-report  parity and benchmarks on a GPU, with the frameworks installed in \$$(PYTHON), and the report"
 	@echo "make clean       remove the environment"
 
 env: $(VENV)/.made
@@ -39,11 +57,23 @@ report: env
 	$(BIN)/xloss parity --out reports
 	$(BIN)/xloss report reports
 
+bench: env
+	$(ASV) machine --yes
+	$(ASV) run --parallel $(JOBS) --record-samples $(BENCH); first=$$?; \
+	$(ASV) run --parallel $(JOBS) --record-samples $(NEWEST) $$($(BIN)/python -m xloss.measure.environments) && exit $$first
+
+bench-quick: env
+	$(ASV) machine --yes
+	XLOSS_BENCH_SECONDS=0.1 $(ASV) run --parallel $(JOBS) --record-samples $(QUICK) $$($(BIN)/python -m xloss.measure.environments)
+
 # A machine with a GPU brings its own frameworks: nothing is installed but what xloss itself needs.
 gpu-report:
 	$(PYTHON) -m pip install --quiet --no-deps --editable .
 	$(PYTHON) -m xloss doctor
 	$(PYTHON) -m xloss parity --device cuda --jobs 1 --out reports/cuda
+	$(PYTHON) -m pip install --quiet 'asv>=0.6.6' 'asv_runner>=0.3.2'
+	$(PYTHON) -m asv machine --yes
+	$(PYTHON) -m asv run --config asv.given.conf.json --record-samples $(GPU_BENCH)
 	$(PYTHON) -m xloss report reports/cuda
 
 clean:

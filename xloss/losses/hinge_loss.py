@@ -133,5 +133,6 @@ LOSS = Loss(
         Difference("hinge_loss/binary-labels", "score 1/2, label 0: a number like others, or taken for -1", "keras",
                    labels_here, labels_there, (1.0, 1.5), "keras 3.15.1"),
     ),
+    workloads={"published": (32768, 32768)},
     source="optax.losses.hinge_loss",
 )  # fmt: skip

@@ -103,5 +103,6 @@ LOSS = Loss(
         peers.keras(lambda losses, delta=1.0: losses.Huber(delta=delta)),
     ),
     form=Form(call=("weight",)),
+    workloads={"published": (32768, 32768)},
     source="torch.nn.functional.huber_loss",
 )

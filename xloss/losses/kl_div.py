@@ -103,6 +103,7 @@ LOSS = Loss(
         peers.optax(lambda optax, input, target, log_target=False: _optax(optax, input, target, log_target)),
     ),
     form=Form("KLDivLoss"),
+    workloads={"published": (16384, 16384)},
     source="torch.nn.functional.kl_div",
 )
 

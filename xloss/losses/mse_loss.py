@@ -74,5 +74,6 @@ LOSS = Loss(
         peers.keras(lambda losses: losses.MeanSquaredError()),
     ),
     form=Form("MSELoss", call=("weight",)),
+    workloads={"published": (32768, 32768)},
     source="torch.nn.functional.mse_loss",
 )

@@ -200,5 +200,6 @@ LOSS = Loss(
     ),
     reference=reference,
     form=Form("MultiLabelMarginLoss"),
+    workloads={"medium": (1024, 64), "large": (4096, 128)},
     source="torch.nn.functional.multilabel_margin_loss",
 )  # fmt: skip

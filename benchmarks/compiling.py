@@ -1,0 +1,24 @@
+"""Time to compile value and gradient at the medium size in float32: lowering, from nothing, from the cache on disk."""
+
+import functools
+
+from benchmarks._suite import _Cell, generate
+from xloss.measure import compiling
+from xloss.measure.work import CONTESTANTS
+
+
+class _Compiling(_Cell):
+    params = (tuple(name for name in CONTESTANTS if "/eager/" not in name),)
+    param_names = ("implementation",)
+
+    def track_lowering(self, implementation):
+        return self.measured(self.work(implementation), functools.partial(compiling.seconds, stage="lowering"))
+
+    def track_cold(self, implementation):
+        return self.measured(self.work(implementation), functools.partial(compiling.seconds, stage="cold"))
+
+    def track_cached(self, implementation):
+        return self.measured(self.work(implementation), functools.partial(compiling.seconds, stage="cached"))
+
+
+generate(_Compiling, globals())

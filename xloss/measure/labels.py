@@ -1,0 +1,94 @@
+"""What environment this is, and whether it is what its label says.
+
+An installer that resolves dependencies anew can put other versions into an environment than its label names, without a
+word: two "versions" are then compared that are one. So every benchmark asks here before it measures.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+
+from xloss.catalog import Unsupported
+
+FRAMEWORKS = ("torch", "jax")
+# What may change a result, beside the framework.
+RECORDED = ("jaxlib", "numpy", "optax", "keras", "triton", "jax-cuda12-plugin", "jax-cuda13-plugin")
+
+
+class Mislabelled(Exception):
+    """The environment is not what its label says."""
+
+
+def device() -> str:
+    """The device of this run: `XLOSS_DEVICE`, "cpu" or "cuda"."""
+    name = os.environ.get("XLOSS_DEVICE", "cpu")
+    if name not in ("cpu", "cuda"):
+        raise ValueError(f"XLOSS_DEVICE: expected cpu or cuda, got {name!r}")
+    return name
+
+
+def framework() -> str:
+    """The one framework of this environment: `XLOSS_FRAMEWORK`, else the one that is installed."""
+    named = os.environ.get("XLOSS_FRAMEWORK")
+    installed = [name for name in FRAMEWORKS if importlib.util.find_spec(name)]
+    if named:
+        if named not in installed:
+            raise Mislabelled(f"XLOSS_FRAMEWORK is {named!r}; installed: {', '.join(installed) or 'none'}")
+        return named
+    if len(installed) != 1:
+        raise Mislabelled(
+            f"expected one framework, found {' and '.join(installed) or 'none'}: name it in XLOSS_FRAMEWORK"
+        )
+    return installed[0]
+
+
+def label() -> dict[str, str]:
+    """The versions that asv made this environment for, by package; empty where asv did not make it."""
+    folder = os.environ.get("ASV_ENV_DIR")
+    if not folder or not (path := Path(folder) / "asv-env-info.json").is_file():
+        return {}
+    requirements = json.loads(path.read_text())["requirements"]
+    return {name.removeprefix("pip+"): version for name, version in requirements.items() if version}
+
+
+def check() -> str:
+    """The framework of this environment; `Mislabelled` where a version is not that of the label."""
+    name = framework()
+    promised = label()
+    if promised and name not in promised:
+        raise Mislabelled(f"{name} is installed, but the label of this environment names {', '.join(promised)}")
+    for package, version in promised.items():
+        found = _version(package)
+        if found != version:
+            raise Mislabelled(f"{package} {found} in an environment labelled {package} {version}")
+    imported = sys.modules.get(name)
+    if imported is not None and imported.__version__.split("+")[0] != str(_version(name)):
+        raise Mislabelled(f"{name} {imported.__version__} is imported, {_version(name)} is installed")
+    return name
+
+
+def wanted(name: str) -> None:
+    """`Unsupported` where this is another framework's environment."""
+    here = check()
+    if name != here:
+        raise Unsupported(f"this is an environment of {here}")
+
+
+def versions(name: str) -> dict[str, str]:
+    """The versions that results of a framework depend on, for an environment that asv did not make."""
+    found = {package: _version(package) for package in (name, *RECORDED)}
+    other = {"torch": ("jaxlib", "optax", "keras", "jax-cuda12-plugin", "jax-cuda13-plugin"), "jax": ("triton",)}[name]
+    return {package: version for package, version in found.items() if version and package not in other}
+
+
+def _version(package: str) -> str | None:
+    """The installed version, without the build's mark (2.13.0+cpu)."""
+    try:
+        return importlib.metadata.version(package).split("+")[0]
+    except importlib.metadata.PackageNotFoundError:
+        return None
