@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 QUIET = ("xloss", "xloss.catalog", "xloss.checks", "xloss.inputs", "xloss.reductions", "xloss.truth", "xloss.frameworks", "xloss.parity",
-         "xloss.claims", "xloss.cli", "xloss.commands.parity", "xloss.report")  # fmt: skip
+         "xloss.claims", "xloss.cli", "xloss.commands.parity", "xloss.commands.bench", "xloss.measure", "xloss.forms", "xloss.report",
+         "xloss.report.speed")  # fmt: skip
 HEAVY = ("torch", "jax", "jaxlib", "optax", "keras", "tensorflow", "flax")
 
 REPORT = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from xloss.claims.command import claims
+from xloss.commands.bench import bench
 from xloss.commands.parity import parity
 from xloss.commands.tell import doctor, explain, list_losses
 from xloss.report.command import report
@@ -23,6 +24,7 @@ app.command("list")(list_losses)
 app.command()(parity)
 app.command()(claims)
 app.command()(explain)
+app.command()(bench)
 app.command()(report)
 app.command()(doctor)
 

@@ -1,12 +1,14 @@
-"""The report: what the sweep and the claims found, as one page that opens offline and as Markdown.
+"""The report: what the sweep, the benchmarks and the claims found, as one page that opens offline and as Markdown.
 
 `write` reads ``data/parity.parquet`` and ``data/parity.json`` of a folder that ``xloss parity --out`` wrote, and makes
-``index.html`` and ``parity.md``. `tables` sums up, `figures` draws, `pages` lays out; none of them imports a framework,
-and importing this package imports none of them.
+``index.html`` and ``parity.md``. `tables` sums up, `figures` draws, `pages` lays out; `speed` and its kin do the same for
+benchmarks (``history/``, ``data/bench.parquet``) and make ``speed.md``. None of them imports a framework, and importing
+this package imports none of them.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,18 +52,26 @@ def read(source: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 
 def write(source: Path, out: Path, claims: Sequence[Result] | None = None) -> list[Path]:
-    """Write ``index.html`` and ``parity.md`` into `out`, each whole or not at all; return their paths.
+    """Write ``index.html`` and ``parity.md`` into `out`, each whole or not at all; return the paths of what was written.
+
+    Where there are benchmarks, ``speed.md`` and their long table (``data/speed.parquet``, ``.csv``) too.
 
     Args:
         source: the folder with ``data/``, as ``xloss parity --out`` wrote it; `ReportError` where it is not there.
         out: the folder to write to.
         claims: results of `xloss.claims.run`, which become the last section of the page.
     """
-    from xloss.report import pages
-    from xloss.terminal import write_text
+    from xloss.report import pages, speed
+    from xloss.terminal import write_text, write_whole
 
     table, environment = read(source)
-    files = pages.build(table, environment, claims)
+    benchmarks = speed.build(source)
+    files = {**pages.build(table, environment, claims, benchmarks.fragment), **benchmarks.texts}
     for name, text in files.items():
         write_text(out / name, text)
-    return [out / name for name in files]
+    paths = [out / name for name in files]
+    for name, rows in benchmarks.tables.items():
+        flat = rows.drop(columns="samples", errors="ignore")
+        paths.append(write_whole(out / "data" / f"{name}.parquet", functools.partial(rows.to_parquet, index=False)))
+        paths.append(write_whole(out / "data" / f"{name}.csv", functools.partial(flat.to_csv, index=False)))
+    return paths

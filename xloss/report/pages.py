@@ -29,9 +29,12 @@ STATUS_WORDS: Mapping[str, str] = {
 
 
 def build(
-    table: pd.DataFrame, environment: Mapping[str, Any], claims: Sequence[Result] | None = None
+    table: pd.DataFrame, environment: Mapping[str, Any], claims: Sequence[Result] | None = None, speed: str = ""
 ) -> dict[str, str]:
-    """The texts of ``index.html`` and ``parity.md`` by name, from the sweep's table and environment."""
+    """The texts of ``index.html`` and ``parity.md`` by name, from the sweep's table and environment.
+
+    `speed` is the fragment of `xloss.report.speed`.
+    """
     found = contents(table, environment)
     style = resources.files("xloss.report").joinpath("templates/report.css").read_text("utf-8")
     fragment = ""
@@ -39,7 +42,7 @@ def build(
         from xloss.claims import render
 
         style, fragment = style + render.CSS, render.html(claims)
-    return {"index.html": html(found, style, fragment), "parity.md": markdown(found)}
+    return {"index.html": html(found, style, fragment, speed), "parity.md": markdown(found)}
 
 
 def contents(table: pd.DataFrame, environment: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,7 +149,8 @@ def _environment(**options: Any) -> Any:
 
 
 @functools.cache
-def _html_template() -> Any:
+def html_environment() -> Any:
+    """What makes HTML of templates: all text is escaped."""
     from markupsafe import Markup, escape
 
     def breakable(name: str) -> Markup:
@@ -154,11 +158,12 @@ def _html_template() -> Any:
 
     environment = _environment(autoescape=True)
     environment.filters["breakable"] = breakable
-    return environment.get_template("report.html")
+    return environment
 
 
 @functools.cache
-def _markdown_template() -> Any:
+def markdown_environment() -> Any:
+    """What makes Markdown of templates: all values are escaped, unless they are made into code."""
     from markupsafe import Markup
 
     def code(text: str) -> Markup:
@@ -167,11 +172,11 @@ def _markdown_template() -> Any:
 
     environment = _environment(finalize=lambda value: value if isinstance(value, Markup) else words.markdown(value))
     environment.filters["code"] = code
-    return environment.get_template("parity.md")
+    return environment
 
 
-def html(found: Mapping[str, Any], style: str, fragment: str = "") -> str:
-    """The page; `fragment` is HTML of this package's own making, all other text is escaped."""
+def html(found: Mapping[str, Any], style: str, claims: str = "", speed: str = "") -> str:
+    """The page; `claims` and `speed` are HTML of this package's own making, all other text is escaped."""
     from markupsafe import Markup
 
     from xloss.report import figures
@@ -180,9 +185,10 @@ def html(found: Mapping[str, Any], style: str, fragment: str = "") -> str:
         ruler = "in ulps" if what == "ulps" else "against the budget"
         return Markup(figures.distribution(found["distributions"][quantity], what, f"{quantity.title()}, {ruler}"))
 
-    return _html_template().render(**found, style=Markup(style), claims=Markup(fragment), drawing=drawing)
+    parts = {"claims": Markup(claims), "benchmarks": Markup(speed)}
+    return html_environment().get_template("report.html").render(**found, **parts, style=Markup(style), drawing=drawing)
 
 
 def markdown(found: Mapping[str, Any]) -> str:
     """The Markdown twin: the same tables without the pictures; every value is escaped unless it is made into code."""
-    return _markdown_template().render(**found).rstrip() + "\n"
+    return markdown_environment().get_template("parity.md").render(**found).rstrip() + "\n"
