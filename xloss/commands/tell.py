@@ -36,7 +36,10 @@ def list_losses(as_json: Json = False) -> None:
         return
     from rich.table import Table
 
-    table = Table(title=f"{len(rows)} losses, each in xloss.torch and xloss.jax, as a function and as a class", title_justify="left")
+    table = Table(
+        title=f"{len(rows)} losses, each in xloss.torch and xloss.jax, as a function and as a class",
+        title_justify="left",
+    )
     for heading in ("loss", "what it is", "variants checked", "measured beside it"):
         table.add_column(heading, overflow="fold")
     for row in rows:

@@ -58,6 +58,11 @@ def options_of(loss: Loss) -> list[Parameter]:
     return [parameter.replace(kind=Parameter.KEYWORD_ONLY) if keyword_only else parameter for parameter in kept]
 
 
+def tensors_of(loss: Loss) -> list[str]:
+    """Those of the constructor's options that are tensors: weights that may be left out."""
+    return [option.name for option in options_of(loss) if option.default is None and "weight" in option.name]
+
+
 def bind(loss: Loss, name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """The constructor's arguments by name, defaults filled in; `TypeError`, as Python has it, for others."""
     try:

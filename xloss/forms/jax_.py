@@ -16,7 +16,7 @@ def make(loss: Loss, name: str) -> type:
     """The class of a loss."""
     options = forms.options_of(loss)
     names = [option.name for option in options]
-    tensors = [option for option in names if "weight" in option]
+    tensors = forms.tensors_of(loss)
     static = [option for option in names if option not in tensors]
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807

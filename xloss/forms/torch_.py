@@ -15,13 +15,14 @@ def make(loss: Loss, name: str) -> type[torch.nn.Module]:
     """The module class of a loss."""
     options = forms.options_of(loss)
     names = [option.name for option in options]
+    tensors = forms.tensors_of(loss)
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
         given = forms.bind(loss, name, args, kwargs)
         torch.nn.Module.__init__(self)
         for option, value in given.items():
             # Class weights move with the module, and are saved with it, as in torch.nn.
-            if isinstance(value, torch.Tensor) or "weight" in option:
+            if option in tensors:
                 self.register_buffer(option, value)
             else:
                 setattr(self, option, value)

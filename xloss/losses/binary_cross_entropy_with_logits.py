@@ -11,6 +11,7 @@ Args:
         class), or None.
 
 Domain: all reals. Gradient to `input`: w ((1 - t) sigmoid(x) - P t sigmoid(-x)), each term to its last digit.
+An infinite logit on the side of a target of 0 or 1 gives NaN, 0 * inf, as in torch; on the other side infinity.
 Errors: `ValueError` for shapes and reductions, `TypeError` for anything but floating tensors.
 Identities: `binary_cross_entropy` of sigmoid(x); `soft_margin_loss` for targets of -1 and 1.
 
@@ -20,7 +21,7 @@ Source: torch.nn.functional.binary_cross_entropy_with_logits.
 import numpy as np
 
 from xloss import checks, peers
-from xloss.catalog import Form, Loss, Variant
+from xloss.catalog import Difference, Form, Loss, Variant
 
 
 def torch_binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean", pos_weight=None):
@@ -89,6 +90,40 @@ def inputs(draw):
     return draw.arrays(input=draw.round(input), target=target, **tensors)
 
 
+def ruled_out(function):
+    """Of a positive example whose logit is minus infinity: the kind of number, for NaN is not equal to NaN."""
+    import torch
+
+    return str(float(function(torch.tensor([-torch.inf]), torch.tensor([1.0]))))
+
+
+def ruled_out_here():
+    return ruled_out(torch_binary_cross_entropy_with_logits)
+
+
+def ruled_out_there():
+    import torch
+
+    return ruled_out(torch.nn.functional.binary_cross_entropy_with_logits)
+
+
+def mixed(function):
+    """The dtype of the loss of float32 logits and a bfloat16 target."""
+    import torch
+
+    return str(function(torch.zeros(2), torch.zeros(2, dtype=torch.bfloat16)).dtype)
+
+
+def mixed_here():
+    return mixed(torch_binary_cross_entropy_with_logits)
+
+
+def mixed_there():
+    import torch
+
+    return mixed(torch.nn.functional.binary_cross_entropy_with_logits)
+
+
 LOSS = Loss(
     name="binary_cross_entropy_with_logits",
     summary="binary cross entropy of logits",
@@ -108,6 +143,12 @@ LOSS = Loss(
         peers.optax(lambda optax, input, target: optax.losses.sigmoid_binary_cross_entropy(input, target)),
         peers.keras(lambda losses: losses.BinaryCrossentropy(from_logits=True)),
     ),
+    differences=(
+        Difference("binary_cross_entropy_with_logits/ruled-out", "logit -inf, target 1: infinite, or inf - inf",
+                   "torch.nn.functional", ruled_out_here, ruled_out_there, ("inf", "nan"), "torch 2.13.0"),
+        Difference("binary_cross_entropy_with_logits/mixed", "a bfloat16 target with float32 logits: the wider dtype, or target's",
+                   "torch.nn.functional", mixed_here, mixed_there, ("torch.float32", "torch.bfloat16"), "torch 2.13.0"),
+    ),
     form=Form("BCEWithLogitsLoss"),
     source="torch.nn.functional.binary_cross_entropy_with_logits",
-)
+)  # fmt: skip

@@ -19,7 +19,8 @@ p - onehot(y), of which the target's entry is computed as minus the sum of the o
 digits, in value (about e^-gap, where log_softmax gives 0) and gradient.
 Errors: `ValueError` for shapes, reductions, smoothing, an `ignore_index` set along with probabilities, and for labels
 outside of [0, C) where their values are at hand (concrete, on the CPU); elsewhere the value and the gradient of such a
-row are NaN. `TypeError` for dtypes. Where all is ignored, `'mean'` is 0/0, NaN, with gradient 0, as in torch.
+row are NaN. `TypeError` for dtypes. Where all is ignored, `'mean'` is 0/0, NaN, with gradient 0, as in torch; where only
+the weights of the labels are 0, under smoothing, it is infinite.
 Identities: `nll_loss` of `log_softmax`; for two classes `binary_cross_entropy_with_logits` of the difference of logits.
 
 Source: torch.nn.functional.cross_entropy; smoothing: Szegedy et al. 2015, arXiv:1512.00567.
@@ -180,6 +181,24 @@ def outside_there():
     return outside(lambda x, y: optax.losses.softmax_cross_entropy_with_integer_labels(x, y)[0])
 
 
+def weightless(function):
+    """Of a label whose class has no weight, with smoothing over one that has: the kind of number, for NaN is not equal to NaN."""
+    import torch
+
+    logits, weight = torch.tensor([[0.0, 0.0]]), torch.tensor([0.0, 1.0])
+    return str(float(function(logits, torch.tensor([0]), weight=weight, label_smoothing=0.5)))
+
+
+def weightless_here():
+    return weightless(torch_cross_entropy)
+
+
+def weightless_there():
+    import torch
+
+    return weightless(torch.nn.functional.cross_entropy)
+
+
 LOSS = Loss(
     name="cross_entropy",
     summary="cross entropy of logits with class indices or probabilities",
@@ -206,7 +225,10 @@ LOSS = Loss(
                    "torch.nn.functional", confident_here, confident_there, (4.12230723e-09, 0.0), "torch 2.13.0"),
         Difference("cross_entropy/label-outside", "logits (3, 2, 1), label -1", "optax", outside_here, outside_there,
                    ("ValueError", 2.40760596), "optax 0.2.8"),
+        Difference("cross_entropy/weightless", "labels whose class weights are all 0, with smoothing: c / 0, or 0 / 0 + c / 0",
+                   "torch.nn.functional", weightless_here, weightless_there, ("inf", "nan"), "torch 2.13.0"),
     ),
     form=Form("CrossEntropyLoss"),
+    workloads={"published": (32768, 4096), "vocabulary": (4096, 128256)},
     source="torch.nn.functional.cross_entropy",
 )  # fmt: skip

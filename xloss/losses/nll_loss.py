@@ -21,7 +21,7 @@ Source: torch.nn.functional.nll_loss.
 import numpy as np
 
 from xloss import checks, peers
-from xloss.catalog import Form, Loss, Variant
+from xloss.catalog import Difference, Form, Loss, Variant
 
 
 def torch_nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
@@ -80,6 +80,31 @@ def inputs(draw):
     return draw.arrays(input=logits, target=labels, weight=draw.optional("weight", (classes,)))
 
 
+def one_label(function):
+    """Of a label of shape (1) with an unbatched input: how far the value and its gradient come."""
+    import torch
+
+    input = torch.zeros(3, requires_grad=True)
+    step = "forward"
+    try:
+        value = function(input, torch.tensor([1]))
+        step = "backward"
+        value.backward()
+    except (ValueError, RuntimeError) as error:
+        return f"{type(error).__name__}, {step}"
+    return "a gradient"
+
+
+def one_label_here():
+    return one_label(torch_nll_loss)
+
+
+def one_label_there():
+    import torch
+
+    return one_label(torch.nn.functional.nll_loss)
+
+
 LOSS = Loss(
     name="nll_loss",
     summary="minus the log-probability of the target's class",
@@ -97,6 +122,11 @@ LOSS = Loss(
     row_axis=lambda _argument, rank: 0 if rank == 1 else 1,
     regimes=("all_ignored", "zero_weight"),
     peers=(peers.functional("nll_loss"),),
+    differences=(
+        Difference("nll_loss/one-label", "a label of shape (1), not (), with an unbatched input: refused at once, or by backward()",
+                   "torch.nn.functional", one_label_here, one_label_there,
+                   ("ValueError, forward", "RuntimeError, backward"), "torch 2.13.0"),
+    ),
     form=Form("NLLLoss"),
     source="torch.nn.functional.nll_loss",
-)
+)  # fmt: skip

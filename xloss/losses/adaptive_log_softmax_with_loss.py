@@ -1,0 +1,225 @@
+r"""Adaptive log-softmax with loss: log-probabilities of many classes, the rare ones in clusters with fewer features.
+
+Formula, for a target y below cutoffs[0]: output = log softmax(head)[y]; for one in cluster i, of the targets from
+cutoffs[i] to cutoffs[i + 1]: output = log softmax(head)[cutoffs[0] + i] + log softmax(tail_i)[y - cutoffs[i]], where head =
+input head_weight^T + head_bias and tail_i = (input projection_i^T) weight_i^T; loss = mean of -output.
+
+Args:
+    input: shape (H) or (N, H).
+    target: class indices, shape () or (N); torch: int64 or uint8, JAX: any integer dtype. Frequent classes come first.
+    head_weight: shape (cutoffs[0] + clusters, H), the dtype of `input`, as all tensors here.
+    tail_weights: for each cluster a pair of projection_i, shape (H_i, H), and weight_i, shape (its classes, H_i).
+    cutoffs: where clusters begin, and last the number of classes, as the module's own `cutoffs` are.
+    head_bias: shape (cutoffs[0] + clusters), or None.
+
+Gives a named tuple: `output`, shape () or (N), the log-probability of the target; `loss`, a scalar, its mean negated.
+
+Domain: all reals. Gradient: of every floating argument; a confident prediction keeps its digits, as in `cross_entropy`.
+A cluster is computed for the rows that have their target in it; where shapes must not depend on values (JAX, and PyTorch
+while it compiles or maps), for all rows. Logits are computed a chunk of rows at a time, as in `linear_cross_entropy`.
+Errors: `ValueError` for shapes and cutoffs, and for labels outside of [0, classes) where their values are at hand
+(concrete, on the CPU); elsewhere the output of such a row, and the gradient, are NaN. `TypeError` for dtypes.
+Identities: exp of the output over all targets sums to 1.
+
+Source: torch.nn.AdaptiveLogSoftmaxWithLoss; Grave et al. 2017, arXiv:1609.04309.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xloss import checks
+from xloss.catalog import Difference, Form, Loss, Peer, Variant
+from xloss.kernels import linear as shapes
+
+
+class AdaptiveLogSoftmax(NamedTuple):
+    """The log-probability of each target, and the mean of them, negated."""
+
+    output: Any
+    loss: Any
+
+
+def torch_adaptive_log_softmax_with_loss(input, target, head_weight, tail_weights, cutoffs, head_bias=None):
+    import torch
+
+    from xloss.kernels import linear_torch as linear
+    from xloss.kernels import torch_ as k
+
+    tensors = shapes.by_name(input, target, head_weight, tail_weights, head_bias)
+    tensors = dict(zip(tensors, linear.admit_given(**tensors), strict=True))
+    shapes.check_projections(tensors, cutoffs)
+    target, short, unbatched = tensors.pop("target"), cutoffs[0], tensors["input"].ndim == 1
+    named = {} if head_bias is None else {"head_bias": tensors["head_bias"]}
+    tensors = {name: tensor for name, tensor in tensors.items() if name != "head_bias"}
+    none: Any = float("nan")  # to which no label is equal: none is to be ignored
+    labels, _, outside = k.admit_labels(target, cutoffs[-1], none)
+    input, head_weight, *rest, dtype = k.admit(same=True, **tensors, **named)
+    tails, bias = rest[: 2 * len(cutoffs) - 2], rest[2 * len(cutoffs) - 2 :]
+    input, labels = (input.unsqueeze(0), labels.unsqueeze(0)) if unbatched else (input, labels)
+    in_head, loss = labels, torch.zeros_like(labels, dtype=input.dtype)
+    for i, low in enumerate(cutoffs[:-1]):
+        inside = (labels >= low) & (labels < cutoffs[i + 1])
+        in_head = torch.where(inside, short + i, in_head)
+        loss = linear.add_where(inside, loss, input, labels - low, tails[2 * i], tails[2 * i + 1])
+    chunk = shapes.rows_per_chunk(input.shape[0], head_weight.shape[0])
+    loss = loss + linear.nll_of_rows(input, in_head, chunk, head_weight, *bias)
+    loss = k.poison(loss.squeeze(0) if unbatched else loss, outside)
+    return AdaptiveLogSoftmax(k.reduce(-loss, "none", dtype), k.reduce(loss, "mean", dtype))
+
+
+def jax_adaptive_log_softmax_with_loss(input, target, head_weight, tail_weights, cutoffs, head_bias=None):
+    import jax.numpy as jnp
+
+    from xloss.kernels import jax_ as k
+    from xloss.kernels import linear_jax as linear
+
+    tensors = shapes.by_name(input, target, head_weight, tail_weights, head_bias)
+    tensors = dict(zip(tensors, linear.admit_given(**tensors), strict=True))
+    shapes.check_projections(tensors, cutoffs)
+    target, short, unbatched = tensors.pop("target"), cutoffs[0], tensors["input"].ndim == 1
+    named = {} if head_bias is None else {"head_bias": tensors["head_bias"]}
+    tensors = {name: tensor for name, tensor in tensors.items() if name != "head_bias"}
+    labels, _, outside = k.admit_labels(target, cutoffs[-1], None)
+    input, head_weight, *rest, dtype = k.admit(same=True, **tensors, **named)
+    tails, bias = rest[: 2 * len(cutoffs) - 2], rest[2 * len(cutoffs) - 2 :]
+    input, labels = (input[None], labels[None]) if unbatched else (input, labels)
+    in_head, loss = labels, jnp.zeros(labels.shape, input.dtype)
+    for i, low in enumerate(cutoffs[:-1]):
+        inside = (labels >= low) & (labels < cutoffs[i + 1])
+        in_head = jnp.where(inside, short + i, in_head)
+        loss = linear.add_where(inside, loss, input, labels - low, tails[2 * i], tails[2 * i + 1])
+    chunk = shapes.rows_per_chunk(input.shape[0], head_weight.shape[0])
+    loss = loss + linear.nll_of_rows(input, in_head, chunk, head_weight, *bias)
+    loss = k.poison(loss.squeeze(0) if unbatched else loss, outside)
+    return AdaptiveLogSoftmax(k.reduce(-loss, "none", dtype), k.reduce(loss, "mean", dtype))
+
+
+def truth(t, input, target, head_weight, tail0_projection, tail0_weight, tail1_projection=None, tail1_weight=None,
+          head_bias=None, cutoffs=(1, 3)):  # fmt: skip
+    def log_softmax(z):
+        return z - np.log(t.sum(np.exp(z), 1, keepdims=True))
+
+    rows, labels = np.atleast_2d(input), np.atleast_1d(target)
+    head = log_softmax(rows @ head_weight.T + (0 if head_bias is None else head_bias))
+    out = [head[:, : cutoffs[0]]]
+    for i, tail in enumerate([(tail0_projection, tail0_weight), (tail1_projection, tail1_weight)][: len(cutoffs) - 1]):
+        out.append(head[:, cutoffs[0] + i : cutoffs[0] + i + 1] + log_softmax(rows @ tail[0].T @ tail[1].T))
+    loss = -np.take_along_axis(np.concatenate(out, axis=1), labels[:, None], 1).squeeze(1)
+    return loss.reshape(np.shape(target))
+
+
+def inputs(draw):
+    cutoffs = draw.variant.options.get("cutoffs", (1, 3))
+    clusters, features = len(cutoffs) - 1, draw.shape[-1]
+    out = {"input": draw.real(draw.shape), "target": draw.labels(draw.shape[:-1], cutoffs[-1])}
+    out["head_weight"] = draw.real((cutoffs[0] + clusters, features))
+    for i in range(clusters):
+        out[f"tail{i}_projection"] = draw.real((1, features))
+        out[f"tail{i}_weight"] = draw.real((cutoffs[i + 1] - cutoffs[i], 1))
+    if draw.has("head_bias"):
+        out["head_bias"] = draw.real((cutoffs[0] + clusters,))
+    if draw.regime in ("confident", "hopeless"):
+        out["input"] = draw.round(8 * out["input"].astype(np.float64))
+        given = {name: array.astype(np.float64) for name, array in out.items() if name != "target"}
+        loss = np.stack([truth(Floats, **given, target=np.full(draw.shape[:-1], label), cutoffs=cutoffs)
+                         for label in range(cutoffs[-1])])  # fmt: skip
+        out["target"] = np.asarray((loss if draw.regime == "confident" else -loss).argmin(0))
+    return draw.arrays(**out)
+
+
+class Floats:
+    """What the formula asks of a tape, in floating point."""
+
+    sum = staticmethod(np.sum)
+
+
+def adapt(function, framework):
+    def call(input, target, head_weight, tail0_projection, tail0_weight, tail1_projection=None, tail1_weight=None,
+             head_bias=None, cutoffs=(1, 3), reduction="mean"):  # fmt: skip
+        """Of flat arrays. The sum is the mean times the number of rows."""
+        tails = [(tail0_projection, tail0_weight), (tail1_projection, tail1_weight)][: len(cutoffs) - 1]
+        output, loss = function(input, target, head_weight, tails, cutoffs, head_bias)
+        if reduction == "none":
+            return -output
+        rows = input.shape[0] if input.ndim > 1 else 1
+        total = loss * rows if rows else output.sum()
+        if reduction is checks.PARTS:
+            return total, 0 * loss.sum() + rows
+        return total if reduction == "sum" else loss
+
+    # By which `sum_and_denominator` knows a loss.
+    call.__xloss__ = "adaptive_log_softmax_with_loss"  # type: ignore[attr-defined]
+    return call
+
+
+def confident(function):
+    """Of class 0, which leads the head by 20 in float32."""
+    import torch
+
+    weight = torch.tensor([[20.0], [0.0]])
+    tail = (torch.zeros(1, 1), torch.zeros(2, 1))
+    return -float(function(torch.ones(1, 1), torch.tensor([0]), weight, [tail], (1, 3)).output)
+
+
+def confident_here():
+    return confident(torch_adaptive_log_softmax_with_loss)
+
+
+def confident_there():
+    return confident(torch_module)
+
+
+def torch_module(input, target, head_weight, tail_weights, cutoffs, head_bias=None):
+    """torch.nn's, with these parameters."""
+    import torch
+
+    module = torch.nn.AdaptiveLogSoftmaxWithLoss(
+        head_weight.shape[1], cutoffs[-1], cutoffs[:-1], div_value=1.0, head_bias=head_bias is not None
+    )
+    given = {"head.weight": head_weight, **({} if head_bias is None else {"head.bias": head_bias})}
+    for i, (projection, weight) in enumerate(tail_weights):
+        # The sizes follow from div_value there, and are free here.
+        module.tail[i][0] = torch.nn.Linear(projection.shape[1], projection.shape[0], bias=False)
+        module.tail[i][1] = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+        given |= {f"tail.{i}.0.weight": projection, f"tail.{i}.1.weight": weight}
+    return torch.func.functional_call(module, given, (input, target))
+
+
+def torch_class():
+    from xloss.forms import projected_torch
+
+    return projected_torch.AdaptiveLogSoftmaxWithLoss
+
+
+def jax_class():
+    from xloss.forms import projected_jax
+
+    return projected_jax.AdaptiveLogSoftmaxWithLoss
+
+
+LOSS = Loss(
+    name="adaptive_log_softmax_with_loss",
+    summary="log-probability of one of many classes, the rare ones in clusters",
+    torch=torch_adaptive_log_softmax_with_loss,
+    jax=jax_adaptive_log_softmax_with_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((4, 2),)),
+        Variant("clusters", options={"cutoffs": (1, 3, 5)}, tensors=("head_bias",), shapes=((4, 1),)),
+        Variant("unbatched", flags=("unbatched",), shapes=((2,),)),
+    ),
+    wrt=("input", "head_weight", "head_bias", "tail0_projection", "tail0_weight", "tail1_projection", "tail1_weight"),
+    row_axis=lambda argument, rank: rank - 1 if argument == "input" else None,
+    reductions=("none", "mean"),
+    adapt=adapt,
+    peers=(Peer("torch.nn", "torch", adapt(torch_module, "torch")),),
+    differences=(
+        Difference("adaptive_log_softmax_with_loss/confident", "logits of the head (20, 0), class 0, float32; exactly "
+                   "2.06115362e-09", "torch.nn.AdaptiveLogSoftmaxWithLoss", confident_here, confident_there,
+                   (2.06115362e-09, 0.0), "torch 2.13.0"),
+    ),
+    form=Form("AdaptiveLogSoftmaxWithLoss", torch=torch_class, jax=jax_class),
+    source="torch.nn.AdaptiveLogSoftmaxWithLoss",
+)  # fmt: skip

@@ -1,0 +1,138 @@
+r"""Circle loss of embeddings with group labels: pairs weighted by how far they are from where they ought to be.
+
+Formula, with s_ij the cosine of embeddings i and j, and [x]_+ = max(0, x): l_i = log(1 + P_i N_i) with
+P_i = sum over the positives (j != i, y_j = y_i) of exp(-gamma sg([1 + m - s_ij]_+) (s_ij - (1 - m))) and
+N_i = sum over the negatives (y_j != y_i) of exp(gamma sg([s_ij + m]_+) (s_ij - m)); sg holds the weights constant.
+
+Args:
+    input: embeddings, shape (N, D). They need not be normalized; the cosine of the zero vector is 0.
+    target: labels y, shape (N), of any integer dtype; only their equality counts.
+    m: the margin, any number; 0.25 to 0.4 is usual. Default: 0.4.
+    gamma: the scale, a number > 0. Default: 80.
+    reduction: `'none'` (shape (N)) | `'mean'` | `'sum'`. Default: `'mean'`, over all rows; one without a positive or
+        without a negative has loss 0, and counts.
+
+Domain: all reals. Gradient: that of the formula with the weights held, as its authors have it; 0 to a zero vector.
+Errors: `ValueError` for shapes, reductions and a gamma that is not positive, `TypeError` for dtypes and options that are
+not numbers.
+Identities: with both weights 1 it is the unified loss that becomes softmax cross entropy, or the triplet loss.
+Keras's value is the same of normalized embeddings, up to rounding; its weights are not held, so that its gradient is another.
+
+Source: Sun et al. 2020, "Circle Loss: A Unified Perspective of Pair Similarity Optimization", equation 6; the defaults
+are those of Keras and pytorch-metric-learning.
+"""
+
+import numpy as np
+
+from xloss import checks
+from xloss.catalog import Difference, Loss, Variant
+from xloss.losses import ntxent_loss
+
+
+def torch_circle_loss(input, target, m=0.4, gamma=80.0, reduction="mean"):
+    import torch
+
+    from xloss.kernels import distances_torch as d
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_number("m", m)
+    checks.check_number("gamma", gamma, above=0)
+    input, dtype = k.admit(input=input)
+    positive, negative = d.admit_groups(input, target)
+    s = d.similarities(input)
+    if not s.shape[0]:
+        return k.reduce(s.sum(1), reduction, dtype)
+    held = s.detach()
+    toward = -gamma * (1 + m - held).clamp(min=0) * (s - (1 - m))
+    away = gamma * (held + m).clamp(min=0) * (s - m)
+    greatest, log_total = k.log_sum_exp(torch.where(positive, toward, -torch.inf), 1)
+    other_greatest, other_total = k.log_sum_exp(torch.where(negative, away, -torch.inf), 1)
+    loss = k.softplus((greatest + other_greatest) + (log_total + other_total))
+    return k.reduce(loss, reduction, dtype)
+
+
+def jax_circle_loss(input, target, m=0.4, gamma=80.0, reduction="mean"):
+    import jax
+    import jax.numpy as jnp
+
+    from xloss.kernels import distances_jax as d
+    from xloss.kernels import jax_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_number("m", m)
+    checks.check_number("gamma", gamma, above=0)
+    input, dtype = k.admit(input=input)
+    positive, negative = d.admit_groups(input, target)
+    s = d.similarities(input)
+    if not s.shape[0]:
+        return k.reduce(s.sum(1), reduction, dtype)
+    held = jax.lax.stop_gradient(s)
+    toward = -gamma * jnp.maximum(1 + m - held, 0.0) * (s - (1 - m))
+    away = gamma * jnp.maximum(held + m, 0.0) * (s - m)
+    greatest, log_total = k.log_sum_exp(jnp.where(positive, toward, -jnp.inf), 1)
+    other_greatest, other_total = k.log_sum_exp(jnp.where(negative, away, -jnp.inf), 1)
+    loss = k.softplus((greatest + other_greatest) + (log_total + other_total))
+    return k.reduce(loss, reduction, dtype)
+
+
+def truth(t, input, target, m=0.4, gamma=80.0):
+    m, gamma = t.number(m), t.number(gamma)
+    s = ntxent_loss.cosines(t, input)
+    toward, away = 1 + m - s, s + m
+    toward, away = (t.stop(t.where(t.less(x, 0), 0, x)) for x in (toward, away))
+    alike = target[:, None] == target[None]
+    positive = alike & ~np.eye(len(target), dtype=bool)
+    p = t.sum(t.where(positive, np.exp(-gamma * toward * (s - (1 - m))), 0), 1)
+    n = t.sum(t.where(alike, 0, np.exp(gamma * away * (s - m))), 1)
+    return np.log(1 + p * n)
+
+
+def slope(function):
+    """The derivative, by the angle of the first, of the loss of two alike at right angles beside another against the first."""
+    import jax
+    import jax.numpy as jnp
+
+    def loss(angle):
+        first = jnp.stack([jnp.cos(angle), jnp.sin(angle)])
+        return function(jnp.concatenate([first[None], jnp.asarray([[0.0, 1.0], [-0.6, 0.8]])]))
+
+    return float(jax.grad(loss)(jnp.asarray(0.5)))
+
+
+def here():
+    import jax.numpy as jnp
+
+    return slope(lambda x: jax_circle_loss(x, jnp.asarray([0, 0, 1]), gamma=2.0))
+
+
+def there():
+    import os
+
+    os.environ.setdefault("KERAS_BACKEND", "jax")
+    import jax.numpy as jnp
+    import keras
+
+    return slope(lambda x: keras.losses.Circle(gamma=2.0)(jnp.asarray([0, 0, 1]), x))
+
+
+LOSS = Loss(
+    name="circle_loss",
+    summary="of pairs of embeddings, weighted by how far each is from where it ought to be",
+    torch=torch_circle_loss,
+    jax=jax_circle_loss,
+    truth=truth,
+    inputs=ntxent_loss.inputs,
+    variants=(
+        Variant("gamma=16", options={"gamma": 16.0}, shapes=((6, 2),)),
+        Variant("m=0.25", options={"m": 0.25, "gamma": 32.0}, shapes=((4, 3),)),
+    ),
+    wrt=("input",),
+    row_axis=None,
+    without={"subnormal": "its derivatives, of the order of 1 / |x|, are beyond the dtype"},
+    differences=(
+        Difference("circle_loss/weights", "derivative by the angle of a row, gamma = 2: the weights are held, or not",
+                   "keras", here, there, (-0.5914276838, -1.28056252), "keras 3.15.1"),
+    ),
+    source="Sun et al. 2020",
+)  # fmt: skip

@@ -1,0 +1,194 @@
+r"""One minus the cosine of the angle between vectors that ought to be alike, the cosine above a margin for others.
+
+Formula: l = 1 - cos(x1, x2) where y = 1, max(0, cos(x1, x2) - margin) where y = -1, with cos(a, b) = a.b / (|a| |b|),
+and 0 where a or b is the zero vector. For any other y the loss is 0.
+
+Args:
+    input1: x1, shape (D) or (N, D).
+    input2: x2, as many axes, a shape that broadcasts with that of `input1`.
+    target: y, 1 or -1, shape () or (N) or (1), floating, or of an integer dtype.
+    margin: of the cosine, best in [-1, 1]; 0 to 0.5 is suggested. Default: 0.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
+
+Domain: all reals; tiny and huge vectors have the cosine that they have. Gradient of cos to a: (b/|b| - cos a/|a|) / |a|,
+0 at the zero vector; on the kink cos = margin it passes (torch's convention). None to `target`.
+Errors: `ValueError` for shapes and reductions, `TypeError` for dtypes and for a margin that is not a number.
+Identities: with y = 1 it is half the squared distance of x1/|x1| and x2/|x2|.
+torch.nn.functional adds 1e-12 to each squared norm: 1 - cos of a vector with itself is 0.9998 instead of 0 where |x| is
+1e-8, and the gradient at the zero vector 1e6; and it does not broadcast the features into their norms.
+
+Source: torch.nn.functional.cosine_embedding_loss.
+"""
+
+import numpy as np
+
+from xloss import checks, peers
+from xloss.catalog import Difference, Loss, Variant
+
+
+def torch_cosine_embedding_loss(input1, input2, target, margin=0, reduction="mean"):
+    import torch
+
+    from xloss.kernels import distances_torch as d
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_number("margin", margin)
+    input1, input2, dtype = k.admit(input1=input1, input2=input2)
+    target, _ = k.admit(target=d.admit_signs(target, dtype))
+    check_vectors(input1.shape, input2.shape, target.shape)
+    input1, input2 = k.broadcast(input1=input1, input2=input2)
+    above = d.cosine_above(input1, input2)
+    alike, other = -above(1.0), d.hinge(above(margin))
+    loss = torch.where(target == 1, alike, torch.where(target == -1, other, 0.0))
+    return k.reduce(loss, reduction, dtype)
+
+
+def jax_cosine_embedding_loss(input1, input2, target, margin=0, reduction="mean"):
+    import jax.numpy as jnp
+
+    from xloss.kernels import distances_jax as d
+    from xloss.kernels import jax_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_number("margin", margin)
+    input1, input2, dtype = k.admit(input1=input1, input2=input2)
+    target, _ = k.admit(target=d.admit_signs(target, dtype))
+    check_vectors(input1.shape, input2.shape, target.shape)
+    input1, input2 = k.broadcast(input1=input1, input2=input2)
+    above = d.cosine_above(input1, input2)
+    alike, other = -above(1.0), d.hinge(above(margin))
+    loss = jnp.where(target == 1, alike, jnp.where(target == -1, other, 0.0))
+    return k.reduce(loss, reduction, dtype)
+
+
+def check_vectors(input1, input2, target):
+    """Vectors or rows of them, and a sign for each."""
+    if len(input1) not in (1, 2):
+        checks.refuse("input1", f"shape {tuple(input1)}", "shape (D) or (N, D)")
+    if len(input2) != len(input1):
+        checks.refuse("input2", f"shape {tuple(input2)}", f"as many axes as input1, of shape {tuple(input1)}")
+    rows = checks.broadcast_shape(input1=input1, input2=input2)[:-1]
+    if len(target) != len(rows):
+        checks.refuse("target", f"shape {tuple(target)}", f"a sign for each vector, shape {rows}")
+    checks.broadcast_shape(**{"input1 and input2": rows, "target": target})
+
+
+def truth(t, input1, input2, target, margin=0):
+    def square(x):
+        return t.sum(x * x, -1)
+
+    nothing = (square(input1) == 0) | (square(input2) == 0)
+    norms = np.sqrt(t.where(nothing, 1, square(input1) * square(input2)))
+    cosine = t.where(nothing, 0, t.sum(input1 * input2, -1) / norms)
+    other = t.where(t.less(cosine, t.number(margin)), 0, cosine - t.number(margin))
+    return t.where(target == 1, 1 - cosine, t.where(target == -1, other, 0))
+
+
+def smooth(input1, input2, target, margin=0):
+    x, y = (array.astype(np.longdouble) for array in (input1, input2))
+    eps = 2.0**-52 if input1.dtype == np.float64 else 2.0**-23
+    with np.errstate(all="ignore"):
+        norms = np.sqrt((x * x).sum(-1) * (y * y).sum(-1))
+        cosine, terms = (x * y).sum(-1) / norms, np.abs(x * y).sum(-1) / norms
+        near = np.abs(cosine - margin) <= 8 * eps * (terms + abs(margin))
+    return (target == 1) | ~near | ((cosine == 0) & (margin == 0))
+
+
+def inputs(draw):
+    shape, margin = draw.shape, draw.variant.options.get("margin", 0)
+    input1, input2 = draw.real(shape), draw.real(shape)
+    sign = np.asarray(2 * draw.labels(shape[:-1], 2) - 1)
+    if draw.regime == "typical":  # or nothing: the gradient grows with 1 / |x|, and so does its rounding
+        input1, input2 = (x * (np.abs(x).max(-1, keepdims=True, initial=0) > 0.1) for x in (input1, input2))
+    elif draw.regime in ("confident", "hopeless"):
+        side = sign if draw.regime == "confident" else -sign
+        wide = input1.astype(np.float64)
+        aside = wide + draw.rng.normal(size=shape) * 10.0 ** -draw.rng.uniform(1, 5, (*shape[:-1], 1))
+        input2 = draw.round(aside * side[..., None] * draw.rng.uniform(0.5, 2, (*shape[:-1], 1)))
+    elif draw.regime in ("near_kink", "on_kink") and margin == 0:
+        # At right angles, and 1 the greatest element: the product is 0 exactly, or one ulp of it is.
+        a, b = draw.rng.choice([-1.0, 1.0], shape[:-1]), draw.rng.choice([-0.75, -0.25, 0.5, 1.0], shape[:-1])
+        input1, input2 = np.zeros((2, *shape))
+        input1[..., 0], input1[..., 1], input2[..., 0], input2[..., 1] = a, b, -b, a
+        input1, input2 = draw.round(input1), draw.round(input2)
+        if draw.regime == "near_kink":
+            input2[..., 0] = draw.nudge(input2[..., 0])
+    return draw.arrays(input1=input1, input2=input2, target=draw.round(sign) if draw.has("floating") else sign)
+
+
+def grown(function):
+    """torch's, of vectors so long that 1e-12 is nothing beside their squares: the angle is the same, and the gradient."""
+
+    def grow(x):
+        import torch
+
+        top = x.detach().abs().amax(-1, keepdim=True)
+        return torch.where(top == 0, 0.0, x / torch.where(top == 0, 1.0, top) * 1e6)
+
+    return lambda input1, input2, target, **options: function(grow(input1), grow(input2), target, **options)
+
+
+def of_itself(function, size):
+    """1 - cos of (size, size) with itself, float32."""
+    import torch
+
+    return float(function(torch.full((2,), size), torch.full((2,), size), torch.tensor(1.0)))
+
+
+def at_zero(function):
+    """The gradient at the zero vector beside (1, 0): its first element."""
+    import torch
+
+    x = torch.zeros(2, requires_grad=True)
+    function(x, torch.tensor([1.0, 0.0]), torch.tensor(1.0)).backward()
+    return float(x.grad[0])
+
+
+def of_one_feature(function):
+    """(1, 1, 1) beside (1), which broadcasts to itself."""
+    import torch
+
+    return float(function(torch.ones(3), torch.ones(1), torch.tensor(1.0)))
+
+
+def theirs(measure, *args):
+    import torch
+
+    return measure(torch.nn.functional.cosine_embedding_loss, *args)
+
+
+LOSS = Loss(
+    name="cosine_embedding_loss",
+    summary="1 - cosine of vectors that ought to be alike, cosine above a margin of others",
+    torch=torch_cosine_embedding_loss,
+    jax=jax_cosine_embedding_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 3),)),
+        Variant("unbatched", flags=("unbatched",), shapes=((5,),)),
+        Variant("margin=0.5", options={"margin": 0.5}, flags=("floating",), shapes=((4, 3),)),
+    ),
+    wrt=("input1", "input2"),
+    batched=("input1", "input2", "target"),
+    row_axis=lambda _argument, rank: rank - 1,
+    kinks=(0.0,),
+    without={"subnormal": "its derivatives, of the order of 1 / |x|, are beyond the dtype"},
+    smooth=smooth,
+    peers=(peers.functional("cosine_embedding_loss"),),
+    differences=(
+        Difference("cosine_embedding_loss/tiny", "1 - cos of the vector (1e-8, 1e-8) with itself, float32",
+                   "torch.nn.functional", lambda: of_itself(torch_cosine_embedding_loss, 1e-8),
+                   lambda: theirs(of_itself, 1e-8), (0.0, 0.9998000264), "torch 2.13.0"),
+        Difference("cosine_embedding_loss/zero-vector", "gradient at the zero vector",
+                   "torch.nn.functional", lambda: at_zero(torch_cosine_embedding_loss), lambda: theirs(at_zero),
+                   (0.0, -1e6), "torch 2.13.0"),
+        Difference("cosine_embedding_loss/one-feature", "(1, 1, 1) beside (1), broadcast to itself: 1 - cos",
+                   "torch.nn.functional", lambda: of_one_feature(torch_cosine_embedding_loss),
+                   lambda: theirs(of_one_feature), (0.0, -0.7320508), "torch 2.13.0"),
+    ),
+    reference=grown,
+    loose=("target",),
+    source="torch.nn.functional.cosine_embedding_loss",
+)  # fmt: skip

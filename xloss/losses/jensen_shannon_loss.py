@@ -1,0 +1,152 @@
+r"""Generalized Jensen-Shannon divergence, pointwise, `input` being log-probabilities.
+
+Formula, with q = exp(x), p = y (exp(y) with `log_target`) and the mixture m = beta p + (1 - beta) q:
+l = beta p log(p / m) + (1 - beta) q log(q / m), 0 log 0 being 0.
+
+Args:
+    input: log-probabilities x, any shape.
+    target: probabilities y (their logarithms with `log_target`), a shape that broadcasts with that of `input`.
+    reduction: `'none'` | `'mean'` | `'batchmean'` | `'sum'`. Default: `'mean'`, which divides by the number of elements,
+        classes included; the divergence of the definition, averaged over a batch, is `'batchmean'`.
+    log_target: whether `target` holds logarithms. Default: False.
+    beta: the share of `target` in the mixture, between 0 and 1. Default: 0.5. At 0 and 1, refused, the formula is 0 everywhere
+        (Liger-Kernel gives `kl_div` there, in its two directions, the limits of l / beta and l / (1 - beta)).
+
+Domain: x <= 0, -inf included, and y >= 0 (NaN below). Finite for any pair, where `kl_div` is infinite for a q of 0.
+Gradient: (1 - beta) q log(q / m) to `input`; beta log(p / m) to `target`, which at p = 0 is minus infinity and comes out
+as 0. Next to p = q, where value and gradient are differences of nearly equal terms, both keep their digits.
+Errors: `ValueError` for shapes, reductions and beta, `TypeError` for anything but floating tensors.
+Identities: symmetric in p and q at beta = 1/2, where the sum over the classes is at most log 2;
+beta kl_div(log m, p) + (1 - beta) kl_div(log m, q).
+
+Source: Lin 1991, "Divergence measures based on the Shannon entropy"; beta as in arXiv:2306.13649 and Liger-Kernel's JSD.
+"""
+
+import numpy as np
+
+from xloss import checks
+from xloss.catalog import Loss, Variant
+
+REDUCTIONS = ("none", "mean", "sum", "batchmean")
+
+
+def check_beta(beta):
+    checks.check_number("beta", beta, least=0, most=1)
+    if beta in (0, 1):
+        checks.refuse("beta", repr(beta), "a number > 0 and < 1")
+
+
+def torch_jensen_shannon_loss(input, target, reduction="mean", log_target=False, beta=0.5):
+    import torch
+
+    from xloss.kernels import torch_ as k
+    from xloss.kernels.fractions import excess
+
+    checks.check_reduction(reduction, REDUCTIONS)
+    check_beta(beta)
+    input, target, dtype = k.admit(input=input, target=target)
+    batch = input.shape[0] if input.ndim else 1
+    input, target = k.broadcast(input=input, target=target)
+    # XLA takes subnormal probabilities for 0: so do both.
+    no_p = target == -torch.inf if log_target else (target >= 0) & (target < torch.finfo(target.dtype).tiny)
+    p = torch.where(no_p, 0.0, torch.exp(target) if log_target else target)
+    q = torch.exp(input)
+    log_p = target if log_target else torch.log(torch.where(no_p, 1.0, target))
+    # log(q / p); beyond 1e4 as good as infinite.
+    gap = torch.where(no_p, 1e4, torch.where(input == -torch.inf, -1e4, input - log_p))
+    near, ahead = k.absolute(gap) < 1, gap > 0
+    small, large = torch.where(near, gap, 0.0), torch.where(near, 1.0, torch.where(ahead, gap, -gap))
+    # log(m / p) and log(m / q) next to p = q, where each half of the loss is >= 0 and of the second order if p - m or
+    # q - m is added, which is 0 in the sum;
+    over_p = k.log1p((1 - beta) * (small + excess(small)))
+    close = beta * p * excess(over_p) + (1 - beta) * q * excess(over_p - small)
+    # and elsewhere, by the lesser of p / q and q / p.
+    ratio = torch.exp(-large)
+    log_m = torch.log(torch.where(ahead, beta * ratio + (1 - beta), (1 - beta) * ratio + beta))
+    over_p, over_q = torch.where(ahead, large + log_m, log_m), torch.where(ahead, log_m, large + log_m)
+    loss = torch.where(near, close, -beta * p * over_p - (1 - beta) * q * over_q)
+    return k.reduce(loss, reduction, dtype, batch=batch)
+
+
+def jax_jensen_shannon_loss(input, target, reduction="mean", log_target=False, beta=0.5):
+    import jax.numpy as jnp
+
+    from xloss.kernels import jax_ as k
+    from xloss.kernels.fractions import excess
+
+    checks.check_reduction(reduction, REDUCTIONS)
+    check_beta(beta)
+    input, target, dtype = k.admit(input=input, target=target)
+    batch = input.shape[0] if input.ndim else 1
+    input, target = k.broadcast(input=input, target=target)
+    # XLA takes subnormal probabilities for 0: so do both.
+    no_p = target == -jnp.inf if log_target else (target >= 0) & (target < jnp.finfo(target.dtype).tiny)
+    p = jnp.where(no_p, 0.0, jnp.exp(target) if log_target else target)
+    q = jnp.exp(input)
+    log_p = target if log_target else jnp.log(jnp.where(no_p, 1.0, target))
+    # log(q / p); beyond 1e4 as good as infinite.
+    gap = jnp.where(no_p, 1e4, jnp.where(input == -jnp.inf, -1e4, input - log_p))
+    near, ahead = k.absolute(gap) < 1, gap > 0
+    small, large = jnp.where(near, gap, 0.0), jnp.where(near, 1.0, jnp.where(ahead, gap, -gap))
+    # log(m / p) and log(m / q) next to p = q, where each half of the loss is >= 0 and of the second order if p - m or
+    # q - m is added, which is 0 in the sum;
+    over_p = k.log1p((1 - beta) * (small + excess(small)))
+    close = beta * p * excess(over_p) + (1 - beta) * q * excess(over_p - small)
+    # and elsewhere, by the lesser of p / q and q / p.
+    ratio = jnp.exp(-large)
+    log_m = jnp.log(jnp.where(ahead, beta * ratio + (1 - beta), (1 - beta) * ratio + beta))
+    over_p, over_q = jnp.where(ahead, large + log_m, log_m), jnp.where(ahead, log_m, large + log_m)
+    loss = jnp.where(near, close, -beta * p * over_p - (1 - beta) * q * over_q)
+    return k.reduce(loss, reduction, dtype, batch=batch)
+
+
+def truth(t, input, target, log_target=False, beta=0.5):
+    beta = t.number(beta)
+    q, p = np.exp(input), np.exp(target) if log_target else target
+    m = beta * p + (1 - beta) * q
+
+    def against_m(x):
+        there = t.less(0, x)
+        return x * (np.log(t.where(there, x, 1)) - np.log(t.where(there, m, 1)))
+
+    return beta * against_m(p) + (1 - beta) * against_m(q)
+
+
+def inputs(draw):
+    axis = min(1, len(draw.shape) - 1)
+    first, target = (draw.simplex(draw.shape, axis) for _ in range(2))
+    if draw.regime == "confident":
+        target = np.maximum(target, 1e-3).astype(draw.np_dtype)
+        first = draw.round(target.astype(np.float64) * (1 + 10.0 ** -draw.rng.uniform(1, 4, draw.shape)))
+    elif draw.regime == "hopeless":
+        first = np.roll(target, 1, axis)
+    # A class without any probability has one whose products are not below the normal numbers.
+    input = draw.round(np.log(np.maximum(first.astype(np.float64), 2.0**10 * draw.normal_least)))
+    if draw.regime in ("nonfinite", "subnormal", "large", "tiny"):
+        input = draw.round(-np.abs(draw.real(draw.shape).astype(np.float64)))
+    if draw.has("log_target"):
+        target = draw.round(np.log(np.maximum(target.astype(np.float64), draw.normal_least)))
+    return draw.arrays(input=input, target=target)
+
+
+def smooth(input, target, log_target=False, **_):
+    # At 0 the derivative is infinite; XLA takes a subnormal number for it.
+    least = np.finfo(np.float64 if target.dtype == np.float64 else np.float32).smallest_normal
+    return np.broadcast_to(log_target | (target.astype(np.float64) >= least), input.shape)
+
+
+LOSS = Loss(
+    name="jensen_shannon_loss",
+    summary="generalized Jensen-Shannon divergence from log-probabilities",
+    torch=torch_jensen_shannon_loss,
+    jax=jax_jensen_shannon_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 3), (5,), (2, 3, 2))),
+        Variant("log_target", options={"log_target": True, "beta": 0.125}, flags=("log_target",), shapes=((6, 3),)),
+    ),
+    smooth=smooth,
+    reductions=REDUCTIONS,
+    source="Lin 1991; arXiv:2306.13649",
+)

@@ -1,0 +1,118 @@
+r"""By how much the one of two inputs that ought to be greater fails to be so by a margin.
+
+Formula: l = max(0, -y (x1 - x2) + margin).
+
+Args:
+    input1: x1, any shape.
+    input2: x2, as many axes, a shape that broadcasts with that of `input1`.
+    target: y, 1 where x1 ought to be greater and -1 where x2 (other numbers scale the difference), as many axes, a shape
+        that broadcasts with those of the inputs; floating, or of an integer dtype.
+    margin: any number. Default: 0.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
+
+Domain: all reals. Gradient: -y to `input1`, y to `input2`, x2 - x1 to `target`, where the loss is positive and on the
+kink, -y (x1 - x2) + margin = 0 (torch's convention); 0 elsewhere.
+Errors: `ValueError` for shapes and reductions, `TypeError` for dtypes and for a margin that is not a number.
+Identities: with margin 0 and y = 1 it is relu(x2 - x1), but for the derivative on the kink.
+
+Source: torch.nn.functional.margin_ranking_loss.
+"""
+
+import numpy as np
+
+from xloss import checks, peers
+from xloss.catalog import Loss, Variant
+
+
+def torch_margin_ranking_loss(input1, input2, target, margin=0, reduction="mean"):
+    from xloss.kernels import distances_torch as d
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_number("margin", margin)
+    *_, dtype = k.admit(input1=input1, input2=input2)
+    target = d.admit_signs(target, dtype)
+    input1, input2, target, dtype = k.admit(input1=input1, input2=input2, target=target)
+    check_axes(input1=input1.shape, input2=input2.shape, target=target.shape)
+    loss = d.hinge(margin - target * (input1 - input2))
+    return k.reduce(loss, reduction, dtype)
+
+
+def jax_margin_ranking_loss(input1, input2, target, margin=0, reduction="mean"):
+    from xloss.kernels import distances_jax as d
+    from xloss.kernels import jax_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_number("margin", margin)
+    *_, dtype = k.admit(input1=input1, input2=input2)
+    target = d.admit_signs(target, dtype)
+    input1, input2, target, dtype = k.admit(input1=input1, input2=input2, target=target)
+    check_axes(input1=input1.shape, input2=input2.shape, target=target.shape)
+    loss = d.hinge(margin - target * (input1 - input2))
+    return k.reduce(loss, reduction, dtype)
+
+
+def check_axes(**shapes):
+    """As many axes in all, as torch has it (a row against a column is seldom meant), and shapes that broadcast."""
+    rank = len(shapes["input1"])
+    for name, shape in shapes.items():
+        if len(shape) != rank:
+            checks.refuse(name, f"shape {tuple(shape)}", f"as many axes as input1, of shape {tuple(shapes['input1'])}")
+    checks.broadcast_shape(**shapes)
+
+
+def truth(t, input1, input2, target, margin=0):
+    gap = -target * (input1 - input2) + t.number(margin)
+    return t.where(t.less(gap, 0), 0, gap)
+
+
+def smooth(input1, input2, target, margin=0):
+    wide = np.longdouble
+    x1, x2, y = (array.astype(wide) for array in (input1, input2, target))
+    with np.errstate(invalid="ignore"):
+        gap = -y * (x1 - x2) + wide(margin)
+    eps = 2.0**-52 if input1.dtype == np.float64 else 2.0**-23
+    return (gap == 0) | (np.abs(gap) > 4 * eps * (np.abs(y) * (np.abs(x1) + np.abs(x2)) + abs(margin)))
+
+
+def inputs(draw):
+    shape, margin = draw.shape, draw.variant.options.get("margin", 0)
+    kink = draw.regime in ("near_kink", "on_kink")
+    input1, input2 = draw.real(shape), draw.real(shape)
+    sign = np.asarray(2 * draw.labels(shape, 2) - 1)
+    if draw.has("scaled"):
+        sign = draw.round(sign * (draw.rng.choice([0.5, 1.0, 2.0], shape) if kink else draw.weights(shape)))
+    if kink:  # eighths are exact in every dtype, and so are their sums with these
+        input2 = draw.round(draw.rng.integers(-16, 17, shape) / 8)
+    if draw.has("columns"):
+        input2, sign = input2[:, :1], sign[:1]
+    wide, y = input2.astype(np.float64), sign.astype(np.float64)
+    if kink:
+        input1 = draw.round(wide + margin / y)
+        input1 = draw.nudge(input1) if draw.regime == "near_kink" else input1
+    elif draw.regime in ("confident", "hopeless"):
+        side = 1 if draw.regime == "confident" else -draw.big
+        input1 = draw.round(wide + y * (margin + side * draw.rng.exponential(size=shape)))
+    return draw.arrays(input1=input1, input2=input2, target=sign)
+
+
+LOSS = Loss(
+    name="margin_ranking_loss",
+    summary="by how much the order of two inputs fails a margin",
+    torch=torch_margin_ranking_loss,
+    jax=jax_margin_ranking_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
+        Variant("margin=0.5", options={"margin": 0.5}, flags=("scaled",), shapes=((6, 3),)),
+        Variant("columns", options={"margin": 1.0}, flags=("scaled", "columns"), shapes=((4, 3),)),
+    ),
+    wrt=("input1", "input2", "target"),
+    batched=("input1", "input2", "target"),
+    kinks=(0.0,),
+    smooth=smooth,
+    peers=(peers.functional("margin_ranking_loss"),),
+    loose=("target",),
+    source="torch.nn.functional.margin_ranking_loss",
+)

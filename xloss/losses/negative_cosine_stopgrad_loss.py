@@ -1,0 +1,100 @@
+r"""Minus the cosine of the angle between a prediction and a target that is held constant (SimSiam).
+
+Formula: l = -p.sg(z) / (|p| |z|), and 0 where p or z is the zero vector; sg is `detach()` in PyTorch and
+`jax.lax.stop_gradient` in JAX.
+
+Args:
+    input: predictions p, shape (D) or (..., D).
+    target: z, the shape of `input`.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
+
+Domain: all reals; tiny and huge vectors have the cosine that they have. Gradient to `input`: -(z/|z| - cos p/|p|) / |p|,
+0 at the zero vector; none to `target`, whatever it depends on.
+Errors: `ValueError` for shapes and reductions, `TypeError` for anything but floating tensors.
+Identities: half the squared distance of p/|p| and sg(z)/|z|, less 1. SimSiam's loss of two views is the mean of
+that of (p1, z2) and that of (p2, z1).
+
+Source: Chen and He 2021, "Exploring Simple Siamese Representation Learning", equations 1 to 4.
+"""
+
+import numpy as np
+
+from xloss import checks, peers
+from xloss.catalog import Loss, Variant
+
+
+def torch_negative_cosine_stopgrad_loss(input, target, reduction="mean"):
+    from xloss.kernels import distances_torch as d
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    input, target, dtype = k.admit(input=input, target=target)
+    check_vectors(input.shape, target.shape)
+    loss = -d.cosine_above(input, target.detach())(0.0)
+    return k.reduce(loss, reduction, dtype)
+
+
+def jax_negative_cosine_stopgrad_loss(input, target, reduction="mean"):
+    import jax
+
+    from xloss.kernels import distances_jax as d
+    from xloss.kernels import jax_ as k
+
+    checks.check_reduction(reduction)
+    input, target, dtype = k.admit(input=input, target=target)
+    check_vectors(input.shape, target.shape)
+    loss = -d.cosine_above(input, jax.lax.stop_gradient(target))(0.0)
+    return k.reduce(loss, reduction, dtype)
+
+
+def check_vectors(input, target):
+    """One shape, of vectors."""
+    if not input:
+        checks.refuse("input", "shape ()", "shape (D) or (..., D)")
+    checks.check_same_shape("target", target, "input", input)
+
+
+def truth(t, input, target):
+    # No derivative by the target is asked for, so that it need not be held.
+    squares = t.sum(input * input, -1) * t.sum(target * target, -1)
+    nothing = squares == 0
+    return t.where(nothing, 0, -t.sum(input * target, -1) / np.sqrt(t.where(nothing, 1, squares)))
+
+
+def inputs(draw):
+    input, target = draw.real(draw.shape), draw.real(draw.shape)
+    if draw.regime == "large":  # nearly along each other, or against
+        rows = (*draw.shape[:-1], 1)
+        side = draw.rng.uniform(0.5, 2, rows) * draw.rng.choice([-1, 1], rows)
+        away = draw.rng.normal(size=draw.shape) * 10.0 ** -draw.rng.uniform(1, 5, rows)
+        target = draw.round(side * (input.astype(np.float64) / draw.big + away))
+    return draw.arrays(input=input, target=target)
+
+
+def optax_cosine(optax, input, target):
+    import jax
+
+    return -optax.losses.cosine_similarity(input, jax.lax.stop_gradient(target))
+
+
+LOSS = Loss(
+    name="negative_cosine_stopgrad_loss",
+    summary="minus the cosine of a prediction and a target that is held constant",
+    torch=torch_negative_cosine_stopgrad_loss,
+    jax=jax_negative_cosine_stopgrad_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 3), (2, 3, 2))),
+        Variant("unbatched", flags=("unbatched",), shapes=((5,),)),
+    ),
+    wrt=("input",),
+    row_axis=lambda _argument, rank: rank - 1,
+    without={
+        "confident": "its least value is -1",
+        "hopeless": "its greatest value is 1",
+        "subnormal": "its derivatives, of the order of 1 / |p|, are beyond the dtype",
+    },
+    peers=(peers.optax(optax_cosine), peers.keras(lambda losses: losses.CosineSimilarity())),
+    source="Chen and He 2021",
+)

@@ -1,0 +1,138 @@
+r"""Normalized temperature-scaled cross entropy (NT-Xent, SimCLR, InfoNCE) of embeddings with group labels.
+
+Formula, with s_ij the cosine of embeddings i and j, and y their labels: for each positive pair, i != j with y_i = y_j,
+l_ij = -log(exp(s_ij / T) / (exp(s_ij / T) + sum_{k: y_k != y_i} exp(s_ik / T))), and 0 for all other pairs.
+
+Args:
+    input: embeddings, shape (N, D). They need not be normalized; the cosine of the zero vector is 0.
+    target: labels y, shape (N), of any integer dtype; only their equality counts. SimCLR's two views of one image
+        have one label.
+    temperature: T, a number > 0. Default: 0.07.
+    reduction: `'none'` (shape (N, N)) | `'mean'` | `'sum'`. Default: `'mean'`, over the positive pairs.
+
+Domain: all reals. Gradient: that of the formula, 0 to a zero vector. Without a positive pair `'mean'` is 0/0, NaN, with
+gradient 0; without a negative one a pair's loss is 0.
+Errors: `ValueError` for shapes, reductions and a temperature that is not positive, `TypeError` for dtypes.
+Identities: with one positive for each row it is `cross_entropy` of s / T, the diagonal left out.
+
+Source: optax.losses.ntxent; Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations".
+"""
+
+import numpy as np
+
+from xloss import checks
+from xloss.catalog import Form, Loss, Peer, Unsupported, Variant
+
+
+def torch_ntxent_loss(input, target, temperature=0.07, reduction="mean"):
+    import torch
+
+    from xloss.kernels import distances_torch as d
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_number("temperature", temperature, above=0)
+    input, dtype = k.admit(input=input)
+    positive, negative = d.admit_groups(input, target)
+    weights = positive.to(input.dtype)
+    s = d.similarities(input)
+    if not s.shape[0]:
+        return k.reduce(s, reduction, dtype, weights=weights)
+    # Differences before they are divided by a small number; the greatest of the negatives, where there is one.
+    greatest = torch.where(negative, s.detach(), -torch.inf).amax(1, keepdim=True)
+    logits = (s - torch.where(greatest == -torch.inf, 0.0, greatest)) / temperature
+    # All negatives at once; the positive's own term is in the softplus, where no digit of it is lost.
+    _, log_total = k.log_sum_exp(torch.where(negative, logits, -torch.inf), 1)
+    excess = log_total.unsqueeze(1) - logits
+    loss = torch.where(positive, k.softplus(torch.where(positive, excess, 0.0)), 0.0)
+    return k.reduce(loss, reduction, dtype, weights=weights)
+
+
+def jax_ntxent_loss(input, target, temperature=0.07, reduction="mean"):
+    import jax
+    import jax.numpy as jnp
+
+    from xloss.kernels import distances_jax as d
+    from xloss.kernels import jax_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_number("temperature", temperature, above=0)
+    input, dtype = k.admit(input=input)
+    positive, negative = d.admit_groups(input, target)
+    weights = positive.astype(input.dtype)
+    s = d.similarities(input)
+    if not s.shape[0]:
+        return k.reduce(s, reduction, dtype, weights=weights)
+    # Differences before they are divided by a small number; the greatest of the negatives, where there is one.
+    greatest = jnp.where(negative, jax.lax.stop_gradient(s), -jnp.inf).max(1, keepdims=True)
+    logits = (s - jnp.where(greatest == -jnp.inf, 0.0, greatest)) / temperature
+    # All negatives at once; the positive's own term is in the softplus, where no digit of it is lost.
+    _, log_total = k.log_sum_exp(jnp.where(negative, logits, -jnp.inf), 1)
+    excess = jnp.expand_dims(log_total, 1) - logits
+    loss = jnp.where(positive, k.softplus(jnp.where(positive, excess, 0.0)), 0.0)
+    return k.reduce(loss, reduction, dtype, weights=weights)
+
+
+def cosines(t, input):
+    """Of all pairs of rows."""
+    squares = t.sum(input * input, -1)
+    nothing = squares == 0
+    unit = t.where(nothing[:, None], 0, input / np.sqrt(t.where(nothing, 1, squares))[:, None])
+    return t.sum(unit[:, None] * unit[None], -1)
+
+
+def truth(t, input, target, temperature=0.07):
+    powers = np.exp(cosines(t, input) / t.number(temperature))
+    alike = target[:, None] == target[None]
+    positive = alike & ~np.eye(len(target), dtype=bool)
+    others = t.sum(t.where(alike, 0, powers), 1, keepdims=True)
+    loss = t.where(positive, -np.log(powers / (powers + others)), 0)
+    return loss, t.where(positive, 1, 0)
+
+
+def inputs(draw):
+    rows = draw.shape[0]
+    input, target = draw.real(draw.shape), np.asarray(draw.labels((rows,), max(2, rows // 2)))
+    wide = input.astype(np.float64)
+    if draw.regime in ("confident", "hopeless"):
+        # Each group in a direction of its own; or each row against its group. Not along the axes: there a cosine hardly
+        # depends on the embeddings, and what the exponent's own rounding adds is not what they would.
+        angle = 0.6 + np.pi / 2 * target
+        centre = np.zeros(draw.shape)
+        centre[:, 0], centre[:, 1] = np.cos(angle), np.sin(angle)
+        against = np.where(np.arange(rows) % 2, -1, 1)[:, None] if draw.regime == "hopeless" else 1
+        away = 10.0 ** -draw.rng.uniform(1, 2, (rows, 1))
+        input = draw.round((centre * against + wide * away) * draw.rng.uniform(0.5, 2, (rows, 1)))
+    elif draw.regime == "tiny":  # as a whole, for the same reason
+        input = draw.round(draw.rng.normal(size=draw.shape) * 10.0 ** -draw.rng.uniform(2, 8, (rows, 1)))
+    return draw.arrays(input=input, target=target)
+
+
+def of_optax(input, target, reduction, temperature=0.07):
+    import jax
+    import optax
+
+    if reduction != "mean":
+        raise Unsupported("optax has the mean over the positive pairs only")
+    with jax.numpy_dtype_promotion("standard"):  # it subtracts booleans from numbers
+        return optax.losses.ntxent(input, target, temperature)
+
+
+LOSS = Loss(
+    name="ntxent_loss",
+    summary="cross entropy of the cosines of an embedding's positive pair among those of its negatives",
+    torch=torch_ntxent_loss,
+    jax=jax_ntxent_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 2),)),
+        Variant("temperature=0.5", options={"temperature": 0.5}, shapes=((4, 3),)),
+    ),
+    wrt=("input",),
+    row_axis=None,
+    without={"subnormal": "its derivatives, of the order of 1 / |x|, are beyond the dtype"},
+    peers=(Peer("optax", "jax", of_optax),),
+    form=Form("NTXentLoss"),
+    source="optax.losses.ntxent",
+)

@@ -1,0 +1,147 @@
+r"""The triplet loss with a distance of one's own.
+
+Formula: l = max(0, margin + d(a, p) - d(a, n)); with `swap`, d(p, n) stands for d(a, n) where it is less.
+
+Args:
+    anchor: a, shape (N, D), or whatever `distance_function` takes.
+    positive: as many axes.
+    negative: as many axes.
+    distance_function: d, a function of two of the framework's tensors, to any shape (the unreduced loss has it). It is
+        given float32 where the inputs are float16 or bfloat16. Default: the Euclidean norm of x - y + 1e-6 along the
+        last axis, as `torch.pairwise_distance`.
+    margin: a number > 0. Default: 1.0.
+    swap: whether the positive example takes the anchor's place where it is nearer to the negative one. Default: False.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
+
+Gradient: that of d(a, p) - d(a, n) where the loss is positive and on the kink (torch's convention); where `swap` meets
+equal distances, the mean of both.
+Errors: `ValueError` for shapes, reductions and a margin that is not positive, `TypeError` for dtypes, for a distance
+that cannot be called or does not give a floating tensor, and for a `swap` that is not a bool.
+Identities: without a distance of one's own, `triplet_margin_loss`.
+
+Source: torch.nn.functional.triplet_margin_with_distance_loss.
+"""
+
+import functools
+
+from xloss import checks
+from xloss.catalog import Form, Loss, Peer, Variant
+from xloss.losses import triplet_margin_loss
+
+
+def torch_triplet_margin_with_distance_loss(
+    anchor, positive, negative, *, distance_function=None, margin=1.0, swap=False, reduction="mean"
+):
+    import torch
+
+    from xloss.kernels import distances_torch as d
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    check_options(distance_function, margin, swap)
+    anchor, positive, negative, dtype = k.admit(anchor=anchor, positive=positive, negative=negative)
+    check_axes(distance_function, anchor=anchor.shape, positive=positive.shape, negative=negative.shape)
+    distance = d.distance if distance_function is None else distance_function
+    to_positive, to_negative = distance(anchor, positive), distance(anchor, negative)
+    if swap:
+        to_negative = torch.minimum(to_negative, distance(positive, negative))
+    to_positive, to_negative, _ = k.admit(distance_function=to_positive, of_negative=to_negative)
+    loss = d.hinge(torch.full_like(to_positive, margin) + to_positive - to_negative)
+    return k.reduce(loss, reduction, dtype)
+
+
+def jax_triplet_margin_with_distance_loss(
+    anchor, positive, negative, *, distance_function=None, margin=1.0, swap=False, reduction="mean"
+):
+    import jax.numpy as jnp
+
+    from xloss.kernels import distances_jax as d
+    from xloss.kernels import jax_ as k
+
+    checks.check_reduction(reduction)
+    check_options(distance_function, margin, swap)
+    anchor, positive, negative, dtype = k.admit(anchor=anchor, positive=positive, negative=negative)
+    check_axes(distance_function, anchor=anchor.shape, positive=positive.shape, negative=negative.shape)
+    distance = d.distance if distance_function is None else distance_function
+    to_positive, to_negative = distance(anchor, positive), distance(anchor, negative)
+    if swap:
+        to_negative = jnp.minimum(to_negative, distance(positive, negative))
+    to_positive, to_negative, _ = k.admit(distance_function=to_positive, of_negative=to_negative)
+    loss = d.hinge(jnp.full_like(to_positive, margin) + to_positive - to_negative)
+    return k.reduce(loss, reduction, dtype)
+
+
+def check_options(distance_function, margin, swap):
+    """A function, a margin > 0, a bool."""
+    if distance_function is not None and not callable(distance_function):
+        checks.refuse_type("distance_function", type(distance_function).__name__, "a function of two tensors, or None")
+    checks.check_number("margin", margin, above=0)
+    if not isinstance(swap, bool):
+        checks.refuse_type("swap", f"{type(swap).__name__} {swap!r}", "a bool")
+
+
+def check_axes(distance_function, **shapes):
+    """As many axes in all; what else a distance asks of shapes is its own affair."""
+    triplet_margin_loss.check_ranks(**shapes)
+    if distance_function is None:
+        checks.broadcast_shape(**shapes)
+
+
+def truth(t, anchor, positive, negative, distance=2, margin=1.0, swap=False):
+    p, eps = (1, 0.0) if distance == "l1" else (2, 1e-6)
+    return triplet_margin_loss.truth(t, anchor, positive, negative, margin, p, eps, swap)
+
+
+def smooth(anchor, positive, negative, distance=2, margin=1.0, swap=False):
+    p, eps = (1, 0.0) if distance == "l1" else (2, 1e-6)
+    return triplet_margin_loss.smooth(anchor, positive, negative, margin, p, eps, swap)
+
+
+def inputs(draw):
+    return triplet_margin_loss.draw_triplets(draw, exact="distance" in draw.variant.options)
+
+
+def adapt(function, framework):
+    """The option `distance` for a function: "l1" is the sum of the absolute differences."""
+
+    def l1(x, y):
+        if framework == "torch":
+            return (x - y).abs().sum(-1)
+        from xloss.kernels.jax_ import absolute
+
+        return absolute(x - y).sum(-1)
+
+    @functools.wraps(function)
+    def call(*, distance=None, **rest):
+        return function(**rest) if distance is None else function(**rest, distance_function=l1)
+
+    return call
+
+
+def functional(**arguments):
+    import torch
+
+    return adapt(torch.nn.functional.triplet_margin_with_distance_loss, "torch")(**arguments)
+
+
+LOSS = Loss(
+    name="triplet_margin_with_distance_loss",
+    summary="the triplet loss with a distance of one's own",
+    torch=torch_triplet_margin_with_distance_loss,
+    jax=jax_triplet_margin_with_distance_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 3), (2, 3, 2))),
+        Variant("distance=l1+swap", options={"distance": "l1", "swap": True}, shapes=((5, 3),)),
+    ),
+    wrt=("anchor", "positive", "negative"),
+    batched=("anchor", "positive", "negative"),
+    row_axis=lambda _argument, rank: rank - 1,
+    kinks=(0.0,),
+    smooth=smooth,
+    peers=(Peer("torch.nn.functional", "torch", functional),),
+    adapt=adapt,
+    form=Form(keyword_only=True),
+    source="torch.nn.functional.triplet_margin_with_distance_loss",
+)
