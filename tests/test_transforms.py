@@ -184,13 +184,12 @@ def test_torch_per_sample_gradients(loss: Loss) -> None:
 def test_torch_compile(loss: Loss) -> None:
     """The whole graph at once, forward and backward, by each argument."""
     given = put(TORCH, arrays_of(loss))
-    options = loss.variants[0].options
+    function, options = loss.implementation("torch"), loss.variants[0].options
+    call = lambda given: function(**given, **options)  # noqa: E731
     torch.compiler.reset()
-    compiled = torch.compile(
-        lambda given: loss.implementation("torch")(**given, **options), fullgraph=True, backend="aot_eager"
-    )
+    compiled = torch.compile(call, fullgraph=True, backend="aot_eager")
     results = []
-    for function in (compiled, lambda given: loss.implementation("torch")(**given, **options)):
+    for function in (compiled, call):
         leaves = {name: given[name].clone().requires_grad_() for name in loss.wrt if given[name].is_floating_point()}
         value = function({**given, **leaves})
         results.append([value, *torch.autograd.grad(value, list(leaves.values()))])
