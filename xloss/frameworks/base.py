@@ -83,15 +83,11 @@ class Directions:
 
 @dataclass(frozen=True)
 class Task:
-    """One run of one mechanism, for `Framework.run`; `alone` keeps it out of a greater program.
-
-    `backend` is torch.compile's, for a task that has a program of its own.
-    """
+    """One run of one mechanism, for `Framework.run`; `alone` keeps it out of a greater program."""
 
     run: Callable[[Problem, Directions], Arrays]
     problem: Problem
     alone: bool = False
-    backend: str = "aot_eager"
 
 
 Outcome = tuple[Any, float]  # what a task gave, or the exception that it raised, and the seconds it took

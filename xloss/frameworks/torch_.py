@@ -61,7 +61,7 @@ class Torch:
                 problem = task.problem
                 if task.alone:
                     if (key, number) not in programs:
-                        programs[key, number] = compile_program(problem, task.backend)
+                        programs[key, number] = compile_program(problem)
                     problem = replace(problem, program=programs[key, number])
                 result: Any = task.run(problem, directions)
             except Exception as error:  # whatever a contestant raises is a finding about it
@@ -159,11 +159,11 @@ def compiled(p: Problem) -> Any:
     return loss, {name: zeros_for(leaf.grad, leaf) for name, leaf in leaves.items()}
 
 
-def compile_program(p: Problem, backend: str = "aot_eager") -> Any:
+def compile_program(p: Problem) -> Any:
     """The loss as a function of its arrays, compiled whole.
 
-    "aot_eager" traces forward and backward, "eager" the forward pass alone, both without emitting code: that a loss is
-    one graph they show as "inductor" does, in a tenth of its time.
+    "aot_eager" traces forward and backward without emitting code: that a loss is one graph it shows as "inductor" does,
+    in a tenth of its time.
     """
     function, options, reduction = p.function, dict(p.options), p.reduction
 
@@ -172,7 +172,7 @@ def compile_program(p: Problem, backend: str = "aot_eager") -> Any:
 
     # The compiler keeps eight programs for one piece of code, and this is one for all losses: make it a piece of its own.
     program.__code__ = program.__code__.replace(co_name=f"program_{next(_numbers)}")
-    return torch.compile(program, fullgraph=True, backend=backend, dynamic=False)
+    return torch.compile(program, fullgraph=True, backend="aot_eager", dynamic=False)
 
 
 def zeros_for(grad: Any, leaf: Any) -> Any:
@@ -194,5 +194,4 @@ MECHANISMS: Mapping[str, Callable[..., Any]] = {
     "hvp": hvp,
     "double_backward": double_backward,
     "compiled": compiled,
-    "traced": compiled,
 }

@@ -19,7 +19,8 @@ Args:
     chunk_size: rows of a chunk. Default: None, as many as have 2^23 logits, 256 at least.
 
 Domain: all reals. Gradient: of every floating argument, a confident prediction keeps its digits, as in `cross_entropy`.
-Under `torch.func.grad` and in forward mode, and where `torch.compile` maps, chunks are plain operations.
+Every transformation passes; in PyTorch's forward mode, and in `torch.func` under `torch.compile`, a reverse pass around it
+stores what plain operations store.
 Errors: `ValueError` for shapes, reductions, options, an `ignore_index` along with probabilities, and for labels outside
 of [0, C) where their values are at hand (concrete, on the CPU); elsewhere the value of such a row and the gradients from it
 are NaN. `TypeError` for dtypes. An ignored row counts for nothing, even with a NaN in it: gradients there are 0.
@@ -250,7 +251,7 @@ LOSS = Loss(
         Variant("chunked", options={"chunk_size": 2}, tensors=("linear_bias", "weight"), flags=("ignored",),
                 shapes=((5, 1),)),
         Variant("dimensional+smoothing", options={"label_smoothing": 0.125}, tensors=("linear_bias",),
-                flags=("dimensional", "ignored"), shapes=((3, 1),)),
+                flags=("dimensional", "ignored"), shapes=((4, 1),)),
         Variant("unbatched", flags=("unbatched",), shapes=((2,),)),
         Variant("probabilities", options={"chunk_size": 2}, tensors=("weight",), flags=("probabilities",),
                 shapes=((3, 2),)),

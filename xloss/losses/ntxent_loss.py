@@ -35,21 +35,17 @@ def torch_ntxent_loss(input, target, temperature=0.07, reduction="mean"):
     input, dtype = k.admit(input=input)
     positive, negative = d.admit_groups(input, target)
     weights = positive.to(input.dtype)
-    s = d.similarities(input)
-    if not s.shape[0]:
-        return k.reduce(s, reduction, dtype, weights=weights)
-    # Differences before they are divided by a small number; the greatest of the negatives, where there is one.
-    greatest = torch.where(negative, s.detach(), -torch.inf).amax(1, keepdim=True)
-    logits = (s - torch.where(greatest == -torch.inf, 0.0, greatest)) / temperature
+    logits = d.similarities(input) / temperature
+    if not logits.shape[0]:
+        return k.reduce(logits, reduction, dtype, weights=weights)
     # All negatives at once; the positive's own term is in the softplus, where no digit of it is lost.
-    _, log_total = k.log_sum_exp(torch.where(negative, logits, -torch.inf), 1)
-    excess = log_total.unsqueeze(1) - logits
+    greatest, log_total = k.log_sum_exp(torch.where(negative, logits, -torch.inf), 1)
+    excess = greatest.unsqueeze(1) - logits + log_total.unsqueeze(1)
     loss = torch.where(positive, k.softplus(torch.where(positive, excess, 0.0)), 0.0)
     return k.reduce(loss, reduction, dtype, weights=weights)
 
 
 def jax_ntxent_loss(input, target, temperature=0.07, reduction="mean"):
-    import jax
     import jax.numpy as jnp
 
     from xloss.kernels import distances_jax as d
@@ -60,15 +56,12 @@ def jax_ntxent_loss(input, target, temperature=0.07, reduction="mean"):
     input, dtype = k.admit(input=input)
     positive, negative = d.admit_groups(input, target)
     weights = positive.astype(input.dtype)
-    s = d.similarities(input)
-    if not s.shape[0]:
-        return k.reduce(s, reduction, dtype, weights=weights)
-    # Differences before they are divided by a small number; the greatest of the negatives, where there is one.
-    greatest = jnp.where(negative, jax.lax.stop_gradient(s), -jnp.inf).max(1, keepdims=True)
-    logits = (s - jnp.where(greatest == -jnp.inf, 0.0, greatest)) / temperature
+    logits = d.similarities(input) / temperature
+    if not logits.shape[0]:
+        return k.reduce(logits, reduction, dtype, weights=weights)
     # All negatives at once; the positive's own term is in the softplus, where no digit of it is lost.
-    _, log_total = k.log_sum_exp(jnp.where(negative, logits, -jnp.inf), 1)
-    excess = jnp.expand_dims(log_total, 1) - logits
+    greatest, log_total = k.log_sum_exp(jnp.where(negative, logits, -jnp.inf), 1)
+    excess = jnp.expand_dims(greatest, 1) - logits + jnp.expand_dims(log_total, 1)
     loss = jnp.where(positive, k.softplus(jnp.where(positive, excess, 0.0)), 0.0)
     return k.reduce(loss, reduction, dtype, weights=weights)
 

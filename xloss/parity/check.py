@@ -113,7 +113,6 @@ def _task(framework: Framework, probe: Probe, problem: Problem) -> Task:
         lambda p, d: probe.run(framework, p, d),
         problem,
         probe.alone,
-        "eager" if probe.mechanism == "traced" else "aot_eager",
     )
 
 

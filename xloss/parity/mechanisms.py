@@ -63,11 +63,11 @@ def probes(cell: Cell, loss: Loss, reductions: tuple[str, ...], wrt: tuple[str, 
         yield _gradient("backward", reduction, ("torch", "jax") if reduction == main else once, peers=True)
     if not thorough:
         return
-    yield _vjp()
+    yield _vjp(once)
     if cell.full:
         yield _both("eager", main, ("jax",))
-    if cell.full or (first and cell.regime in TELLING) or cell.regime == "typical":
-        yield _both("compiled" if first else "traced", main, ("torch",))
+    if cell.full or (first and cell.regime in TELLING):
+        yield _both("compiled", main, ("torch",))
     for reduction in reduced if cell.full else [main]:
         yield _gradient("grad", reduction, once)
         yield _gradient("func.grad", reduction, frameworks=("torch",))
@@ -87,7 +87,7 @@ def probes(cell: Cell, loss: Loss, reductions: tuple[str, ...], wrt: tuple[str, 
             apart = "its samples are coupled: the loss of one alone is another function"
         yield _gradient("per_sample.vmap", reduction, reason=apart)
         yield _gradient("per_sample.loop", reduction, once, reason=apart)
-        yield _gradient("accumulate", reduction, reason=apart)
+        yield _gradient("accumulate", reduction, once, reason=apart)
     yield _jvp(wrt, once)
 
 
@@ -118,7 +118,7 @@ def _gradient(mechanism: str, reduction: str, frameworks: tuple[str, ...] = ("to
     )
 
 
-def _vjp() -> Probe:
+def _vjp(frameworks: tuple[str, ...]) -> Probe:
     return Probe(
         "vjp",
         "none",
@@ -126,6 +126,7 @@ def _vjp() -> Probe:
         lambda f, p, d: f.mechanisms()["vjp"](p, d.cotangent),
         lambda r, d: r.gradient(balls(d.cotangent)),
         "vjp",
+        frameworks,
     )
 
 
