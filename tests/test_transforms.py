@@ -190,7 +190,11 @@ def test_torch_compile(loss: Loss) -> None:
     compiled = torch.compile(call, fullgraph=True, backend="aot_eager")
     results = []
     for function in (compiled, call):
-        leaves = {name: given[name].clone().requires_grad_() for name in loss.wrt if name in given and given[name].is_floating_point()}
+        leaves = {
+            name: given[name].clone().requires_grad_()
+            for name in loss.wrt
+            if name in given and given[name].is_floating_point()
+        }
         value = function({**given, **leaves})
         results.append([value, *torch.autograd.grad(value, list(leaves.values()))])
     for got, want in zip(*results, strict=True):

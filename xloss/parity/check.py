@@ -222,6 +222,8 @@ def _failure(probe: Probe, error: Exception | None) -> tuple[str, str]:
         return "unsupported", probe.reason
     if isinstance(error, Unsupported):
         return "unsupported", str(error)
+    if isinstance(error, NotImplementedError):  # what PyTorch raises where a kernel lacks a dtype
+        return "unsupported", f"{error}".split("\n")[0][:300]
     status = "oom" if "out of memory" in str(error).lower() or "RESOURCE_EXHAUSTED" in str(error) else "error"
     return status, f"{type(error).__name__}: {error}".split("\n")[0][:300]
 
