@@ -81,6 +81,7 @@ CALL = """
 import numpy as np
 import xloss.{framework} as losses
 from xloss.catalog import LOSSES
+from xloss.forms import class_name
 from xloss.frameworks import load
 from xloss.inputs import Draw
 framework = load("{framework}")
@@ -89,7 +90,9 @@ with framework.scope("float32"):
         variant = loss.variants[0]
         arrays = loss.inputs(Draw(loss, variant, variant.shapes[0], "typical", "float32"))
         arrays = {{name: framework.put(array, framework.device("cpu")) for name, array in arrays.items()}}
-        assert np.isfinite(framework.get(getattr(losses, loss.name)(**arrays)))
+        function = loss.implementation("{framework}")
+        assert np.isfinite(framework.get(function(**arrays, **variant.options)))
+        assert callable(getattr(losses, loss.name)) and callable(getattr(losses, class_name(loss)))
 import sys
 assert not set({blocked!r}) & {{name.split(".")[0] for name in sys.modules}}
 """

@@ -263,6 +263,8 @@ def test_jax_equals_functional(loss: Loss, variant: Variant, data: st.DataObject
     wrt, v = floating(loss, arrays), cotangent(loss, arrays, variant.options)
     got = jax_results(loss.implementation("jax"), arrays, variant.options, loss.reductions, wrt, v)
     want = torch_results(reference(loss), arrays, variant.options, loss.reductions, wrt, v)
+    kept = [reduction for reduction in loss.reductions if defined(loss, arrays, variant.options, reduction)]
+    got, want = ({k: x for k, x in out.items() if k.split("/")[0] in kept} for out in (got, want))
     close(got, want, scale_of(arrays))
 
 

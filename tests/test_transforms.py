@@ -189,13 +189,13 @@ def test_torch_compile(loss: Loss) -> None:
     torch.compiler.reset()
     compiled = torch.compile(call, fullgraph=True, backend="aot_eager")
     results = []
-    for function in (compiled, call):
+    for run in (compiled, call):
         leaves = {
             name: given[name].clone().requires_grad_()
             for name in loss.wrt
             if name in given and given[name].is_floating_point()
         }
-        value = function({**given, **leaves})
+        value = run({**given, **leaves})
         results.append([value, *torch.autograd.grad(value, list(leaves.values()))])
     for got, want in zip(*results, strict=True):
         near(got.detach(), want.detach(), 1e-13)
