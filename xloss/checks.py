@@ -111,6 +111,13 @@ def check_integer(name: str, value: object) -> None:
         refuse_type(name, f"{type(value).__name__} {value!r}", "an integer")
 
 
+def check_flags(**flags: object) -> None:
+    """Refuse what is neither True nor False, as torch does: a number here is an argument in the wrong place."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            refuse_type(name, f"{type(value).__name__} {value!r}", "True or False")
+
+
 def check_number(name: str, value: float, *, above: float | None = None, least: float | None = None,
                  most: float | None = None) -> None:  # fmt: skip
     """Refuse a number outside of its range, a NaN included."""

@@ -52,8 +52,7 @@ def torch_adaptive_log_softmax_with_loss(input, target, head_weight, tail_weight
     target, short, unbatched = tensors.pop("target"), cutoffs[0], tensors["input"].ndim == 1
     named = {} if head_bias is None else {"head_bias": tensors["head_bias"]}
     tensors = {name: tensor for name, tensor in tensors.items() if name != "head_bias"}
-    none: Any = float("nan")  # to which no label is equal: none is to be ignored
-    labels, _, outside = k.admit_labels(target, cutoffs[-1], none)
+    labels, _, outside = k.admit_labels(target, cutoffs[-1], None)
     input, head_weight, *rest, dtype = k.admit(same=True, **tensors, **named)
     tails, bias = rest[: 2 * len(cutoffs) - 2], rest[2 * len(cutoffs) - 2 :]
     input, labels = (input.unsqueeze(0), labels.unsqueeze(0)) if unbatched else (input, labels)

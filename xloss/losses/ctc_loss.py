@@ -35,8 +35,7 @@ from xloss.catalog import Difference, Form, Loss, Peer, Unsupported, Variant
 def check_call(log_probs, targets, blank, zero_infinity):
     """Refuse shapes and options that do not fit."""
     checks.check_integer("blank", blank)
-    if not isinstance(zero_infinity, bool):
-        checks.refuse_type("zero_infinity", f"{type(zero_infinity).__name__} {zero_infinity!r}", "True or False")
+    checks.check_flags(zero_infinity=zero_infinity)
     if len(log_probs) not in (2, 3):
         checks.refuse("log_probs", f"shape {tuple(log_probs)}", "shape (T, N, C) or (T, C)")
     if 0 in log_probs:

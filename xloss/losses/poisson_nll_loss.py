@@ -36,7 +36,7 @@ def torch_poisson_nll_loss(input, target, log_input=True, full=False, eps=1e-8, 
     from xloss.kernels import torch_ as k
 
     checks.check_reduction(reduction)
-    check_flags(log_input=log_input, full=full)
+    checks.check_flags(log_input=log_input, full=full)
     checks.check_number("eps", eps, least=0)
     input, target, dtype = integers.admit(input, target)
     input, target = k.broadcast(input=input, target=target)
@@ -57,7 +57,7 @@ def jax_poisson_nll_loss(input, target, log_input=True, full=False, eps=1e-8, re
     from xloss.kernels import jax_ as k
 
     checks.check_reduction(reduction)
-    check_flags(log_input=log_input, full=full)
+    checks.check_flags(log_input=log_input, full=full)
     checks.check_number("eps", eps, least=0)
     input, target, dtype = integers.admit(input, target)
     input, target = k.broadcast(input=input, target=target)
@@ -69,13 +69,6 @@ def jax_poisson_nll_loss(input, target, log_input=True, full=False, eps=1e-8, re
         stirling = count * jnp.log(count) - count + 0.5 * jnp.log(2 * math.pi * count)
         loss = loss + jnp.where(few, 0.0, stirling)
     return k.reduce(loss, reduction, dtype)
-
-
-def check_flags(**flags):
-    """Refuse what is neither True nor False, as torch does: a number here is an argument in the wrong place."""
-    for name, value in flags.items():
-        if not isinstance(value, bool):
-            checks.refuse_type(name, f"{type(value).__name__} {value!r}", "True or False")
 
 
 def truth(t, input, target, log_input=True, full=False, eps=1e-8):
