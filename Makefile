@@ -19,11 +19,16 @@ GPU_BENCH ?= -b '^device.*(large|published|vocabulary)' -b '^speed.*track_value_
 # Seconds for the samples of one timing.
 export XLOSS_BENCH_SECONDS ?= 0.2
 ASV := PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m asv
+# The name under which results are kept, where it shall not be the host's.
+MACHINE ?=
+NAMED := $(if $(MACHINE),--machine $(MACHINE))
+# What the report compares torch and JAX by; "--all --quick" takes half an hour.
+REPORT_BENCH ?= mse_loss cross_entropy --quick --no-compile --no-memory
 
 .PHONY: help env test slow lint report parity claims bench bench-quick gpu-report clean
 
 help:
-	@echo "make report      environment, parity sweep, claims, reports/index.html"
+	@echo "make report      environment, parity sweep, short benchmark, claims, reports/index.html"
 	@echo "make test        the tests"
 	@echo "make slow        the tests that take minutes"
 	@echo "make lint        ruff and mypy"
@@ -55,16 +60,17 @@ lint: env
 report: env
 	$(BIN)/xloss doctor
 	$(BIN)/xloss parity --out reports
+	$(BIN)/xloss bench $(REPORT_BENCH) --out reports/data/bench.parquet
 	$(BIN)/xloss report reports
 
 bench: env
-	$(ASV) machine --yes
-	$(ASV) run --parallel $(JOBS) --record-samples $(BENCH); first=$$?; \
-	$(ASV) run --parallel $(JOBS) --record-samples $(NEWEST) $$($(BIN)/python -m xloss.measure.environments) && exit $$first
+	$(ASV) machine --yes $(NAMED)
+	$(ASV) run $(NAMED) --parallel $(JOBS) --record-samples $(BENCH); first=$$?; \
+	$(ASV) run $(NAMED) --parallel $(JOBS) --record-samples $(NEWEST) $$($(BIN)/python -m xloss.measure.environments) && exit $$first
 
 bench-quick: env
-	$(ASV) machine --yes
-	XLOSS_BENCH_SECONDS=0.1 $(ASV) run --parallel $(JOBS) --record-samples $(QUICK) $$($(BIN)/python -m xloss.measure.environments)
+	$(ASV) machine --yes $(NAMED)
+	XLOSS_BENCH_SECONDS=0.1 $(ASV) run $(NAMED) --parallel $(JOBS) --record-samples $(QUICK) $$($(BIN)/python -m xloss.measure.environments)
 
 # A machine with a GPU brings its own frameworks: nothing is installed but what xloss itself needs.
 gpu-report:
@@ -72,8 +78,9 @@ gpu-report:
 	$(PYTHON) -m xloss doctor
 	$(PYTHON) -m xloss parity --device cuda --jobs 1 --out reports/cuda
 	$(PYTHON) -m pip install --quiet 'asv>=0.6.6' 'asv_runner>=0.3.2'
-	$(PYTHON) -m asv machine --yes
-	$(PYTHON) -m asv run --config asv.given.conf.json --record-samples $(GPU_BENCH)
+	$(PYTHON) -m asv --config asv.given.conf.json machine --yes $(NAMED)
+	$(PYTHON) -m asv --config asv.given.conf.json run $(NAMED) --record-samples $(GPU_BENCH)
+	$(PYTHON) -m xloss bench $(REPORT_BENCH) --device cuda --out reports/cuda/data/bench.parquet
 	$(PYTHON) -m xloss report reports/cuda
 
 clean:

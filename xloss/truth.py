@@ -20,7 +20,7 @@ import flint
 import numpy as np
 
 STEP_BITS = 200
-FIRST_PRECISION = 704
+SPARE_BITS = 64
 LAST_PRECISION = 30_000
 
 
@@ -48,27 +48,26 @@ class Tape:
         self._at = 0
         self._recording = False
 
-    def _note(self, value: Any) -> Any:
+    def _note(self, make: Callable[[], Any]) -> Any:
         if self._recording:
-            self._notes.append(value)
-            return value
+            self._notes.append(make())
+            return self._notes[-1]
         self._at += 1
         return self._notes[self._at - 1]
 
     def where(self, condition: np.ndarray, yes: Any, no: Any) -> np.ndarray:
         """Choose elementwise; the choice made at the point itself is kept at displaced points."""
-        chosen = self._note(np.asarray(condition, dtype=bool))
+        chosen = self._note(lambda: np.asarray(condition, dtype=bool))
         yes, no = (x if isinstance(x, np.ndarray) else np.array(arb(x), dtype=object) for x in (yes, no))
         return np.where(chosen, yes, no)
 
     def stop(self, x: np.ndarray) -> np.ndarray:
         """Hold `x` at its value: a stopped gradient."""
-        return self._note(x)
+        return self._note(lambda: x)
 
-    @staticmethod
-    def less(x: Any, y: Any) -> np.ndarray:
-        """Tell where x < y; balls that overlap without being the same point raise `Undecided`."""
-        return _compare(x, y)
+    def less(self, x: Any, y: Any) -> np.ndarray:
+        """Tell where x < y at the point itself; balls that overlap without being the same point raise `Undecided`."""
+        return self._note(lambda: _compare(x, y))
 
     @staticmethod
     def sum(x: np.ndarray, axis: int, keepdims: bool = False) -> np.ndarray:
@@ -220,7 +219,8 @@ def evaluate(
     finite = all(
         np.isfinite(array.astype(np.float64)).all() for array in arrays.values() if array.dtype.kind not in "iub"
     )
-    precision = FIRST_PRECISION
+    # What is left of a second difference, twice the step's bits lower, should reach the dtype's smallest number.
+    precision = 2 * STEP_BITS - least_exponent + digits + SPARE_BITS
     while precision <= LAST_PRECISION:
         before = flint.ctx.prec
         flint.ctx.prec = precision
@@ -288,8 +288,8 @@ def _evaluate(truth: Any, arrays: Any, options: Any, wrt: Any, row_axis: Any, or
         for c in range(len(cols)):
             exact.second[c, c] = (ahead[c] - 2 * values + behind[c]) / widths[c] ** 2
             for d in range(c + 1, len(cols)):
-                corners = (
-                    moved((c, 1), (d, 1)) - moved((c, 1), (d, -1)) - moved((c, -1), (d, 1)) + moved((c, -1), (d, -1))
-                )
-                exact.second[c, d] = corners / (4 * widths[c] * widths[d])
+                # The two corners on the diagonal, without what the axes alone make of them: as exact as four corners.
+                corners = moved((c, 1), (d, 1)) + moved((c, -1), (d, -1))
+                axes = ahead[c] + behind[c] + ahead[d] + behind[d] - 2 * values
+                exact.second[c, d] = (corners - axes) / (2 * widths[c] * widths[d])
     return exact

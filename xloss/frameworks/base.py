@@ -83,11 +83,15 @@ class Directions:
 
 @dataclass(frozen=True)
 class Task:
-    """One run of one mechanism, for `Framework.run`; `alone` keeps it out of a greater program."""
+    """One run of one mechanism, for `Framework.run`.
+
+    `alone` keeps it out of a greater program; `hasty` lets the compiler leave out what takes it long.
+    """
 
     run: Callable[[Problem, Directions], Arrays]
     problem: Problem
     alone: bool = False
+    hasty: bool = False
 
 
 Outcome = tuple[Any, float]  # what a task gave, or the exception that it raised, and the seconds it took

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -45,12 +46,15 @@ class Jax:
         return np.asarray(array)
 
     def run(self, tasks: list[Task], directions: Directions, programs: dict[Any, Any], key: Any) -> list[Outcome]:
-        """All in one program under `jit`, without those that cannot be traced, which say why."""
+        """The hasty ones in one program under `jit`, the others in another; what cannot be traced says why."""
         outcomes: list[Outcome] = [(None, 0.0)] * len(tasks)
-        together = [number for number, task in enumerate(tasks) if not task.alone]
-        if together:
+        for hasty in (False, True):
+            together = [number for number, task in enumerate(tasks) if not task.alone and task.hasty == hasty]
+            if not together:
+                continue
             start = time.perf_counter()
-            failures, results = self._together([tasks[number] for number in together], directions, programs, key)
+            some = [tasks[number] for number in together]
+            failures, results = self._together(some, directions, programs, (key, hasty))
             share = (time.perf_counter() - start) / len(together)
             for number, failure in zip(together, failures, strict=True):
                 outcomes[number] = (next(results) if failure is None else failure, share)
@@ -177,7 +181,7 @@ def eager(p: Problem) -> Any:
 
 
 def bundle(tasks: list[Task]) -> Any:
-    """All tasks as one compiled function of arrays, denominators and directions."""
+    """All tasks as one compiled function of arrays, denominators and directions; hasty if the first one is."""
 
     def program(arrays: Any, denominators: Any, cotangent: Any, tangents: Any) -> Any:
         return [
@@ -185,7 +189,36 @@ def bundle(tasks: list[Task]) -> Any:
             for task, by in zip(tasks, denominators, strict=True)
         ]
 
-    return jax.jit(program)
+    return hasty_jit(program) if tasks and tasks[0].hasty else jax.jit(program)
+
+
+# On a CPU most of XLA's time goes into making each fused kernel and into LLVM's optimizations of it. Without them a
+# program is there several times sooner; it computes the same operations, more slowly.
+HASTY = {
+    "xla_backend_optimization_level": 0,
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
+}
+
+
+def hasty_jit(function: Callable[..., Any]) -> Any:
+    """`jax.jit` that on a CPU compiles in a fraction of the time, to slower code: for a program that runs once."""
+    return jax.jit(function, compiler_options=_hasty_options() if jax.default_backend() == "cpu" else None)
+
+
+@functools.cache
+def _hasty_options() -> dict[str, Any]:
+    """Those of `HASTY` that this version's compiler knows."""
+    out = {}
+    for name, setting in HASTY.items():
+        try:
+            jax.jit(lambda x: -x, compiler_options={name: setting}).lower(np.float32(1)).compile()
+        except Exception as error:  # of a type that differs by version
+            if name not in str(error):
+                raise
+        else:
+            out[name] = setting
+    return out
 
 
 def _failure(task: Task, directions: Directions) -> Exception | None:

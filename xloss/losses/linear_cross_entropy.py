@@ -161,11 +161,12 @@ def truth(t, input, linear_weight, target, linear_bias=None, weight=None, label_
 
 
 def inputs(draw):
-    outputs = (3, 2) if draw.has("dimensional") else (3,)
+    classes = draw.extra[0] if draw.extra else 3
+    outputs = (classes, 2) if draw.has("dimensional") else (classes,)
     axis = len(draw.shape) - 1
     input = draw.real(draw.shape)
     linear_weight = draw.real((*outputs, draw.shape[-1]))
-    target = draw.labels((*draw.shape[:-1], *outputs[1:]), 3, -100)
+    target = draw.labels((*draw.shape[:-1], *outputs[1:]), classes, -100)
     if draw.regime in ("confident", "hopeless"):
         input = draw.round(8 * input.astype(np.float64))
         logits = np.tensordot(input.astype(np.float64), linear_weight.astype(np.float64), (-1, -1))
@@ -173,7 +174,7 @@ def inputs(draw):
     if draw.has("probabilities"):
         target = draw.simplex((*draw.shape[:-1], *outputs), axis)
     linear_bias = draw.real(outputs) if draw.has("linear_bias") else None
-    weight = draw.optional("weight", (3,))
+    weight = draw.optional("weight", (classes,))
     return draw.arrays(input=input, linear_weight=linear_weight, target=target, linear_bias=linear_bias, weight=weight)
 
 
@@ -268,6 +269,8 @@ LOSS = Loss(
                    "torch.nn.functional", ignored_nan_here, ignored_nan_there, ("0.6666", "nan"), "torch 2.13.0"),
     ),
     reference=unchunked,
+    # Rows, features, classes.
+    workloads={"small": (16, 64, 256), "medium": (512, 128, 4096), "large": (4096, 256, 32000)},
     form=Form("LinearCrossEntropyLoss", torch=torch_class, jax=jax_class),
     source="torch.nn.functional.linear_cross_entropy",
 )  # fmt: skip

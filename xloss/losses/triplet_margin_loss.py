@@ -206,6 +206,7 @@ LOSS = Loss(
     wrt=("anchor", "positive", "negative"),
     batched=("anchor", "positive", "negative"),
     row_axis=lambda _argument, rank: rank - 1,
+    workloads={"published": (32768, 8192)},
     kinks=(0.0,),
     smooth=smooth,
     peers=(peers.functional("triplet_margin_loss"),),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from xloss.catalog import LOSSES, Unsupported
 from xloss.measure import floor
 from xloss.measure.bandwidth import COPY_BYTES
-from xloss.measure.work import Work, draw
+from xloss.measure.work import CONTESTANTS, Work, draw
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,9 +162,9 @@ def _place(row: Any) -> Any:
 def _derived(row: Any, copies: dict[Any, float]) -> dict[str, float]:
     if row["kind"] not in ("speed", "device", "memory") or row["loss"] not in LOSSES:
         return {}
-    contestant = f"{row['framework']}/{row['mode']}/{row['implementation']}"
     try:
-        costs = _costs(Work(row["loss"], contestant, row["quantity"], row["size"], row["dtype"], row["device"]))
+        # Whoever it was that was measured: what there is to read and to write is the same.
+        costs = _costs(Work(row["loss"], CONTESTANTS[0], row["quantity"], row["size"], row["dtype"]))
     except Unsupported:  # a size that the catalogue no longer has
         return {}
     read, least, flops, batch = costs

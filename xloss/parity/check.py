@@ -68,7 +68,7 @@ def check(cell: Cell, frameworks: tuple[str, ...] = FRAMEWORKS, with_peers: bool
                     probe for probe in plan if name in probe.frameworks and (probe.peers or implementation == OURS)
                 ]
                 running = [probe for probe in asked if not probe.reason]
-                tasks = [_task(framework, probe, replace(problem, function=function)) for probe in running]
+                tasks = [_task(framework, probe, replace(problem, function=function), cell) for probe in running]
                 key = (
                     name,
                     implementation,
@@ -103,7 +103,7 @@ def arrays_key(arrays: Mapping[str, np.ndarray]) -> tuple[Any, ...]:
     return tuple((name, array.shape, array.dtype.name) for name, array in arrays.items())
 
 
-def _task(framework: Framework, probe: Probe, problem: Problem) -> Task:
+def _task(framework: Framework, probe: Probe, problem: Problem, cell: Cell) -> Task:
     problem = problem.of(probe.reduction)
     if probe.reduction != "mean":
         problem = replace(
@@ -113,7 +113,19 @@ def _task(framework: Framework, probe: Probe, problem: Problem) -> Task:
         lambda p, d: probe.run(framework, p, d),
         problem,
         probe.alone,
+        hasty(cell, probe),
     )
+
+
+def hasty(cell: Cell, probe: Probe) -> bool:
+    """Tell whether the compiler may leave out optimizations: in all but the values and the gradient of a first variant.
+
+    Those are what a user's own `jit` makes of them. What transformations, options, dtypes and shapes do shows without.
+    """
+    first = get(cell.loss).variants[0]
+    main = cell.shape == first.shapes[0] and cell.dtype == MAIN_DTYPE and cell.regime not in ("empty", "one")
+    telling = (probe.mechanism, probe.reduction) in (("value", "none"), ("backward", "mean"))
+    return not (cell.variant == first.name and telling and (main or cell.full))
 
 
 def exact(cell: Cell, loss: Loss, variant: Variant, order: int = 2) -> tuple[dict[str, np.ndarray], Reference]:

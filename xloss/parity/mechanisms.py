@@ -52,13 +52,15 @@ def probes(cell: Cell, loss: Loss, reductions: tuple[str, ...], wrt: tuple[str, 
     """All probes of a cell, the cheap and telling ones first."""
     variant = loss.variant(cell.variant)
     thorough = cell.full or (cell.dtype == MAIN_DTYPE and cell.shape == variant.shapes[0] and batch > 1)
-    # What JAX would compile for long, and which differs by framework rather than by option: once a loss.
+    # What JAX would compile for long, and which differs by framework rather than by option: once a loss. And what is
+    # there another way to the same (`grad`, which `backward` takes, reverse over reverse, a loop over rows): never.
     first = cell.full or variant is loss.variants[0]
     once = ("torch", "jax") if first else ("torch",)
+    twice = ("torch", "jax") if cell.full else ("torch",)
     main = next(reduction for reduction in ("mean", *reductions) if reduction in reductions)
     reduced = [reduction for reduction in reductions if reduction != "none"]
     for reduction in reductions:
-        yield _value(reduction)
+        yield _value(reduction, ("torch", "jax") if reduction in ("none", main) else once)
     for reduction in reduced if thorough else [main]:
         yield _gradient("backward", reduction, ("torch", "jax") if reduction == main else once, peers=True)
     if not thorough:
@@ -69,12 +71,12 @@ def probes(cell: Cell, loss: Loss, reductions: tuple[str, ...], wrt: tuple[str, 
     if cell.full or (first and cell.regime in TELLING):
         yield _both("compiled", main, ("torch",))
     for reduction in reduced if cell.full else [main]:
-        yield _gradient("grad", reduction, once)
+        yield _gradient("grad", reduction, twice)
         yield _gradient("func.grad", reduction, frameworks=("torch",))
         if cell.regime != "near_kink":
             # There a second derivative is that of the one side or the other, for inputs an ulp away.
             yield _curvature("hvp", wrt[0], reduction, once)
-            yield _curvature("double_backward", wrt[0], reduction, once)
+            yield _curvature("double_backward", wrt[0], reduction, twice)
         if len(wrt) > 1:
             for held in wrt:
                 yield _detach(held, reduction, once)
@@ -86,12 +88,12 @@ def probes(cell: Cell, loss: Loss, reductions: tuple[str, ...], wrt: tuple[str, 
         elif loss.row_axis is None:
             apart = "its samples are coupled: the loss of one alone is another function"
         yield _gradient("per_sample.vmap", reduction, reason=apart)
-        yield _gradient("per_sample.loop", reduction, once, reason=apart)
+        yield _gradient("per_sample.loop", reduction, twice, reason=apart)
         yield _gradient("accumulate", reduction, once, reason=apart)
     yield _jvp(wrt, once)
 
 
-def _value(reduction: str) -> Probe:
+def _value(reduction: str, frameworks: tuple[str, ...]) -> Probe:
     return Probe(
         "value",
         reduction,
@@ -99,6 +101,7 @@ def _value(reduction: str) -> Probe:
         lambda f, p, _: {"": f.mechanisms()["value"](p)},
         lambda r, _: {"": r.value(reduction)},
         f"value/{reduction}",
+        frameworks,
         peers=True,
     )
 
