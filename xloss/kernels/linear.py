@@ -7,13 +7,18 @@ from typing import Any
 from xloss import checks
 
 
-def rows_per_chunk(rows: int, columns: int, chunk_size: int | None = None, options: Any = None) -> int:
-    """Refuse bad chunk sizes; without one, as equal chunks as may be of about 2^23 logits, 256 rows at least."""
+def rows_per_chunk(
+    rows: int, columns: int, chunk_size: int | None = None, options: Any = None, smaller: int = 1
+) -> int:
+    """Refuse bad chunk sizes; without one, as equal chunks as may be of about 2^23 logits, 256 rows at least.
+
+    Both are divided by `smaller`, for a computation that holds a chunk's size many times over.
+    """
     if options is not None and not hasattr(options, "batch_chunk_size"):
         checks.refuse_type("options", type(options).__name__, "None or torch.nn.LinearCrossEntropyOptions")
     chunk_size = chunk_size if chunk_size is not None or options is None else options.batch_chunk_size
     if chunk_size is None:
-        most = max(2**23 // max(columns, 1), 256)
+        most = max(max(2**23 // max(columns, 1), 256) // smaller, 1)
         return max(-(-rows // max(-(-rows // most), 1)), 1)
     checks.check_integer("chunk_size", chunk_size)
     if chunk_size < 1:

@@ -16,7 +16,8 @@ Args:
     label_smoothing: in [0, 1]. Default: 0.0.
     options: torch.nn.LinearCrossEntropyOptions, of which `batch_chunk_size` is `chunk_size`; the others choose between
         memory and precision, and here there is nothing to choose.
-    chunk_size: rows of a chunk. Default: None, as many as have 2^23 logits, 256 at least.
+    chunk_size: rows of a chunk. Default: None, as many as have 2^23 logits, 256 at least (in PyTorch with soft targets or
+        smoothing an eighth of that).
 
 Domain: all reals. Gradient: of every floating argument, a confident prediction keeps its digits, as in `cross_entropy`.
 Every transformation passes; in PyTorch's forward mode, and in `torch.func` under `torch.compile`, a reverse pass around it
@@ -61,7 +62,9 @@ def torch_linear_cross_entropy(input, linear_weight, target, *, linear_bias=None
         input, linear_weight, weight, *bias, dtype = k.admit(same=True, **tensors)
         target, ignored, outside = k.admit_labels(target, shape[axis], -100 if ignore_index is None else ignore_index)
     input, target = (input.unsqueeze(0), target.unsqueeze(0)) if axis == 0 else (input, target)
-    chunk = shapes.rows_per_chunk(input.shape[0], math.prod(linear_weight.shape[:-1]), chunk_size, options)
+    # Operation by operation, autograd keeps some forty intermediate results of a chunk with soft targets.
+    smaller = 8 if soft or label_smoothing > 0 else 1
+    chunk = shapes.rows_per_chunk(input.shape[0], math.prod(linear_weight.shape[:-1]), chunk_size, options, smaller)
     if not soft:
         # Of a row that is ignored nothing must reach the gradient of the weights, not even a NaN.
         silent = ignored.reshape(input.shape[0], math.prod(target.shape[1:])).all(1, keepdim=True)
