@@ -9,11 +9,10 @@ JOBS ?= 2
 MAIN := track_value_and_grad.*(torch/eager|jax/jit)/
 BENCH ?= -b '^speed.*$(MAIN)xloss.*medium.*float32' -b '^accuracy.*(torch/eager|jax/jit)/xloss.*float32' -b '^machine'
 NEWEST ?= -b '^speed.*$(MAIN)(torch.nn.functional|optax).*(small|medium).*float32' -b '^speed.*$(MAIN)xloss.*small.*float32' \
-	-b '^speed.*track_value_and_grad.*torch/compile/xloss.*medium.*float32' \
-	-b '^accuracy.*(torch/eager|jax/jit)/(torch.nn.functional|optax).*float32' \
+	-b '^accuracy.*worst.*(torch/eager|jax/jit)/(torch.nn.functional|optax).*float32' \
 	-b '^memory.*(resident.*torch/eager|analysed.*jax/jit)/xloss.*medium.*float32.*value_and_grad' \
 	-b '^compiling.*cold.*jax/jit/xloss'
-QUICK ?= -b '^speed.*$(MAIN)xloss.*medium.*float32' -b '^accuracy.*value_worst.*(torch/eager|jax/jit)/xloss.*float32' -b '^machine'
+QUICK ?= -b '^speed.*$(MAIN)xloss.*medium.*float32' -b '^machine'
 GPU_BENCH ?= -b '^device.*(large|published|vocabulary)' -b '^speed.*track_value_and_grad.*(small|large)' \
 	-b '^memory.*track_device.*(large|published|vocabulary)' -b '^accuracy.*float32' -b '^compiling.*cold' -b '^machine'
 # Seconds for the samples of one timing.
@@ -64,12 +63,12 @@ report: env
 	$(BIN)/xloss report reports
 
 bench: env
-	$(ASV) machine --yes $(NAMED)
+	$(BIN)/python -m xloss.measure.machine $(MACHINE)
 	$(ASV) run $(NAMED) --parallel $(JOBS) --record-samples $(BENCH); first=$$?; \
 	$(ASV) run $(NAMED) --parallel $(JOBS) --record-samples $(NEWEST) $$($(BIN)/python -m xloss.measure.environments) && exit $$first
 
 bench-quick: env
-	$(ASV) machine --yes $(NAMED)
+	$(BIN)/python -m xloss.measure.machine $(MACHINE)
 	XLOSS_BENCH_SECONDS=0.1 $(ASV) run $(NAMED) --parallel $(JOBS) --record-samples $(QUICK) $$($(BIN)/python -m xloss.measure.environments)
 
 # A machine with a GPU brings its own frameworks: nothing is installed but what xloss itself needs.
@@ -78,7 +77,7 @@ gpu-report:
 	$(PYTHON) -m xloss doctor
 	$(PYTHON) -m xloss parity --device cuda --jobs 1 --out reports/cuda
 	$(PYTHON) -m pip install --quiet 'asv>=0.6.6' 'asv_runner>=0.3.2'
-	$(PYTHON) -m asv --config asv.given.conf.json machine --yes $(NAMED)
+	$(PYTHON) -m xloss.measure.machine $(MACHINE)
 	$(PYTHON) -m asv --config asv.given.conf.json run $(NAMED) --record-samples $(GPU_BENCH)
 	$(PYTHON) -m xloss bench $(REPORT_BENCH) --device cuda --out reports/cuda/data/bench.parquet
 	$(PYTHON) -m xloss report reports/cuda

@@ -246,7 +246,8 @@ def test_the_newest_versions_are_those_that_the_tests_run_with():
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_results_go_where_they_are_committed_and_cells_are_forked(name):
     conf = configuration(name)
-    assert conf.results_dir == "reports/history"
+    # Those of a GPU box beside its parity, from which its report is made.
+    assert conf.results_dir == {"asv.conf.json": "reports/history", "asv.given.conf.json": "reports/cuda/history"}[name]
     assert conf.launch_method == "forkserver"
     assert conf.html_dir.startswith(".asv/")
     assert conf.env_dir.startswith(".asv/")
@@ -321,3 +322,20 @@ def test_a_history_from_run_to_publish_with_a_planted_slowdown(suite, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     done = asv(tmp_path, "run", *use, *bench, "HEAD~1^!")
     assert "measures what is checked out" in done.stdout + done.stderr
+
+
+def test_a_machine_is_introduced_once_and_under_its_own_name(tmp_path, monkeypatch):
+    pytest.importorskip("asv")
+    from asv.machine import Machine, MachineCollection
+
+    from xloss.measure.machine import introduce
+
+    monkeypatch.setattr(MachineCollection, "get_machine_file_path", staticmethod(lambda: str(tmp_path / "machines")))
+    assert introduce("big-box") == "big-box"
+    noted = MachineCollection.load("big-box")
+    assert noted["machine"] == "big-box"
+    assert noted["cpu"] == Machine.get_defaults()["cpu"]
+    MachineCollection.save("big-box", {**noted, "cpu": "as its owner wrote"})
+    introduce("big-box")
+    assert MachineCollection.load("big-box")["cpu"] == "as its owner wrote"
+    assert introduce() == Machine.get_defaults()["machine"]

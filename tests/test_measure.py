@@ -12,11 +12,22 @@ import numpy as np
 import pytest
 
 from xloss.catalog import LOSSES, Unsupported, get, substitute
-from xloss.measure import accuracy, bandwidth, compiling, floor, labels, memory, results
+from xloss.measure import accuracy, bandwidth, compiling, floor, labels, memory, results, work
 from xloss.measure.compare import VERDICTS, compare, ratio, verdict
 from xloss.measure.processes import fresh
 from xloss.measure.timer import Timing, measure
-from xloss.measure.work import CONTESTANTS, DTYPES, ELEMENTS, QUANTITIES, SIZES, Work, draw, first_run, ready, shape_of
+from xloss.measure.work import (
+    CONTESTANTS,
+    DTYPES,
+    ELEMENTS,
+    QUANTITIES,
+    SIZES,
+    Work,
+    draw,
+    first_run,
+    ready,
+    shape_of,
+)
 
 MSE, CE = "mse_loss", "cross_entropy"
 
@@ -504,3 +515,11 @@ def test_dtypes_and_contestants_are_what_the_names_say():
         assert work.implementation
     assert Timing((3.0, 1.0, 2.0), 1).median == 2.0
     assert DTYPES == ("float32", "bfloat16")
+
+
+def test_every_peer_that_a_loss_has_can_be_measured():
+    for loss in LOSSES.values():
+        for peer in loss.peers:
+            if f"{peer.framework}/{peer.name}" in ("torch/torch.nn.functional", "jax/optax"):
+                pytest.importorskip(peer.framework)
+                assert callable(work.contestant(loss, peer.framework, peer.name))

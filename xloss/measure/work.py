@@ -1,4 +1,8 @@
-"""What is measured: a loss, by whom, which quantity of it, at which size; and how that becomes a call to time."""
+"""What is measured: a loss, by whom, which quantity of it, at which size; and how that becomes a call to time.
+
+It measures older commits of xloss as well, whose catalogue may lack what a later one has (`workloads`, `adapt`,
+`Loss.batch_axes`, `Draw.extra`): hence what is derived here once more, or asked for with a default.
+"""
 
 from __future__ import annotations
 
@@ -177,10 +181,10 @@ def contestant(loss: Loss, framework: str, implementation: str) -> Callable[...,
     for peer in loss.peers:
         if (peer.framework, peer.name) == (framework, implementation):
             if implementation == "torch.nn.functional" and getattr(loss, "adapt", None) is None:
-                # The function itself: what brings it to our call would be timed with it.
+                # The function itself, where it is one: what brings it to our call would be timed with it.
                 import torch.nn.functional
 
-                return getattr(torch.nn.functional, loss.name)
+                return getattr(torch.nn.functional, loss.name, peer.call)
             return peer.call
     raise Unsupported(f"{implementation} has no {loss.name} that computes the same function")
 
