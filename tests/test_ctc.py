@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 jax = pytest.importorskip("jax")
 jnp = jax.numpy
 
+from xloss.frameworks.jax_ import hasty_jit  # noqa: E402
 from xloss.losses import ctc_loss as ctc  # noqa: E402
 
 functional = torch.nn.functional
@@ -35,10 +36,6 @@ def put(framework: str, arguments: dict[str, Any]) -> dict[str, Any]:
     return {name: make(np.array(a)) if isinstance(a, np.ndarray) else a for name, a in arguments.items()}
 
 
-# Half of the time goes into XLA's optimizations, which these tests do not ask about.
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-
-
 @functools.cache
 def jax_program(options: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
     """Values and the gradient of their sum, compiled once for all arrays of the same shapes."""
@@ -47,7 +44,7 @@ def jax_program(options: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
         loss, pull = jax.vjp(lambda x: ctc.jax_ctc_loss(x, **arrays, **dict(options), reduction="none"), x)
         return loss, pull(jnp.ones_like(loss))[0]
 
-    return jax.jit(program, compiler_options=QUICK)
+    return hasty_jit(program)
 
 
 def value_and_gradient(framework: str, **changes: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -290,7 +287,7 @@ def test_vmap_over_padded_targets(framework: str) -> None:
         got = torch.func.vmap(torch.func.grad_and_value(one), in_dims=(1, 0, 0, 0), out_dims=(1, 0))(*given)
     else:
         mapped = jax.vmap(jax.value_and_grad(one), in_axes=(1, 0, 0, 0), out_axes=(0, 1))
-        got = jax.jit(mapped, compiler_options=QUICK)(*given)[::-1]
+        got = hasty_jit(mapped)(*given)[::-1]
     np.testing.assert_allclose(got[0], slope, rtol=1e-12)
     np.testing.assert_allclose(got[1], value, rtol=1e-12)
 

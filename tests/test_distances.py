@@ -9,6 +9,7 @@ import pytest
 
 from xloss.catalog import LOSSES
 from xloss.frameworks import load
+from xloss.frameworks.jax_ import hasty_jit
 from xloss.parity.check import DIGITS
 from xloss.parity.reference import floats
 from xloss.truth import evaluate
@@ -23,8 +24,6 @@ pytestmark = pytest.mark.usefixtures("x64")
 FRAMEWORKS = {"torch": load("torch"), "jax": load("jax")}
 both = pytest.mark.parametrize("framework", FRAMEWORKS.values(), ids=FRAMEWORKS)
 Arguments = Mapping[str, Any]
-# Half of the time goes into XLA's optimizations.
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 SHARED = ("margin_ranking_loss", "cosine_embedding_loss", "triplet_margin_loss", "triplet_margin_with_distance_loss")
 NAMES = {
     "margin_ranking_loss": ("input1", "input2", "target"),
@@ -69,7 +68,7 @@ def value_and_grads(framework: Any, function: Callable[..., Any], arguments: Arg
 
     leaves = {name: ready[name] for name in wrt}
     if framework.name == "jax":
-        program = jax.jit(jax.value_and_grad(total, has_aux=True), compiler_options=QUICK)
+        program = hasty_jit(jax.value_and_grad(total, has_aux=True))
         (_, loss), grads = program(leaves)
         return [np.asarray(x) for x in (loss, *(grads[name] for name in wrt))]
     leaves = {name: tensor.requires_grad_() for name, tensor in leaves.items()}
@@ -81,7 +80,7 @@ def value_and_grads(framework: Any, function: Callable[..., Any], arguments: Arg
 def call(framework: Any, name: str, arguments: Arguments, **options: Any) -> np.ndarray:
     """One evaluation, in JAX as one program."""
     function = lambda ready: getattr(LOSSES[name], framework.name)(**ready, **options)  # noqa: E731
-    function = jax.jit(function, compiler_options=QUICK) if framework.name == "jax" else function
+    function = hasty_jit(function) if framework.name == "jax" else function
     return np.asarray(framework.get(function(put(framework, arguments))))
 
 
@@ -325,7 +324,7 @@ def test_the_target_of_the_negative_cosine_is_held(framework: Any) -> None:
     if framework.name == "jax":
 
         def slope(f: Any) -> np.ndarray:
-            program = jax.jit(jax.grad(lambda x: loss(x, f(x))), compiler_options=QUICK)
+            program = hasty_jit(jax.grad(lambda x: loss(x, f(x))))
             return np.asarray(program(jnp.asarray(normal(4, 3))))
 
     else:

@@ -14,6 +14,7 @@ import pytest
 
 from xloss.catalog import LOSSES
 from xloss.frameworks import load
+from xloss.frameworks.jax_ import hasty_jit
 
 torch = pytest.importorskip("torch")
 jax = pytest.importorskip("jax")
@@ -44,8 +45,7 @@ def compiled(function: Any, given: dict[str, Any]) -> np.ndarray:
     """JAX compiles each operation on its own for longer than all of them at once."""
     arrays = {key: jnp.asarray(a) for key, a in given.items() if isinstance(a, np.ndarray)}
     rest = {key: a for key, a in given.items() if key not in arrays}
-    options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-    return np.asarray(jax.jit(lambda arrays: function(**arrays, **rest), compiler_options=options)(arrays))
+    return np.asarray(hasty_jit(lambda arrays: function(**arrays, **rest))(arrays))
 
 
 def value(framework: Any, name: str, **given: Any) -> np.ndarray:

@@ -11,6 +11,7 @@ import pytest
 
 from xloss.catalog import LOSSES
 from xloss.frameworks import load
+from xloss.frameworks.jax_ import hasty_jit
 from xloss.inputs import Draw, applicable
 from xloss.parity.check import DIGITS
 from xloss.parity.reference import Reference, floats
@@ -40,21 +41,13 @@ def put(framework: Any, given: dict[str, Any]) -> dict[str, Any]:
     return {key: framework.put(a, device) if isinstance(a, np.ndarray) else a for key, a in given.items()}
 
 
-# Half of the time would go into XLA's optimizations.
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-
-
-def quick(function: Callable[..., Any]) -> Callable[..., Any]:
-    return jax.jit(function, compiler_options=QUICK)
-
-
 def run(framework: Any, name: str, **given: Any) -> np.ndarray:
     function = getattr(LOSSES[name], framework.name)
     if framework.name == "torch":
         return framework.get(function(**put(framework, given)))
     arrays = {key: a for key, a in given.items() if isinstance(a, np.ndarray)}
     rest = {key: a for key, a in given.items() if key not in arrays}
-    return np.asarray(quick(lambda arrays: function(**arrays, **rest))(arrays))
+    return np.asarray(hasty_jit(lambda arrays: function(**arrays, **rest))(arrays))
 
 
 def gradient(framework: Any, name: str, **given: Any) -> np.ndarray:
@@ -62,7 +55,7 @@ def gradient(framework: Any, name: str, **given: Any) -> np.ndarray:
     given = put(framework, {**given, "reduction": "sum"})
     function = getattr(LOSSES[name], framework.name)
     if framework.name == "jax":
-        return np.asarray(quick(jax.grad(lambda x: function(**{**given, "input": x})))(given["input"]))
+        return np.asarray(hasty_jit(jax.grad(lambda x: function(**{**given, "input": x})))(given["input"]))
     leaf = given["input"].requires_grad_()
     return torch.autograd.grad(function(**given), leaf)[0].numpy()
 
@@ -154,7 +147,7 @@ def test_a_label_out_of_range_that_cannot_be_seen_is_nan_in_its_row(name: str) -
     leaf = torch.tensor(x, requires_grad=True)
     compiled = torch.compile(ours, fullgraph=True, backend="eager")(leaf, torch.tensor(y))
     mapped = torch.func.vmap(torch.func.grad_and_value(ours))(torch.tensor(x), torch.tensor(y))
-    jitted = quick(jax.vmap(jax.value_and_grad(twin)))(x, y)
+    jitted = hasty_jit(jax.vmap(jax.value_and_grad(twin)))(x, y)
     for value, grad in (
         (compiled.detach(), torch.autograd.grad(compiled.sum(), leaf)[0]),
         (mapped[1], mapped[0]),
@@ -309,7 +302,9 @@ def test_sigmoid_focal_is_its_formula_in_both_arguments() -> None:
     np.testing.assert_allclose(got.detach(), want.detach(), rtol=1e-12)
     for mine, theirs in zip(torch.autograd.grad(got.sum(), (x, t)), slopes, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-10)
-    for mine, theirs in zip(quick(jax.grad(twin, (0, 1)))(x.detach().numpy(), t.detach().numpy()), slopes, strict=True):
+    for mine, theirs in zip(
+        hasty_jit(jax.grad(twin, (0, 1)))(x.detach().numpy(), t.detach().numpy()), slopes, strict=True
+    ):
         np.testing.assert_allclose(mine, theirs, rtol=1e-10)
 
 

@@ -14,6 +14,7 @@ import pytest
 from xloss import forms
 from xloss.catalog import LOSSES
 from xloss.frameworks import load
+from xloss.frameworks.jax_ import hasty_jit
 
 pytest.importorskip("expecttest")  # which torch.testing._internal wants
 torch = pytest.importorskip("torch")
@@ -25,7 +26,6 @@ jnp = jax.numpy
 pytestmark = pytest.mark.usefixtures("x64")
 
 TORCH, JAX = load("torch"), load("jax")
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 FEW = 3  # samples of a loss that JAX, which compiles each, is asked in a quick run
 MANY = 120  # calls of a class (torch has 857 for one)
 
@@ -100,7 +100,7 @@ def in_jax(function: Callable[..., Any], call: Call) -> list[np.ndarray]:
         value, pull = jax.vjp(loss, *(arrays[i] for i in call.wrt))
         return [value, *pull(jnp.asarray(weigh(value.shape), value.dtype))]
 
-    return [np.asarray(x) for x in jax.jit(program, compiler_options=QUICK)(arrays)]
+    return [np.asarray(x) for x in hasty_jit(program)(arrays)]
 
 
 def same(got: list[np.ndarray], want: list[np.ndarray]) -> None:

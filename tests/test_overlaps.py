@@ -10,6 +10,7 @@ import pytest
 
 from xloss.catalog import LOSSES
 from xloss.frameworks import load
+from xloss.frameworks.jax_ import hasty_jit
 from xloss.parity.check import DIGITS
 from xloss.parity.reference import floats
 from xloss.parity.verdict import ulp
@@ -23,7 +24,6 @@ jnp = jax.numpy
 pytestmark = pytest.mark.usefixtures("x64")
 
 TORCH, JAX = load("torch"), load("jax")
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 FRAMEWORKS = {"torch": TORCH, "jax": JAX}
 both = pytest.mark.parametrize("framework", FRAMEWORKS.values(), ids=FRAMEWORKS)
 overlaps = pytest.mark.parametrize("name", ["dice_loss", "tversky_loss"])
@@ -42,7 +42,7 @@ def run(framework: Any, name: str, *arrays: Any, **options: Any) -> tuple[np.nda
             value = function(x, *rest, **options)
             return value.sum(), value
 
-        program = jax.jit(jax.grad(call, has_aux=True), compiler_options=QUICK)
+        program = hasty_jit(jax.grad(call, has_aux=True))
         grad, value = program(given[0], given[1:])
         return np.asarray(value), np.asarray(grad)
     leaf = given[0].requires_grad_()

@@ -9,8 +9,10 @@ import pytest
 
 from xloss import parity
 from xloss.catalog import LOSSES, substitute
-from xloss.parity.check import check
+from xloss.frameworks import jax_
+from xloss.parity.check import check, hasty
 from xloss.parity.diagnosis import explain
+from xloss.parity.mechanisms import probes
 from xloss.parity.reference import Expected
 from xloss.parity.verdict import judge, ulp
 
@@ -269,3 +271,36 @@ def test_diagnosis_names_the_factor(factor, words):
 
 def test_diagnosis_says_nothing_of_what_has_no_pattern():
     assert explain(np.array([1.1, -2.7, 2.9]), expected([1.0, -2.0, 3.0]), {"the batch": 6.0}) == ""
+
+
+def compiled_as_a_user_would(variant="default", dtype="float32", full=False):
+    loss = LOSSES["mse_loss"]
+    cell = parity.Cell("mse_loss", variant, (6, 3), "typical", dtype, full=full)
+    asked = [
+        p for p in probes(cell, loss, loss.reductions, ("input", "target"), {"input": 0, "target": 0}, 6) if not p.alone
+    ]
+    return {(probe.mechanism, probe.reduction) for probe in asked if not hasty(cell, probe)}
+
+
+def test_values_and_gradient_of_a_first_variant_are_compiled_as_a_user_would():
+    assert compiled_as_a_user_would() == {("value", "none"), ("backward", "mean")}
+    assert compiled_as_a_user_would("weight") == compiled_as_a_user_would(dtype="bfloat16") == set()
+    assert compiled_as_a_user_would(dtype="bfloat16", full=True) == {("value", "none"), ("backward", "mean")}
+
+
+def test_a_hasty_program_computes_the_same():
+    jax = pytest.importorskip("jax")
+    x = np.linspace(-20, 20, 64, dtype=np.float32).reshape(8, 8)
+    slope = jax.grad(lambda x: LOSSES["cross_entropy"].jax(x, np.arange(8)))
+    np.testing.assert_allclose(jax_.hasty_jit(slope)(x), jax.jit(slope)(x), rtol=1e-5, atol=1e-9)
+
+
+def test_options_that_the_compiler_does_not_know_are_left_out(monkeypatch):
+    monkeypatch.setitem(jax_.HASTY, "xla_no_such_option", True)
+    jax_._hasty_options.cache_clear()
+    try:
+        known = jax_._hasty_options()
+        assert known
+        assert "xla_no_such_option" not in known
+    finally:
+        jax_._hasty_options.cache_clear()

@@ -1,7 +1,6 @@
 """The losses of a linear map's logits: never all logits in memory, every transformation, what torch refuses, the classes."""
 
 import copy
-import functools
 import inspect
 import pickle
 import re
@@ -14,6 +13,7 @@ import pytest
 
 from xloss.catalog import LOSSES
 from xloss.frameworks import load
+from xloss.frameworks.jax_ import hasty_jit
 
 torch = pytest.importorskip("torch")
 jax = pytest.importorskip("jax")
@@ -36,12 +36,6 @@ CUTOFFS = (2, 4, 7)
 TAILS = [(rng.normal(size=(2, 3)), rng.normal(size=(2, 2))), (rng.normal(size=(1, 3)), rng.normal(size=(3, 1)))]
 WORDS = {"input": X, "target": np.array([0, 6, 3, 1, 4]), "head_weight": rng.normal(size=(4, 3)),
          "tail_weights": TAILS, "cutoffs": CUTOFFS}  # fmt: skip
-
-
-# Half of the time would go into XLA's optimizations.
-jit = functools.partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-)
 
 
 def put(framework: Any, value: Any) -> Any:
@@ -198,7 +192,7 @@ def test_it_is_functional_whatever_the_chunk(mode: dict[str, Any], reduction: st
     if reduction != "none":
         return  # which is the same in JAX, and compiling takes its time
 
-    @jit
+    @hasty_jit
     def twin(leaves: Any, rest: Any, v: Any) -> Any:
         loss, pull = jax.vjp(lambda leaves: LINEAR.jax(**leaves, **rest, **options, chunk_size=2), leaves)
         grads = pull(v[: loss.size].reshape(loss.shape))[0]
@@ -223,7 +217,7 @@ def test_an_ignored_row_takes_no_part_and_a_batch_is_the_sum_of_its_rows() -> No
         assert slope.isfinite().all()
         close(leaf.grad, slope)
     w, twins = put(FRAMEWORKS["jax"], (W, {name: value for name, value in given.items() if name != "linear_weight"}))
-    close(jit(jax.grad(lambda w, rest: LINEAR.jax(linear_weight=w, **rest, chunk_size=2)))(w, twins), slope)
+    close(hasty_jit(jax.grad(lambda w, rest: LINEAR.jax(linear_weight=w, **rest, chunk_size=2)))(w, twins), slope)
     rows = [{**rest, "input": rest["input"][i], "target": rest["target"][i]} for i in (0, 1, 3, 4)]
     ones = [LINEAR.torch(linear_weight=torch.tensor(W), **row, reduction="sum") for row in rows]
     close(sum(ones) / 4, LINEAR.torch(linear_weight=torch.tensor(W), **rest))
@@ -295,7 +289,7 @@ def test_torch_compiles_chunks(transform: str | None) -> None:
 def test_jax_transforms_pass_through_chunks() -> None:
     y = np.abs(Y) % 4
 
-    @jit
+    @hasty_jit
     def everything(x: Any, w: Any) -> Any:
         out = []
         for loss in (
@@ -326,7 +320,7 @@ def test_a_confident_prediction_keeps_its_digits(framework: Any, smoothing: floa
         arrays = put(framework, (x.astype(dtype), w.astype(dtype), y))
         if framework.name == "jax":
             loss = lambda x, w, y: function(x, w, y, **options)  # noqa: E731
-            return [jit(loss)(*arrays), *jit(jax.grad(lambda *at: loss(*at).sum(), (0, 1)))(*arrays)]
+            return [hasty_jit(loss)(*arrays), *hasty_jit(jax.grad(lambda *at: loss(*at).sum(), (0, 1)))(*arrays)]
         leaves = [array.requires_grad_() for array in arrays[:2]]
         loss = function(*leaves, arrays[2], **options)
         return [loss, *torch.autograd.grad(loss.sum(), leaves)]
@@ -384,7 +378,7 @@ def test_it_equals_torch_nn() -> None:
     assert [leaf.shape for leaf in leaves] == [tuple(x.shape) for x in in_order]
     twin = jax.tree.unflatten(tree, [jnp.asarray(x.detach().numpy()) for x in in_order])
     x = torch.randn(4, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    program = jit(jax.value_and_grad(lambda m, x, y: m(x, y).loss))
+    program = hasty_jit(jax.value_and_grad(lambda m, x, y: m(x, y).loss))
     for row, labels in ((x, [0, 8, 3, 1]), (x, [0, 1, 1, 0]), (x, [6, 5, 8, 7]), (x[0], 3), (x[1], 0)):
         y = torch.tensor(labels)
         got, want = ours(row, y), theirs(row, y)
@@ -400,7 +394,7 @@ def test_it_equals_torch_nn() -> None:
         order = ["head.weight", "tail.0.0.weight", "tail.0.1.weight", "tail.1.0.weight", "tail.1.1.weight", "head.bias"]
         close([loss, *jax.tree.leaves(slope)], [want.loss, *(by_name[name] for name in order)])
     close(ours.log_prob(x), theirs.log_prob(x))
-    log_prob, best = jit(lambda m, x: (m.log_prob(x), m.predict(x)))(twin, jnp.asarray(x.numpy()))
+    log_prob, best = hasty_jit(lambda m, x: (m.log_prob(x), m.predict(x)))(twin, jnp.asarray(x.numpy()))
     close([log_prob, best], [theirs.log_prob(x), theirs.predict(x)])
     close(np.exp(log_prob).sum(1), np.ones(4))
 
@@ -413,7 +407,7 @@ def test_output_over_all_targets_sums_to_1_and_a_bad_label_where_it_cannot_be_se
     mapped = torch.func.vmap if framework.name == "torch" else jax.vmap
     slope = torch.func.grad if framework.name == "torch" else jax.grad
     one = lambda x, y: function(x[None], y[None], **rest).loss  # noqa: E731
-    compiled = jit if framework.name == "jax" else lambda f: f
+    compiled = hasty_jit if framework.name == "jax" else lambda f: f
     loss, grads = (np.asarray(compiled(mapped(f))(given["input"], given["target"])) for f in (one, slope(one)))
     np.testing.assert_allclose(np.exp(-loss[:7]).sum(), 1)
     assert np.isfinite(grads[:7]).all()
@@ -467,7 +461,7 @@ def test_a_linear_pytree_owns_its_parameters() -> None:
     x, y = jnp.asarray(X), jnp.asarray(Y2)
     want = functional.linear_cross_entropy(*map(torch.tensor, (X, np.array(form.linear_weight), Y2)),
                                            linear_bias=torch.tensor(np.array(form.linear_bias)))  # fmt: skip
-    value, slope = jit(jax.value_and_grad(lambda form: form(x, y)))(form)
+    value, slope = hasty_jit(jax.value_and_grad(lambda form: form(x, y)))(form)
     close(value, want)
     assert isinstance(slope, xloss.jax.LinearCrossEntropyLoss)
     assert slope.linear_weight.shape == (4, 2, 3)

@@ -12,6 +12,7 @@ import pytest
 
 from xloss.catalog import LOSSES, Loss
 from xloss.frameworks import load
+from xloss.frameworks.jax_ import hasty_jit
 from xloss.inputs import Draw
 from xloss.parity.cells import Cell
 from xloss.parity.check import exact
@@ -261,8 +262,7 @@ def jax_everything(loss: Loss) -> dict[str, np.ndarray]:
         out["checkpoint"] = jax.grad(jax.checkpoint(call))(x)
         return out
 
-    options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-    return jax.tree.map(np.asarray, jax.jit(program, compiler_options=options)(x, v, rest))
+    return jax.tree.map(np.asarray, hasty_jit(program)(x, v, rest))
 
 
 @every_loss
