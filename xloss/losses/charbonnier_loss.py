@@ -1,0 +1,90 @@
+r"""Charbonnier loss: the absolute error, rounded off within about `eps` of 0.
+
+Formula: l = sqrt((x - y)^2 + eps^2).
+
+Args:
+    input: predictions x, any shape.
+    target: y, a shape that broadcasts with that of `input` (one other than equal gets a warning).
+    eps: where it bends, > 0, in the units of the error. Default: 1e-3.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
+
+Domain: all reals; neither a great error nor a small eps is squared, so that nothing overflows or is lost. Gradient:
+(x - y) / l to `input`, its negative to `target`.
+Errors: `ValueError` for shapes, reductions and an eps that is not positive, `TypeError` for anything but floating tensors.
+Identities: it is eps where x = y, and between |x - y| and |x - y| + eps.
+
+Source: Charbonnier et al. 1994, "Two deterministic half-quadratic regularization algorithms for computed imaging"; form and
+default are those of Lai et al. 2017, arXiv:1704.03915. BasicSR's CharbonnierLoss adds its eps without squaring it: ours is
+the root of that one.
+"""
+
+import numpy as np
+
+from xloss import checks
+from xloss.catalog import Loss, Variant
+
+
+def torch_charbonnier_loss(input, target, eps=1e-3, reduction="mean"):
+    import torch
+
+    from xloss.kernels import torch_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_number("eps", eps, above=0)
+    input, target, dtype = k.admit(input=input, target=target)
+    input, target = k.meet(input, target)
+    error = input - target
+    size = k.absolute(error)
+    far = size > eps
+    # The greater of both is taken out of the root, and each branch is given what it is good for.
+    near = torch.where(far, 0.0, error) / eps
+    size = torch.where(far, size, 1.0)
+    ratio = torch.where(far, eps / size, 0.0)
+    loss = torch.where(far, size * torch.sqrt(1 + ratio * ratio), eps * torch.sqrt(1 + near * near))
+    return k.reduce(loss, reduction, dtype)
+
+
+def jax_charbonnier_loss(input, target, eps=1e-3, reduction="mean"):
+    import jax.numpy as jnp
+
+    from xloss.kernels import jax_ as k
+
+    checks.check_reduction(reduction)
+    checks.check_number("eps", eps, above=0)
+    input, target, dtype = k.admit(input=input, target=target)
+    input, target = k.meet(input, target)
+    error = input - target
+    size = k.absolute(error)
+    far = size > eps
+    # The greater of both is taken out of the root, and each branch is given what it is good for.
+    near = jnp.where(far, 0.0, error) / eps
+    size = jnp.where(far, size, 1.0)
+    ratio = jnp.where(far, eps / size, 0.0)
+    loss = jnp.where(far, size * jnp.sqrt(1 + ratio * ratio), eps * jnp.sqrt(1 + near * near))
+    return k.reduce(loss, reduction, dtype)
+
+
+def truth(t, input, target, eps=1e-3):
+    error = input - target
+    return np.sqrt(error * error + t.number(eps) ** 2)
+
+
+def inputs(draw):
+    input, target = draw.pair()
+    return draw.arrays(input=input, target=target)
+
+
+LOSS = Loss(
+    name="charbonnier_loss",
+    summary="the absolute error, rounded off near 0",
+    torch=torch_charbonnier_loss,
+    jax=jax_charbonnier_loss,
+    truth=truth,
+    inputs=inputs,
+    variants=(
+        Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
+        Variant("eps=1", options={"eps": 1.0}, shapes=((6, 3),)),
+        Variant("broadcast", flags=("broadcast",), shapes=((4, 3),)),
+    ),
+    source="Lai et al. 2017, arXiv:1704.03915",
+)
