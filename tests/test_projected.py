@@ -223,6 +223,28 @@ def test_an_ignored_row_takes_no_part_and_a_batch_is_the_sum_of_its_rows() -> No
     close(sum(ones) / 4, LINEAR.torch(linear_weight=torch.tensor(W), **rest))
 
 
+@pytest.mark.parametrize("weight", [None, C], ids=["plain", "weighted"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.25])
+@pytest.mark.parametrize("scale", [1.0, 40.0], ids=["typical", "confident"])
+def test_soft_targets_in_place_equal_plain_operations(weight: Any, smoothing: float, scale: float) -> None:
+    leaves = [torch.tensor(a * s, requires_grad=True) for a, s in ((X, scale), (W, 1.0), (B, 1.0))]
+    rest = {
+        "weight": None if weight is None else torch.tensor(weight),
+        "label_smoothing": smoothing,
+        "reduction": "none",
+    }
+    target, got = torch.tensor(SOFT), []
+    chunked = LINEAR.torch(leaves[0], leaves[1], target, linear_bias=leaves[2], chunk_size=2, **rest)
+    plain = LOSSES["cross_entropy"].torch(functional.linear(*leaves), target, **rest)
+    assert "SoftNll" in type(chunked.grad_fn).__name__
+    v = torch.linspace(-1, 2, len(plain), dtype=plain.dtype)
+    for loss in (chunked, plain):
+        slopes = torch.autograd.grad(loss, leaves, v, retain_graph=True)
+        bend = torch.autograd.grad(loss, leaves[0], v, create_graph=True)[0].square().sum()
+        got.append([loss.detach(), *slopes, *torch.autograd.grad(bend, leaves)])
+    close(*got)
+
+
 # --- every transformation, of several chunks ------------------------------------------------------------------------------
 
 

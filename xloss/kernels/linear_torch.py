@@ -39,7 +39,7 @@ def logits(input: Any, linear_weight: Any, linear_bias: Any = None) -> Any:
 def nll_of_rows(input: Any, labels: Any, chunk: int, linear_weight: Any, *linear_bias: Any) -> Any:
     """-log softmax of the logits at the labels, a chunk of rows at a time."""
     shared = (linear_weight, *linear_bias)
-    if _transformed(input, labels, *shared):
+    if transformed(input, labels, *shared):
         return over_rows(_nll, chunk, (input, labels), shared)
     return _Nll.apply(chunk, input, labels, *shared)
 
@@ -75,7 +75,7 @@ def _nll(input: Any, labels: Any, *shared: Any) -> Any:
     return k.nll_of_logits(logits(input, *shared), labels, 1)
 
 
-def _transformed(*tensors: Any) -> bool:
+def transformed(*tensors: Any) -> bool:
     """Whether autograd is not alone: while compiling, inside `torch.func`, in forward mode, on tensors of other kinds."""
     if torch.compiler.is_compiling() or torch.autograd.forward_ad._current_level >= 0:
         return True
@@ -99,7 +99,7 @@ class _Nll(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, chunk: int, input: Any, labels: Any, *shared: Any) -> Any:
         loss, slope, scale, greatest = (input.new_empty(labels.shape) for _ in range(4))
-        for part, x in _chunks(chunk, input, shared):
+        for part, x in chunks(chunk, input, shared):
             index = labels[part].unsqueeze(1)
             picked = x.gather(1, index)
             top = x.scatter_(1, index, -torch.inf).amax(1, keepdim=True)
@@ -119,31 +119,39 @@ class _Nll(torch.autograd.Function):
     def backward(ctx: Any, cotangent: Any) -> Any:
         slope, scale, greatest, input, labels, *shared = ctx.saved_tensors
         wanted = ctx.needs_input_grad[1], *ctx.needs_input_grad[3:]
-        if torch.is_grad_enabled() or _transformed(
-            cotangent
-        ):  # a gradient that is to be differentiated, or many at once
+        if torch.is_grad_enabled() or transformed(cotangent):  # to be differentiated, or many at once
             whole = lambda input, *shared: over_rows(_nll, ctx.chunk, (input, labels), shared)  # noqa: E731
-            of_input, *of_shared = _pull(whole, wanted, (input, *shared), cotangent)
+            of_input, *of_shared = pull(whole, wanted, (input, *shared), cotangent)
             return None, of_input, None, *of_shared
         scale, slope = scale * cotangent, slope * cotangent
-        grads: list[Any] = [
-            x.new_zeros(x.shape) if want else None for x, want in zip((input, *shared), wanted, strict=True)
-        ]
-        flat = shared[0].reshape(-1, input.shape[1])
-        for part, x in _chunks(ctx.chunk, input, shared):
+        sums = Sums(wanted, input, shared)
+        for part, x in chunks(ctx.chunk, input, shared):
             x.sub_(greatest[part].unsqueeze(1)).exp_().mul_(scale[part].unsqueeze(1))
             x.scatter_(1, labels[part].unsqueeze(1), -slope[part].unsqueeze(1))
-            x = x.flatten(1)
-            if wanted[0]:
-                torch.mm(x, flat, out=grads[0][part])
-            if wanted[1]:
-                grads[1].view(flat.shape).addmm_(x.T, input[part])
-            if any(wanted[2:]):
-                grads[2] += x.sum(0).view(grads[2].shape)
-        return None, grads[0], None, *grads[1:]
+            sums.add(part, x)
+        return None, sums.grads[0], None, *sums.grads[1:]
 
 
-def _chunks(chunk: int, input: Any, shared: Any) -> Any:
+class Sums:
+    """The gradients of input, weight and bias where they are wanted, of those of the logits, a chunk at a time."""
+
+    def __init__(self, wanted: Any, input: Any, shared: Any):
+        given = zip((input, *shared), wanted, strict=True)
+        self.grads: list[Any] = [x.new_zeros(x.shape) if want else None for x, want in given]
+        self.input, self.flat = input, shared[0].reshape(-1, input.shape[1])
+
+    def add(self, part: slice, slope: Any) -> None:
+        """Add those of the rows of a chunk."""
+        slope = slope.flatten(1)
+        if self.grads[0] is not None:
+            torch.mm(slope, self.flat, out=self.grads[0][part])
+        if self.grads[1] is not None:
+            self.grads[1].view(self.flat.shape).addmm_(slope.T, self.input[part])
+        if any(grad is not None for grad in self.grads[2:]):
+            self.grads[2] += slope.sum(0).view(self.grads[2].shape)
+
+
+def chunks(chunk: int, input: Any, shared: Any) -> Any:
     """The rows of each chunk, as a slice, and their logits, in one buffer for all."""
     size, shape = input.shape[0], shared[0].shape[:-1]
     flat = shared[0].reshape(-1, input.shape[1])
@@ -193,7 +201,7 @@ class _Again(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Any) -> Any:
         tensors, wanted = ctx.saved_tensors, ctx.needs_input_grad[1:]
         cotangent = cotangents if len(cotangents) > 1 else cotangents[0]
-        return None, *_pull(ctx.function, wanted, tensors, cotangent, again=True)
+        return None, *pull(ctx.function, wanted, tensors, cotangent, again=True)
 
 
 def _held(function: Callable[..., Any], tensors: Any, chosen: list[int]) -> Callable[..., Any]:
@@ -206,20 +214,20 @@ def _held(function: Callable[..., Any], tensors: Any, chosen: list[int]) -> Call
     return of
 
 
-def _pull(function: Callable[..., Any], wanted: Any, tensors: Any, cotangent: Any, again: bool = False) -> list[Any]:
+def pull(function: Callable[..., Any], wanted: Any, tensors: Any, cotangent: Any, again: bool = False) -> list[Any]:
     """The gradient for each tensor that is wanted, None for the others; with `again`, itself not stored."""
     chosen = [number for number, want in enumerate(wanted) if want]
 
     cotangents = cotangent if isinstance(cotangent, tuple) else (cotangent,)
     several = len(cotangents)
 
-    def pull(*given: Any) -> Any:
+    def back_through(*given: Any) -> Any:
         cotangents, tensors = given[:several], given[several:]
         point = [tensors[number] for number in chosen]
         back = torch.func.vjp(_held(function, tensors, chosen), *point)[1]
         grads = back(cotangents if several > 1 else cotangents[0])
         return grads if len(grads) > 1 else grads[0]
 
-    found = _again(pull, *cotangents, *tensors) if again else pull(*cotangents, *tensors)
+    found = _again(back_through, *cotangents, *tensors) if again else back_through(*cotangents, *tensors)
     found = iter(found if isinstance(found, tuple) else (found,))
     return [next(found) if want else None for want in wanted]

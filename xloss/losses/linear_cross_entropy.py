@@ -16,8 +16,7 @@ Args:
     label_smoothing: in [0, 1]. Default: 0.0.
     options: torch.nn.LinearCrossEntropyOptions, of which `batch_chunk_size` is `chunk_size`; the others choose between
         memory and precision, and here there is nothing to choose.
-    chunk_size: rows of a chunk. Default: None, as many as have 2^23 logits, 256 at least (in PyTorch with soft targets or
-        smoothing an eighth of that).
+    chunk_size: rows of a chunk. Default: None, as many as have 2^23 logits, 256 at least.
 
 Domain: all reals. Gradient: of every floating argument, a confident prediction keeps its digits, as in `cross_entropy`.
 Every transformation passes; in PyTorch's forward mode, and in `torch.func` under `torch.compile`, a reverse pass around it
@@ -43,6 +42,7 @@ def torch_linear_cross_entropy(input, linear_weight, target, *, linear_bias=None
                                ignore_index=None, label_smoothing=0.0, options=None, chunk_size=None):  # fmt: skip
     import torch
 
+    from xloss.kernels import linear_soft_torch as linear_soft
     from xloss.kernels import linear_torch as linear
     from xloss.kernels import torch_ as k
 
@@ -62,24 +62,21 @@ def torch_linear_cross_entropy(input, linear_weight, target, *, linear_bias=None
         input, linear_weight, weight, *bias, dtype = k.admit(same=True, **tensors)
         target, ignored, outside = k.admit_labels(target, shape[axis], -100 if ignore_index is None else ignore_index)
     input, target = (input.unsqueeze(0), target.unsqueeze(0)) if axis == 0 else (input, target)
-    # Operation by operation, autograd keeps some forty intermediate results of a chunk with soft targets.
-    smaller = 8 if soft or label_smoothing > 0 else 1
-    chunk = shapes.rows_per_chunk(input.shape[0], math.prod(linear_weight.shape[:-1]), chunk_size, options, smaller)
+    sizes = input.shape[0], math.prod(linear_weight.shape[:-1]), chunk_size, options
+    chunk = shapes.rows_per_chunk(*sizes)
     if not soft:
         # Of a row that is ignored nothing must reach the gradient of the weights, not even a NaN.
         silent = ignored.reshape(input.shape[0], math.prod(target.shape[1:])).all(1, keepdim=True)
         input = torch.where(silent, 0.0, input)
     if soft or label_smoothing > 0:
 
-        def smoothed(input, target, linear_weight, *others):
-            logits = linear.logits(input, linear_weight, *others[: len(bias)])
+        def smoothed(target, logits, weight=None):
             target = target if soft else torch.zeros_like(logits).scatter(1, target.unsqueeze(1), 1.0)
             target = target * (1 - label_smoothing) + label_smoothing / max(logits.shape[1], 1)
-            target = target if weight is None else target * k.along(others[-1], 1, logits)
-            return k.nll_of_logits_soft(logits, target, 1)
+            return target if weight is None else target * k.along(weight, 1, logits)
 
-        others = bias if weight is None else (*bias, weight)
-        loss = linear.over_rows(smoothed, chunk, (input, target), (linear_weight, *others))
+        few = shapes.rows_per_chunk(*sizes, smaller=linear_soft.SMALLER)
+        loss = linear_soft.nll_of_rows(smoothed, input, target, weight, chunk, few, linear_weight, *bias)
     else:
         loss = linear.nll_of_rows(input, target, chunk, linear_weight, *bias)
     loss = loss.squeeze(0) if axis == 0 else loss

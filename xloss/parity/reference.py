@@ -15,7 +15,7 @@ import numpy as np
 from xloss.truth import Exact, balls
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one is as good as itself: what is derived from it is kept
 class Expected:
     """The exact result, as the sum of two float64, and the scale of its sensitivity.
 
@@ -103,12 +103,20 @@ class Reference:
         """How many roundings a pairwise sum over the outputs has, and one more."""
         return 1 + math.log2(max(self.exact.values.size, 1))
 
-    def sensitivity(self, c: int, sizes: list[np.ndarray] | None = None) -> np.ndarray:
-        """Sum over inputs of |x d(first derivative)/dx|, for column c; with other sizes than |x| where given."""
+    @cached_property
+    def sensitivity(self) -> list[np.ndarray]:
+        """Of each column, the sum over inputs of |x d(first derivative)/dx|."""
+        return [self._bent(c, self.own) for c in self.count]
+
+    @cached_property
+    def _sensitivity_to_ones(self) -> list[np.ndarray]:
+        return [self._bent(c, self._ones) for c in self.count]
+
+    def _bent(self, c: int, sizes: list[np.ndarray]) -> np.ndarray:
         total = np.zeros(self.exact.values.shape)
-        for d in self.count:
-            with np.errstate(invalid="ignore"):
-                total = total + (self.own if sizes is None else sizes)[d] * self.second[min(c, d), max(c, d)]
+        with np.errstate(invalid="ignore"):
+            for d in self.count:
+                total = total + sizes[d] * self.second[min(c, d), max(c, d)]
         return total
 
     @cached_property
@@ -156,8 +164,8 @@ class Reference:
             # A denominator that is a sum itself, and a dense column's sum over outputs, add their roundings.
             summed = self.exact.columns[c].dense or self.exact.weights is not None
             with np.errstate(invalid="ignore"):
-                conditions.append(size * (self.sensitivity(c) + (self._rounding() if summed else 1) * self.first[c]))
-                slopes.append(size * (1 + self.sensitivity(c, self._ones)) * self.reach)
+                conditions.append(size * (self.sensitivity[c] + (self._rounding() if summed else 1) * self.first[c]))
+                slopes.append(size * (1 + self._sensitivity_to_ones[c]) * self.reach)
         return self._by_argument(truths, conditions, slopes, undefined)
 
     def _scale(self, reduction: str) -> tuple[Any, str]:
@@ -192,8 +200,8 @@ class Reference:
             move = self.exact.own(c, exact_tangents[self.exact.columns[c].argument])
             truth = truth + move * self.exact.first[c]
             with np.errstate(invalid="ignore"):
-                spread = spread + np.abs(floats(move)) * (2 * self.first[c] + self.sensitivity(c))
-                slope = slope + np.abs(floats(move)) * (1 + self.sensitivity(c, self._ones)) * self.reach
+                spread = spread + np.abs(floats(move)) * (2 * self.first[c] + self.sensitivity[c])
+                slope = slope + np.abs(floats(move)) * (1 + self._sensitivity_to_ones[c]) * self.reach
         return expected(self._where_smooth(truth), spread, slope, "anything")
 
     @_precisely

@@ -10,6 +10,7 @@ once), m its smallest normal number: what XLA flushes to 0. k is one number per 
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +53,7 @@ def ulp(dtype: str, at: np.ndarray) -> np.ndarray:
     return np.ldexp(float(info.eps), exponent - 1)
 
 
+@functools.lru_cache(maxsize=64)  # many mechanisms are held against one expectation
 def allowed(expected: Expected, dtype: str, kind: str) -> np.ndarray:
     """The error that the budget of this dtype and kind of mechanism allows, elementwise."""
     compute = "float64" if dtype == "float64" else "float32"
@@ -67,6 +69,11 @@ def allowed(expected: Expected, dtype: str, kind: str) -> np.ndarray:
             # Where a sum is divided by a denominator, 1 / denominator is a cotangent rounded to 16 bits.
             budget = budget + size * float(ml_dtypes.finfo(DTYPES[dtype]).eps) / 2
     return budget
+
+
+@functools.lru_cache(maxsize=64)
+def _ulp_of(expected: Expected, dtype: str) -> np.ndarray:
+    return ulp(dtype, expected.high)
 
 
 def judge(got: Any, expected: Expected, dtype: str, kind: str) -> Verdict:
@@ -93,7 +100,7 @@ def judge(got: Any, expected: Expected, dtype: str, kind: str) -> Verdict:
         ratio = np.where(error == 0, 0.0, error / limit)
         # What was flushed to 0 is not counted in ulps, of which it would be millions.
         tiny = 4 * float(ml_dtypes.finfo(DTYPES[dtype]).smallest_normal)
-        ulps = np.where((np.abs(expected.high) < tiny) & (error <= tiny), 0.0, error / ulp(dtype, expected.high))
+        ulps = np.where((np.abs(expected.high) < tiny) & (error <= tiny), 0.0, error / _ulp_of(expected, dtype))
         relative = np.where(error == 0, 0.0, error / np.abs(expected.high))
     error, ratio, ulps, relative = (np.where(known, x, 0.0) for x in (error, ratio, ulps, relative))
     ratio = np.where(wrong_where_unknown, np.inf, ratio)

@@ -45,8 +45,10 @@ class Workers(concurrent.futures.Executor):
 
 def _start() -> None:
     """Prepare a worker: no threads beside its own, no grabbing of the GPU's memory."""
+    import gc
     import warnings
 
+    gc.freeze()  # what was imported stays: not to be looked through again and again
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     warnings.simplefilter("ignore")  # a sweep reports what it finds in its table
     if importlib.util.find_spec("torch"):
