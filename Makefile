@@ -22,7 +22,7 @@ ASV := PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m asv
 MACHINE ?=
 NAMED := $(if $(MACHINE),--machine $(MACHINE))
 # What the report compares torch and JAX by; "--all --quick" takes half an hour.
-REPORT_BENCH ?= mse_loss cross_entropy --quick --no-compile --no-memory
+REPORT_BENCH ?= cross_entropy --quick --no-compile --no-memory
 
 .PHONY: help env test slow lint report parity claims bench bench-quick gpu-report clean
 
