@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from xloss.catalog import LOSSES, Unsupported, get, substitute
@@ -466,6 +467,18 @@ def test_rates_and_shares_are_derived(stored):
     peak = table[table["kind"] == "memory"].iloc[0]
     assert peak["share_of_least"] == pytest.approx((4 * elements + 4) / (8 * 2**20))
     assert math.isnan(table[table["kind"] == "accuracy"].iloc[0]["gb_s"])
+
+
+def test_a_share_is_of_the_fastest_copy_of_the_machine(stored):
+    table = results.read(stored)
+    slow = table[table["kind"] == "machine"].assign(framework="jax", environment="jax", value=0.5)
+    own = results.derive(table)["share_of_copy"]
+    pd.testing.assert_series_equal(
+        results.derive(pd.concat([table, slow], ignore_index=True))["share_of_copy"][: len(own)], own
+    )
+    fast = slow.assign(value=0.025)
+    halved = results.derive(pd.concat([table, fast], ignore_index=True))["share_of_copy"][: len(own)]
+    pd.testing.assert_series_equal(halved, own / 2)
 
 
 def test_what_asv_itself_reads_is_the_same(stored):
