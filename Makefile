@@ -21,7 +21,7 @@ ASV := PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m asv
 # The name under which results are kept, where it shall not be the host's.
 MACHINE ?=
 NAMED := $(if $(MACHINE),--machine $(MACHINE))
-# What the report compares torch and JAX by; "--all --quick" takes half an hour.
+# What the report compares torch and JAX by; "--all --quick" takes some twenty minutes.
 REPORT_BENCH ?= cross_entropy --quick --no-compile --no-memory
 
 .PHONY: help env test slow lint report parity claims bench bench-quick gpu-report clean
