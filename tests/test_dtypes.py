@@ -17,6 +17,8 @@ from running import (
     every_loss,
     every_variant,
     floating,
+    functional,
+    jax,
     jax_results,
     put,
     same_bits,
@@ -26,11 +28,6 @@ from running import (
 from xloss.catalog import LOSSES, Loss, Variant
 from xloss.inputs import Draw
 from xloss.reductions import sum_and_denominator
-
-torch = pytest.importorskip("torch")
-jax = pytest.importorskip("jax")
-functional = torch.nn.functional
-jnp = jax.numpy
 
 pytestmark = pytest.mark.usefixtures("x64")
 

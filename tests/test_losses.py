@@ -15,15 +15,22 @@ import pytest
 from hypothesis import find, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from running import close, cotangent, defined, every_shared, floating, jax_results, reference, scale_of, torch_results
+from running import (
+    close,
+    cotangent,
+    defined,
+    every_shared,
+    floating,
+    functional,
+    jax_results,
+    jnp,
+    reference,
+    scale_of,
+    torch_results,
+)
 
 from xloss.catalog import LOSSES, Loss, Variant
 from xloss.inputs import Draw, applicable
-
-torch = pytest.importorskip("torch")
-jax = pytest.importorskip("jax")
-functional = torch.nn.functional
-jnp = jax.numpy
 
 pytestmark = pytest.mark.usefixtures("x64")
 

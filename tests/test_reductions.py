@@ -15,9 +15,12 @@ from running import (
     cotangent,
     every_loss,
     every_variant,
+    functional,
+    jax,
     jax_results,
     put,
     reference,
+    torch,
     torch_results,
 )
 
@@ -25,11 +28,6 @@ from xloss.catalog import LOSSES, Loss, Variant
 from xloss.inputs import Draw
 from xloss.reductions import sum_and_denominator
 from xloss.truth import evaluate
-
-torch = pytest.importorskip("torch")
-jax = pytest.importorskip("jax")
-functional = torch.nn.functional
-jnp = jax.numpy
 
 pytestmark = pytest.mark.usefixtures("x64")
 

@@ -7,14 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from running import SHARED, TORCH, both, every_loss, put, reference
+from running import SHARED, TORCH, both, every_loss, functional, put, reference
 
 from xloss.catalog import Loss
-
-torch = pytest.importorskip("torch")
-jax = pytest.importorskip("jax")
-functional = torch.nn.functional
-jnp = jax.numpy
 
 pytestmark = pytest.mark.usefixtures("x64")
 
