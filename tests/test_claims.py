@@ -22,6 +22,10 @@ pytest.importorskip("jax")
 
 every_claim = pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
 
+# What float32 leaves where nothing should be, after 200 steps of training at most. A matrix product sums in an order that
+# depends on how the memory is aligned, so two processes agree on its size alone.
+ROUNDING = 1e-5
+
 
 _RUNNER = """
 import contextlib, io, json, pathlib, runpy, sys, traceback
@@ -285,7 +289,8 @@ def test_snippets_run_by_themselves_and_print_the_evidence(
                 if isinstance(value, str):
                     assert shown == value
                 else:
-                    assert near(ast.literal_eval(shown), as_list(value), rel=1e-5, abs=1e-7), (experiment, line, value)
+                    same = near(ast.literal_eval(shown), as_list(value), rel=1e-5, abs=ROUNDING)
+                    assert same, (experiment, line, value)
 
 
 @every_claim
