@@ -190,6 +190,26 @@ def test_a_threshold_at_infinity(name: str, options: dict[str, float]) -> None:
     close(jax_results(loss.implementation("jax"), *given_), want)
 
 
+@pytest.mark.parametrize("beta", [1e-30, 1e-7, 1e-3, 1e3, 1e7, 1e30])
+def test_a_threshold_of_any_size_keeps_the_digits(beta: float) -> None:
+    """The square of the error may be beyond float32, where e^2 / (2 beta) is not (torch's own is 0 at beta = 1e-30)."""
+    arrays = {"input": (beta * np.array([0.01, -0.4, 1.5, -30])).astype(np.float32), "target": np.zeros(4, np.float32)}
+    error = arrays["input"].astype(np.float64)
+    value = np.where(abs(error) < beta, error**2 / (2 * beta), abs(error) - beta / 2)
+    given_ = (arrays, {"beta": beta}, ("none",), ("input",), np.ones(4))
+    for results in (
+        torch_results(LOSSES["smooth_l1_loss"].torch, *given_),
+        jax_results(LOSSES["smooth_l1_loss"].jax, *given_),
+    ):
+        np.testing.assert_allclose(results["none"], value, rtol=1e-6)
+        np.testing.assert_allclose(results["none/input"], np.clip(error / beta, -1, 1), rtol=1e-6)
+    given_ = (arrays, {"delta": beta}, ("none",), ("input",), np.ones(4))
+    for results in (torch_results(LOSSES["huber_loss"].torch, *given_), jax_results(LOSSES["huber_loss"].jax, *given_)):
+        within_reach = (beta * value > 1e-37) & (beta * value < 1e37)
+        np.testing.assert_allclose(results["none"][within_reach], (beta * value)[within_reach], rtol=1e-6)
+        np.testing.assert_allclose(results["none/input"], np.clip(error, -beta, beta), rtol=1e-6)
+
+
 def test_huge_errors_have_a_finite_gradient() -> None:
     """Beyond the threshold nothing is squared: no overflow, no 0 * inf."""
     arrays = {"input": np.array([1e200, -1e200, 1.0]), "target": np.array([-1e200, 1e200, 0.5])}

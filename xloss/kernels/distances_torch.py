@@ -45,7 +45,7 @@ def admit_groups(input: Any, target: Any) -> tuple[Any, Any]:
 
 def hinge(x: Any) -> Any:
     """The greater of x and 0; at 0 the derivative is 1, as that of torch's `clamp_min`."""
-    return torch.where(x < 0, 0.0, x)
+    return torch.clamp_min(x, 0)
 
 
 def _factor(top: Any) -> Any:

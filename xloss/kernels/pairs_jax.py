@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from xloss.kernels.jax_ import log1p
+from xloss.kernels import jax_ as k
 
 __all__ = ["rounding", "scaled", "softplus"]
 
@@ -39,8 +39,9 @@ def scaled(factor: float, x: Any, error: Any) -> tuple[Any, Any]:
 
 def softplus(x: Any, y: Any) -> Any:
     """log(1 + exp(x + y)), whose last digits do not feel the rounding of x + y."""
-    positive = x + y >= 0
-    small = jnp.exp(jnp.where(positive, -x, x))
+    total = x + y
+    side = k.side(total)
+    small = jnp.exp(x * side)
     # Not times exp(y): of that product XLA makes the exponential of the sum.
-    small = small + small * jnp.expm1(jnp.where(positive, -y, y))
-    return jnp.where(positive, x + y, 0.0) + log1p(small)
+    small = small + small * jnp.expm1(y * side)
+    return jax.nn.relu(total) + k.log1p(small)

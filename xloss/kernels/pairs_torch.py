@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from xloss.kernels import torch_ as k
+
 __all__ = ["rounding", "scaled", "softplus"]
 
 
@@ -36,8 +38,9 @@ def scaled(factor: float, x: Any, error: Any) -> tuple[Any, Any]:
 
 def softplus(x: Any, y: Any) -> Any:
     """log(1 + exp(x + y)), whose last digits do not feel the rounding of x + y."""
-    positive = x + y >= 0
-    small = torch.exp(torch.where(positive, -x, x))
+    total = x + y
+    side = k.side(total)
+    small = torch.exp(x * side)
     # Not times exp(y): of that product XLA makes the exponential of the sum.
-    small = small + small * torch.expm1(torch.where(positive, -y, y))
-    return torch.where(positive, x + y, 0.0) + torch.log1p(small)
+    small = small + small * torch.expm1(y * side)
+    return torch.relu(total) + k.log1p(small)

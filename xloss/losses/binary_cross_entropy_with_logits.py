@@ -34,15 +34,13 @@ def torch_binary_cross_entropy_with_logits(input, target, weight=None, reduction
     checks.check_same_shape("target", target.shape, "input", input.shape)
     checks.check_weight(weight, input, broadcast=True)
     checks.check_weight(pos_weight, input, "pos_weight", broadcast=True)
-    positive = input >= 0
-    # softplus(x) = above + tail, softplus(-x) = below + tail; without pos_weight, t + (1 - t) is 1 and not added up.
-    above, below = torch.where(positive, input, 0.0), torch.where(positive, 0.0, -input)
-    tail = k.log1p(torch.exp(torch.where(positive, -input, input)))
-    if pos_weight is None:
-        loss = tail + ((1 - target) * above + target * below)
-    else:
-        share = pos_weight * target
-        loss = (share + (1 - target)) * tail + ((1 - target) * above + share * below)
+    share = target if pos_weight is None else pos_weight * target
+    # softplus(x) and softplus(-x) are both tail, one of them and |x|; without pos_weight, t + (1 - t) is 1 and not added up.
+    side = k.side(input)
+    size = input * -side
+    tail = k.log1p(torch.exp(-size))
+    total = tail if pos_weight is None else (share + (1 - target)) * tail
+    loss = total + torch.lerp(1 - target, share, 0.5 + 0.5 * side) * size
     if weight is not None:
         loss = loss * weight
     return k.reduce(loss, reduction, dtype)
@@ -58,15 +56,13 @@ def jax_binary_cross_entropy_with_logits(input, target, weight=None, reduction="
     checks.check_same_shape("target", target.shape, "input", input.shape)
     checks.check_weight(weight, input, broadcast=True)
     checks.check_weight(pos_weight, input, "pos_weight", broadcast=True)
-    positive = input >= 0
-    # softplus(x) = above + tail, softplus(-x) = below + tail; without pos_weight, t + (1 - t) is 1 and not added up.
-    above, below = jnp.where(positive, input, 0.0), jnp.where(positive, 0.0, -input)
-    tail = k.log1p(jnp.exp(jnp.where(positive, -input, input)))
-    if pos_weight is None:
-        loss = tail + ((1 - target) * above + target * below)
-    else:
-        share = pos_weight * target
-        loss = (share + (1 - target)) * tail + ((1 - target) * above + share * below)
+    share = target if pos_weight is None else pos_weight * target
+    # softplus(x) and softplus(-x) are both tail, one of them and |x|; without pos_weight, t + (1 - t) is 1 and not added up.
+    side = k.side(input)
+    size = input * -side
+    tail = k.log1p(jnp.exp(-size))
+    total = tail if pos_weight is None else (share + (1 - target)) * tail
+    loss = total + jnp.where(side < 0, 1 - target, share) * size
     if weight is not None:
         loss = loss * weight
     return k.reduce(loss, reduction, dtype)

@@ -31,9 +31,7 @@ def torch_hinge_loss(input, target, reduction="mean"):
     checks.check_reduction(reduction)
     input, target, dtype = integers.admit(input, target)
     input, target = k.meet(input, target)
-    short = 1 - target * input
-    # `where` instead of a maximum, which gives half of the derivative on the kink.
-    loss = torch.where(short < 0, 0.0, short)
+    loss = torch.clamp_min(1 - target * input, 0)
     return k.reduce(loss, reduction, dtype)
 
 

@@ -33,14 +33,9 @@ def torch_huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
     checks.check_weight(weight, input)
     input, target = k.meet(input, target)
-    error = input - target
     # An infinite delta, or one beyond the dtype, is as good as its greatest number; its gradient would be 0 * inf.
     delta = min(delta, float(torch.finfo(input.dtype).max))
-    size = k.absolute(error)
-    beyond = size >= delta
-    # The square is of what lies within delta only: beyond it may overflow, and its gradient would be 0 * inf.
-    within = torch.where(beyond, 0.0, error)
-    loss = torch.where(beyond, delta * (size - 0.5 * delta), 0.5 * within * within)
+    loss = k.smooth_l1(input, target, delta, delta)
     if weight is not None:
         loss = loss * weight
     return k.reduce(loss, reduction, dtype)
@@ -56,14 +51,9 @@ def jax_huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
     checks.check_weight(weight, input)
     input, target = k.meet(input, target)
-    error = input - target
     # An infinite delta, or one beyond the dtype, is as good as its greatest number; its gradient would be 0 * inf.
     delta = min(delta, float(jnp.finfo(input.dtype).max))
-    size = k.absolute(error)
-    beyond = size >= delta
-    # The square is of what lies within delta only: beyond it may overflow, and its gradient would be 0 * inf.
-    within = jnp.where(beyond, 0.0, error)
-    loss = jnp.where(beyond, delta * (size - 0.5 * delta), 0.5 * within * within)
+    loss = k.smooth_l1(input, target, delta, delta)
     if weight is not None:
         loss = loss * weight
     return k.reduce(loss, reduction, dtype)

@@ -21,14 +21,17 @@ from xloss.catalog import Form, Loss, Variant
 
 
 def torch_mse_loss(input, target, reduction="mean", weight=None):
+    import torch
+
     from xloss.kernels import torch_ as k
 
     checks.check_reduction(reduction)
     input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
     checks.check_weight(weight, input)
     input, target = k.meet(input, target)
-    error = input - target
-    loss = error * error if weight is None else error * error * weight
+    loss = torch.nn.functional.mse_loss(input, target, reduction="none")
+    if weight is not None:
+        loss = loss * weight
     return k.reduce(loss, reduction, dtype, weights=weight)
 
 

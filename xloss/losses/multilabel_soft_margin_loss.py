@@ -44,11 +44,11 @@ def torch_multilabel_soft_margin_loss(input, target, weight=None, reduction="mea
     target = m.as_numbers(target, input)
     input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
     classes = check_shapes(input.shape, target.shape, weight)
-    positive = input >= 0
-    # softplus(x) = above + tail, softplus(-x) = below + tail; y + (1 - y) is 1 and not added up.
-    above, below = torch.where(positive, input, 0.0), torch.where(positive, 0.0, -input)
-    tail = k.log1p(torch.exp(torch.where(positive, -input, input)))
-    loss = tail + ((1 - target) * above + target * below)
+    # softplus(x) and softplus(-x) are both tail, one of them and |x|; y + (1 - y) is 1 and not added up.
+    side = k.side(input)
+    size = input * -side
+    tail = k.log1p(torch.exp(-size))
+    loss = tail + torch.lerp(1 - target, target, 0.5 + 0.5 * side) * size
     if weight is not None:
         loss = loss * weight
     return k.reduce(loss.sum(-1) / classes, reduction, dtype)
@@ -64,11 +64,11 @@ def jax_multilabel_soft_margin_loss(input, target, weight=None, reduction="mean"
     target = m.as_numbers(target, input)
     input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
     classes = check_shapes(input.shape, target.shape, weight)
-    positive = input >= 0
-    # softplus(x) = above + tail, softplus(-x) = below + tail; y + (1 - y) is 1 and not added up.
-    above, below = jnp.where(positive, input, 0.0), jnp.where(positive, 0.0, -input)
-    tail = k.log1p(jnp.exp(jnp.where(positive, -input, input)))
-    loss = tail + ((1 - target) * above + target * below)
+    # softplus(x) and softplus(-x) are both tail, one of them and |x|; y + (1 - y) is 1 and not added up.
+    side = k.side(input)
+    size = input * -side
+    tail = k.log1p(jnp.exp(-size))
+    loss = tail + jnp.where(side < 0, 1 - target, target) * size
     if weight is not None:
         loss = loss * weight
     return k.reduce(loss.sum(-1) / classes, reduction, dtype)

@@ -30,8 +30,7 @@ def torch_quantile_loss(input, target, quantile=0.5, reduction="mean"):
     input, target, dtype = k.admit(input=input, target=target)
     input, target = k.meet(input, target)
     error = target - input
-    over = torch.where(error < 0, (quantile - 1) * error, 0 * error)
-    loss = torch.where(error > 0, quantile * error, over)
+    loss = quantile * torch.relu(error) + (1 - quantile) * torch.relu(-error)
     return k.reduce(loss, reduction, dtype)
 
 

@@ -39,10 +39,11 @@ def torch_sigmoid_focal_loss(input, target, alpha=0.25, gamma=2.0, reduction="me
     checks.check_number("gamma", gamma, least=0)
     input, target, dtype = k.admit(input=input, target=target)
     checks.check_same_shape("target", target.shape, "input", input.shape)
-    positive = input >= 0
-    size = torch.where(positive, input, -input)
+    side = k.side(input)
+    size = input * -side
     # How far the target is from the side on which the logit is, and from the other.
-    wrong, right = torch.where(positive, 1 - target, target), torch.where(positive, target, 1 - target)
+    negative = 0.5 + 0.5 * side
+    wrong, right = torch.lerp(1 - target, target, negative), torch.lerp(target, 1 - target, negative)
     tail = torch.exp(-size)
     log_total = k.log1p(tail)
     loss = wrong * size + log_total
@@ -70,10 +71,11 @@ def jax_sigmoid_focal_loss(input, target, alpha=0.25, gamma=2.0, reduction="mean
     checks.check_number("gamma", gamma, least=0)
     input, target, dtype = k.admit(input=input, target=target)
     checks.check_same_shape("target", target.shape, "input", input.shape)
-    positive = input >= 0
-    size = jnp.where(positive, input, -input)
+    side = k.side(input)
+    size = input * -side
     # How far the target is from the side on which the logit is, and from the other.
-    wrong, right = jnp.where(positive, 1 - target, target), jnp.where(positive, target, 1 - target)
+    negative = side > 0
+    wrong, right = jnp.where(negative, target, 1 - target), jnp.where(negative, 1 - target, target)
     tail = jnp.exp(-size)
     log_total = k.log1p(tail)
     loss = wrong * size + log_total

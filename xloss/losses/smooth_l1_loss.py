@@ -20,42 +20,24 @@ from xloss.catalog import Form, Loss, Variant
 
 
 def torch_smooth_l1_loss(input, target, reduction="mean", beta=1.0):
-    import torch
-
     from xloss.kernels import torch_ as k
 
     checks.check_reduction(reduction)
     checks.check_number("beta", beta, least=0)
     input, target, dtype = k.admit(input=input, target=target)
     input, target = k.meet(input, target)
-    error = input - target
-    size = k.absolute(error)
-    loss = size
-    if beta > 0:
-        beyond = size >= beta
-        # The square is of what lies within beta only: beyond it may overflow, and its gradient would be 0 * inf.
-        within = torch.where(beyond, 0.0, error)
-        loss = torch.where(beyond, size - 0.5 * beta, 0.5 * within * (within / beta))
+    loss = k.smooth_l1(input, target, beta)
     return k.reduce(loss, reduction, dtype)
 
 
 def jax_smooth_l1_loss(input, target, reduction="mean", beta=1.0):
-    import jax.numpy as jnp
-
     from xloss.kernels import jax_ as k
 
     checks.check_reduction(reduction)
     checks.check_number("beta", beta, least=0)
     input, target, dtype = k.admit(input=input, target=target)
     input, target = k.meet(input, target)
-    error = input - target
-    size = k.absolute(error)
-    loss = size
-    if beta > 0:
-        beyond = size >= beta
-        # The square is of what lies within beta only: beyond it may overflow, and its gradient would be 0 * inf.
-        within = jnp.where(beyond, 0.0, error)
-        loss = jnp.where(beyond, size - 0.5 * beta, 0.5 * within * (within / beta))
+    loss = k.smooth_l1(input, target, beta)
     return k.reduce(loss, reduction, dtype)
 
 

@@ -31,9 +31,7 @@ def torch_squared_hinge_loss(input, target, reduction="mean"):
     checks.check_reduction(reduction)
     input, target, dtype = integers.admit(input, target)
     input, target = k.meet(input, target)
-    short = 1 - target * input
-    # `where` instead of a maximum, whose second derivative on the kink is half of it.
-    loss = torch.where(short < 0, 0.0, short) ** 2
+    loss = torch.clamp_min(1 - target * input, 0) ** 2
     return k.reduce(loss, reduction, dtype)
 
 
