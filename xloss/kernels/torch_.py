@@ -94,7 +94,8 @@ def check_inside(**tensors: Any) -> tuple[Any, ...]:
     """
     if all(concrete(tensor) for tensor in tensors.values()):
         for name, tensor in tensors.items():
-            if not ((tensor >= 0) & (tensor <= 1)).all():
+            least, greatest = tensor.detach().aminmax() if tensor.numel() else (0, 1)
+            if not (least >= 0 and greatest <= 1):
                 first = tensor[~((tensor >= 0) & (tensor <= 1))][0].item()
                 checks.refuse(name, f"{first}", "values in [0, 1]")
         return *tensors.values(), None
@@ -239,7 +240,10 @@ def bce(input: Any, target: Any) -> Any:
     Those are in torch's own kernel, whose second derivative takes 1/(1-p) from 1/(1-p) at p near 1: inside, the formula.
     """
     inside = input * (1 - input) >= 1e-12
-    p = torch.where(inside, input, 0.5)
+    everywhere = concrete(inside) and bool(inside.all())
+    p = input if everywhere else torch.where(inside, input, 0.5)
     formula = -(target * torch.log(p) + (1 - target) * log1p(-p))
+    if everywhere:
+        return formula
     edge = torch.nn.functional.binary_cross_entropy(torch.where(inside, 0.5, input), target, reduction="none")
     return torch.where(inside, formula, edge)
