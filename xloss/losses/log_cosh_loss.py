@@ -34,12 +34,14 @@ def torch_log_cosh_loss(input, target, reduction="mean"):
     input, target = k.meet(input, target)
     error = input - target
     size = k.absolute(error)
-    small = size < 0.5
-    # Each formula is given what it is good for: beyond, its value or its gradient may overflow.
-    near = k.log1p(cosh_less_1(torch.where(small, error, 0.0)))
-    size = torch.where(small, 1.0, size)
-    far = (size - math.log(2)) + k.log1p(torch.exp(-2 * size))
-    loss = torch.where(small, near, far)
+    threshold = torch.nn.functional.threshold
+    # log1p(cosh(e) - 1) up to 1/2, beyond it (|e| - log 2) + log1p(exp(-2 |e|)). Each formula is given what it is good
+    # for, as elsewhere its value or its gradient may overflow.
+    within = torch.nn.functional.hardtanh(error, -0.625, 0.625)
+    near = cosh_less_1(within, torch.finfo(error.dtype).bits)
+    far = torch.exp(-2 * threshold(size, 0.5, 0.5))
+    straight = threshold(size, 0.5, math.log(2)) - math.log(2)
+    loss = straight + k.log1p(torch.lerp(far, near, (size <= 0.5).to(size.dtype)))
     return k.reduce(loss, reduction, dtype)
 
 
@@ -53,25 +55,26 @@ def jax_log_cosh_loss(input, target, reduction="mean"):
     input, target = k.meet(input, target)
     error = input - target
     size = k.absolute(error)
-    small = size < 0.5
-    # Each formula is given what it is good for: beyond, its value or its gradient may overflow.
-    near = k.log1p(cosh_less_1(jnp.where(small, error, 0.0)))
-    size = jnp.where(small, 1.0, size)
-    far = (size - math.log(2)) + k.log1p(jnp.exp(-2 * size))
-    loss = jnp.where(small, near, far)
+    small = size <= 0.5
+    # log1p(cosh(e) - 1) up to 1/2, beyond it (|e| - log 2) + log1p(exp(-2 |e|)). Each formula is given what it is good
+    # for, as elsewhere its value or its gradient may overflow.
+    near = cosh_less_1(jnp.where(small, error, 0.0), jnp.finfo(error.dtype).bits)
+    far = jnp.exp(-2 * jnp.where(small, 0.5, size))
+    straight = jnp.where(small, 0.0, size - math.log(2))
+    loss = straight + k.log1p(jnp.where(small, near, far))
     return k.reduce(loss, reduction, dtype)
 
 
-def cosh_less_1(x):
-    """cosh(x) - 1 for |x| < 1/2, by its series, to a float64's last digit: every term of it and its derivatives adds up.
+def cosh_less_1(x, bits):
+    """cosh(x) - 1 for |x| up to 1/2, by its series, to the last of a format's `bits`: all terms of it and its derivatives add up.
 
     As 2 sinh(x / 2)^2 it would take over XLA's error in sinh, six ulps, twice.
     """
-    square = x * x
-    series = 1 + square / 240
-    for divisor in (182, 132, 90, 56, 30, 12):
-        series = 1 + square / divisor * series
-    return 0.5 * square * series
+    last = 16 if bits == 64 else 10
+    square, series = x * x, 1 / math.factorial(last)
+    for power in range(last - 2, 0, -2):
+        series = square * series + 1 / math.factorial(power)
+    return square * series
 
 
 def truth(t, input, target):
