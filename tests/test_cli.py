@@ -115,3 +115,16 @@ def test_help_teaches(run):
 def test_module_is_the_command():
     out = subprocess.run([sys.executable, "-m", "xloss", "--version"], capture_output=True, text=True, check=True)
     assert out.stdout.startswith("xloss 0.")
+
+
+def test_progress_without_a_terminal_is_a_line_a_tenth_or_half_a_minute(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from xloss import terminal
+
+    clock = iter(range(0, 10**6, 20))
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: float(next(clock)))
+    with terminal.progress("work") as show:
+        for done in (0, 1, 2, 3, 50, 51):  # 20 s apart
+            show(done, 100)
+    assert capsys.readouterr().err.splitlines() == [f"work: {done} of 100" for done in (0, 2, 50)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 # What a command exits with.
 WELL, DISAGREES, USAGE, BROKEN, NOTHING = range(5)
+# Seconds between two lines of progress at most, where work goes on.
+LINES_APART = 30.0
 
 
 def console(stderr: bool = False) -> Any:
@@ -29,13 +32,13 @@ def progress(label: str, quiet: bool = False) -> Iterator[Callable[[int, int], N
         yield lambda _done, _total: None
         return
     if not screen.is_terminal:
-        shown = -1
+        shown, when = -1, 0.0
 
         def line(done: int, total: int) -> None:
-            nonlocal shown
-            tenth = 10 * done // max(total, 1)
-            if tenth != shown:
-                shown = tenth
+            nonlocal shown, when
+            tenth, now = 10 * done // max(total, 1), time.monotonic()
+            if tenth != shown or now > when + LINES_APART:
+                shown, when = tenth, now
                 screen.print(f"{label}: {done} of {total}")
 
         yield line
