@@ -194,7 +194,7 @@ def log_sum_exp(x: Any, dim: int) -> Any:
     """
     greatest = x.detach().amax(dim, keepdim=True)
     greatest = torch.where(greatest == -torch.inf, 0.0, greatest)
-    total = torch.exp(x - greatest).sum(dim)
+    total = (x - greatest).exp_().sum(dim)  # in place: logits may fill the memory
     none = total == 0
     log_total = torch.where(none, -torch.inf, torch.log(torch.where(none, 1.0, total)))
     return greatest.squeeze(dim), log_total
