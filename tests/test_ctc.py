@@ -336,6 +336,19 @@ def test_no_digit_is_lost_over_200_frames(framework: str) -> None:
     assert ulps(plain, want) > 1, "the measure is no measure"
 
 
+@both
+def test_what_nearly_rules_a_class_out_costs_no_digits(framework: str) -> None:
+    """A loss of 1e8, which an alignment cannot avoid: its other frames count in the gradient as before."""
+    arrays = long_batch()
+    arrays["log_probs"][50, 0] -= 1e8
+    arrays["log_probs"][20, 1, ::2] = -1e30
+    want, slope = value_and_gradient("torch", **{**arrays, "log_probs": arrays["log_probs"].astype(np.float64)})
+    got, own = value_and_gradient(framework, **arrays)
+    assert ulps(got, want) < 1
+    likely = slope < -1e-6
+    assert ulps(own[likely], slope[likely]) < 64
+
+
 def test_a_confident_loss_keeps_its_digits() -> None:
     """One alignment of probability 1 - 1e-6: the loss is some 1e-6, in float32, to a few ulps."""
     x = np.log(np.full((6, 1, 3), 1e-7, np.float64))

@@ -86,64 +86,131 @@ def negative_log_likelihood(log_probs: Any, labels: Any, times: Any, lengths: An
 
     log_probs (T, N, C), labels (N, S), times (N) <= T, lengths (N) <= S. The states of an alignment are blank, label,
     blank, ..., label, blank; before the first frame it is in a state of its own, two places before the first label.
-    The log-probability of the alignments' beginnings is a pair, a number and its rounding error: over hundreds of frames
-    those errors add up to many ulps of the loss, and to far more of the gradient, in which they are exponents.
+    Frames and labels in turned order are a problem of the same kind: the first half of the frames runs from the front,
+    the second half from the back, as 2N problems of half the length, which meet in the middle.
+
+    The recursion of log-probabilities is on constants. It gives the value, and the share that each predecessor has in
+    what leads to a state. Relative to these constants all probabilities are 1, and their recursion, which carries the
+    derivatives of any order, is one of multiplications by these shares.
     """
     frames, batch, _ = log_probs.shape
-    column = jnp.full_like(lengths, blank)[:, None]
-    states = jnp.concatenate([jnp.stack([jnp.full_like(labels, blank), labels], 2).reshape(batch, -1), column], 1)
+    rows, ends = 2 * batch, 2 * lengths
+    place = jnp.arange(labels.shape[1], dtype=jnp.int32)
+    turned = jnp.take_along_axis(labels, (lengths[:, None] - 1 - place).clip(min=0), 1)
+    labels = jnp.concatenate([labels, turned]).T
+    column = jnp.full_like(jnp.concatenate([lengths, lengths]), blank)[None]
+    states = _between(column, labels, 0)
+    count = len(states)
     # The place before is always open; the one before that where no blank is needed between, and at the start.
-    changed = states[:, 2:] != states[:, :-2]
-    skips = jnp.concatenate([column != column, column == column, changed], 1)[:, : states.shape[1]]
-    place = jnp.arange(states.shape[1], dtype=jnp.int32)
-    time = jnp.arange(frames, dtype=jnp.int32).reshape(frames, 1, 1)
-    used = (time < times[:, None]) & (place <= 2 * lengths[:, None]) & ((time > 0) | (place < 2))
+    changed = states[2:] != states[:-2]
+    skips = jnp.concatenate([column != column, column == column, changed])[:count]
+    time = jnp.arange((frames + 1) // 2, dtype=jnp.int32).reshape(-1, 1, 1)
+    place = jnp.arange(count + 1, dtype=jnp.int32)[:, None]
+    front = (times + 1) // 2
+    steps = jnp.concatenate([front, times - front])
+    used = (time < steps) & (place[:-1] <= jnp.concatenate([ends, ends])) & ((time > 0) | (place[:-1] < 2))
+    frame = jnp.concatenate([jnp.broadcast_to(time, (len(time), 1, batch)), (times - 1 - time).clip(min=0)], 2)
+    row = jnp.arange(rows, dtype=jnp.int32) % batch
     # What no alignment looks at may be NaN, and that must reach neither value nor gradient.
-    emitted = jnp.where(used, jnp.take_along_axis(log_probs, states[None], 2), 0.0)
-    zero = jnp.zeros_like(emitted[0, :, :1])
-    never = jnp.stack([jnp.full_like(zero, -jnp.inf), zero])
-    edge = jnp.broadcast_to(never, (2, batch, 2))
-    alpha = jnp.concatenate(
-        [never, jnp.stack([zero, zero]), jnp.broadcast_to(never, (2, batch, states.shape[1]))], 2
-    )  # fmt: skip
-
-    def advance(alpha: Any, frame: Any) -> tuple[Any, None]:
-        now, emission = frame
-        first, rest = _log_add(alpha[:, :, 2:], alpha[:, :, 1:-1], jnp.where(skips, alpha[:, :, :-2], never))
-        moved = jnp.concatenate([edge, _pair(first, emission, rest)], 2)
-        return jnp.where((now < times)[:, None], moved, alpha), None
-
-    alpha, _ = jax.lax.scan(advance, alpha, (time.reshape(frames), emitted))
-    ends = jnp.broadcast_to(jnp.stack([2 * lengths + 2, 2 * lengths + 1], 1), (2, batch, 2))
-    blank_last, label_last = jnp.split(jnp.take_along_axis(alpha, ends, 2), 2, 2)
-    first, rest = _log_add(blank_last, label_last, never)
-    loss = -(first + rest).squeeze(1)
-    loss = poison(loss, loss == -jnp.inf)
+    emitted = jnp.where(used, _between(log_probs[frame, row, blank], log_probs[frame, row, labels], 1), 0.0)
+    finite = jnp.where(jnp.isfinite(emitted), emitted, 0.0)
+    high, low, shares = _beginnings(jax.lax.stop_gradient(emitted), skips)
+    grown = _growth(jnp.exp(finite - jax.lax.stop_gradient(finite)), shares)
+    # From each place that the front has reached, to each that the back begins with.
+    high, low, grown = (x[steps, :, jnp.arange(rows, dtype=jnp.int32)].T for x in (high, low, grown))
+    grown = jnp.concatenate([jnp.ones_like(high[:2]), grown])
+    back = (ends + 2 - place).clip(min=0)
+    after = [jnp.take_along_axis(x[:, batch:], back, 0) for x in (high, low, grown)]
+    stay, skip = place <= ends, jnp.concatenate([skips, column == column])[:, :batch] | (place > ends)
+    gate = jnp.stack([stay, jnp.ones_like(stay), skip])
+    before = [_before(jnp.pad(x[:, :batch], ((0, 1), (0, 0)))) for x in (high, low, grown)]
+    before[0] = jnp.where(gate, before[0], -jnp.inf)
+    total = before[0] + after[0]
+    error = before[1] + after[1] + rounding(before[0], after[0], total)
+    first, rest, shares = _log_sum(total.reshape(-1, batch), error.reshape(-1, batch))
+    loss = -(first + rest)
     infinite = loss == jnp.inf
+    one = jnp.where(infinite, 1.0, (shares * (before[2] * after[2]).reshape(-1, batch)).sum(0))
+    loss = loss - jnp.log(one / jax.lax.stop_gradient(one))
+    loss = poison(loss, loss == -jnp.inf)
     if zero_infinity:
         return jnp.where(infinite, 0.0, loss)
     # There the derivative does not exist: NaN (that of log z^2 at 0) for all that was looked at, as in torch.
-    total = jnp.where(jnp.isfinite(emitted), emitted, 0.0).sum((0, 2))
+    total = finite.sum((0, 1)).reshape(2, batch).sum(0)
     z = jnp.where(infinite, total - jax.lax.stop_gradient(total), 1.0)
     return loss - jnp.log(z * z)
 
 
-def _log_add(a: Any, b: Any, c: Any) -> tuple[Any, Any]:
-    """log(exp(a) + exp(b) + exp(c)) of pairs, as the greatest and what is to be added to it.
+def _between(blank: Any, labels: Any, axis: int) -> Any:
+    """A blank (1 on the axis), a label, a blank, ..., a label, a blank."""
+    pairs = jnp.stack([jnp.broadcast_to(blank, labels.shape), labels], axis + 1)
+    pairs = pairs.reshape(*blank.shape[:axis], 2 * labels.shape[axis], *blank.shape[axis + 1 :])
+    return jnp.concatenate([pairs, blank], axis)
 
-    Neither the value nor the derivatives lose a digit where one is by far the greatest.
+
+def _before(padded: Any) -> Any:
+    """Of each place: what is there, one and two places before. Those follow two others."""
+    return jnp.stack([padded[2:], padded[1:-1], padded[:-2]])
+
+
+def _beginnings(emitted: Any, skips: Any) -> tuple[Any, Any, Any]:
+    """The log-probabilities of the alignments' beginnings (1 + time, 2 + place, row), and the predecessors' shares.
+
+    The former are pairs, a number and its rounding error: over hundreds of frames those errors add up to many ulps of
+    the loss, and to far more of the gradient, in which they are exponents.
     """
-    later = b[0] > a[0]
-    first, second = jnp.where(later, b, a), jnp.where(later, a, b)
-    later = c[0] > first[0]
-    first, third = jnp.where(later, c, first), jnp.where(later, first, c)
-    pinned = jnp.where(first[0] == -jnp.inf, 0.0, first[0])
-    others = [jnp.exp((x[0] - pinned) + (x[1] - first[1])) for x in (second, third)]
-    return first[0], first[1] + log1p(others[0] + others[1])
+    lowest = jnp.finfo(emitted.dtype).min / 8
+    nothing = jnp.zeros_like(emitted[0, :1]).repeat(2, 0)
+    never = nothing - jnp.inf
+    high = jnp.concatenate([never[:1], nothing[:1], jnp.full_like(emitted[0], -jnp.inf)])
+    low = jnp.zeros_like(high)
+
+    def advance(beginnings: Any, emission: Any) -> tuple[Any, Any]:
+        high, low = beginnings
+        a, b, c = high[2:], high[1:-1], jnp.where(skips, high[:-2], -jnp.inf)
+        first = jnp.maximum(jnp.maximum(a, b), c)
+        pinned = first.clip(min=lowest)
+        a, b, c = (a - pinned) + low[2:], (b - pinned) + low[1:-1], (c - pinned) + low[:-2]
+        x, y = jnp.maximum(a, b), jnp.minimum(a, b)
+        x, z = jnp.maximum(x, c).clip(min=lowest), jnp.minimum(x, c)
+        rest = x + log1p(jnp.exp(y - x) + jnp.exp(z - x))
+        shares = jnp.exp(jnp.stack([a, b, c]) - rest)
+        total, error = _pair(first, emission, rest)
+        high, low = jnp.concatenate([never, total]), jnp.concatenate([nothing, error])
+        return (high, low), (high, low, shares)
+
+    _, (highs, lows, shares) = jax.lax.scan(advance, (high, low), emitted)
+    return jnp.concatenate([high[None], highs]), jnp.concatenate([low[None], lows]), shares
 
 
-def _pair(a: Any, b: Any, c: Any) -> Any:
-    """a + b + c, and what it lacks of the exact sum; the latter a constant."""
+def _pair(a: Any, b: Any, c: Any) -> tuple[Any, Any]:
+    """a + b + c, and what it lacks of the exact sum, 0 where it is not finite; c is small, or its last digit is."""
     part = a + b
+    c = c + rounding(a, b, part)
     total = part + c
-    return jnp.stack([total, rounding(a, b, part) + rounding(part, c, total)])
+    error = c - (total - part)
+    return total, jnp.where(jnp.isfinite(error), error, 0.0)
+
+
+def _growth(factors: Any, shares: Any) -> Any:
+    """The probabilities relative to the constants that `_beginnings` gives: all 1, with the derivatives of them."""
+    one = jnp.ones_like(factors[0])
+
+    def advance(one: Any, frame: Any) -> tuple[Any, Any]:
+        factor, (a, b, c) = frame
+        one = factor * (a * one + b * jnp.roll(one, 1, 0) + c * jnp.roll(one, 2, 0))
+        return one, one
+
+    _, grown = jax.lax.scan(advance, one, (factors, shares))
+    return jnp.concatenate([one[None], grown])
+
+
+def _log_sum(x: Any, y: Any) -> tuple[Any, Any, Any]:
+    """The log of the sum of exp(x + y), as the greatest x and what is to be added to it, and the shares in it."""
+    first, at = x.max(0), x.argmax(0)[None]
+    pinned, error = first.clip(min=jnp.finfo(x.dtype).min), jnp.take_along_axis(y, at, 0)
+    greatest = jnp.arange(len(x), dtype=at.dtype)[:, None] == at
+    others = jnp.where(greatest, 0.0, jnp.exp((x - pinned) + (y - error)))
+    total = others.sum(0)
+    shares = jnp.where(greatest, 1.0, others) / (1 + total)
+    return first, error.squeeze(0) + log1p(total), shares

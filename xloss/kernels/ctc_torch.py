@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -87,58 +88,135 @@ def negative_log_likelihood(log_probs: Any, labels: Any, times: Any, lengths: An
 
     log_probs (T, N, C), labels (N, S), times (N) <= T, lengths (N) <= S. The states of an alignment are blank, label,
     blank, ..., label, blank; before the first frame it is in a state of its own, two places before the first label.
-    The log-probability of the alignments' beginnings is a pair, a number and its rounding error: over hundreds of frames
-    those errors add up to many ulps of the loss, and to far more of the gradient, in which they are exponents.
+    Frames and labels in turned order are a problem of the same kind: the first half of the frames runs from the front,
+    the second half from the back, as 2N problems of half the length, which meet in the middle.
+
+    The recursion of log-probabilities is on constants. It gives the value, and the share that each predecessor has in
+    what leads to a state. Relative to these constants all probabilities are 1, and their recursion, which carries the
+    derivatives of any order, is one of multiplications by these shares.
     """
-    frames, batch, _ = log_probs.shape
-    column = torch.full_like(lengths, blank).unsqueeze(1)
-    states = torch.cat([torch.stack([torch.full_like(labels, blank), labels], 2).flatten(1), column], 1)
+    frames, batch, classes = log_probs.shape
+    ends = 2 * lengths
+    place = torch.arange(labels.shape[1], device=labels.device)
+    turned = labels.gather(1, (lengths.unsqueeze(1) - 1 - place).clamp(min=0))
+    labels = torch.cat([labels, turned]).T
+    column = torch.full_like(torch.cat([lengths, lengths]), blank).unsqueeze(0)
+    states = _between(column, labels, 0)
+    count = len(states)
     # The place before is always open; the one before that where no blank is needed between, and at the start.
-    changed = states[:, 2:] != states[:, :-2]
-    skips = torch.cat([column != column, column == column, changed], 1)[:, : states.shape[1]]
-    place = torch.arange(states.shape[1], device=states.device)
-    time = torch.arange(frames, device=states.device).reshape(frames, 1, 1)
-    used = (time < times.unsqueeze(1)) & (place <= 2 * lengths.unsqueeze(1)) & ((time > 0) | (place < 2))
+    changed = states[2:] != states[:-2]
+    skips = torch.cat([column != column, column == column, changed])[:count]
+    time = torch.arange((frames + 1) // 2, device=states.device).reshape(-1, 1, 1)
+    place = torch.arange(count + 1, device=states.device).unsqueeze(1)
+    front = (times + 1) // 2
+    steps = torch.cat([front, times - front])
+    used = (time < steps) & (place[:-1] <= torch.cat([ends, ends])) & ((time > 0) | (place[:-1] < 2))
+    frame = torch.cat([time.expand(-1, -1, batch), (times - 1 - time).clamp(min=0)], 2)
+    row = torch.arange(batch, device=states.device).repeat(2)
+    index = frame * batch + row
+    blanks = log_probs[:, :, blank].flatten().index_select(0, index.flatten()).reshape(index.shape)
+    index = index * classes + labels
+    others = log_probs.flatten().index_select(0, index.flatten()).reshape(index.shape)
     # What no alignment looks at may be NaN, and that must reach neither value nor gradient.
-    emitted = torch.where(used, log_probs.gather(2, states.expand(frames, -1, -1)), 0.0)
-    zero = torch.zeros_like(emitted[0, :, :1])
-    never = torch.stack([torch.full_like(zero, -torch.inf), zero])
-    edge = never.expand(2, batch, 2)
-    alpha = torch.cat([never, torch.stack([zero, zero]), never.expand(2, batch, states.shape[1])], 2)
-    for now, emission in enumerate(emitted.unbind(0)):
-        first, rest = _log_add(alpha[:, :, 2:], alpha[:, :, 1:-1], torch.where(skips, alpha[:, :, :-2], never))
-        moved = torch.cat([edge, _pair(first, emission, rest)], 2)
-        alpha = torch.where((now < times).unsqueeze(1), moved, alpha)
-    ends = torch.stack([2 * lengths + 2, 2 * lengths + 1], 1).expand(2, batch, 2)
-    blank_last, label_last = alpha.gather(2, ends).split(1, 2)
-    first, rest = _log_add(blank_last, label_last, never)
-    loss = -(first + rest).squeeze(1)
-    loss = poison(loss, loss == -torch.inf)
+    emitted = torch.where(used, _between(blanks, others, 1), 0.0)
+    finite = emitted.nan_to_num(0.0, 0.0, 0.0)
+    high, low, shares = _beginnings(emitted.detach(), skips)
+    grown = _growth(torch.exp(finite - finite.detach()), shares)
+    # From each place that the front has reached, to each that the back begins with.
+    high, low, grown = (x.gather(0, steps.expand(1, *x.shape[1:])).squeeze(0) for x in (high, low, grown))
+    grown = torch.cat([torch.ones_like(high[:2]), grown])
+    back = (ends + 2 - place).clamp(min=0)
+    after = [x[:, batch:].gather(0, back) for x in (high, low, grown)]
+    stay, skip = place <= ends, torch.cat([skips, column == column])[:, :batch] | (place > ends)
+    gate = torch.stack([stay, torch.ones_like(stay), skip])
+    before = [_before(torch.nn.functional.pad(x[:, :batch], (0, 0, 0, 1))) for x in (high, low, grown)]
+    before[0] = torch.where(gate, before[0], -torch.inf)
+    total = before[0] + after[0]
+    error = before[1] + after[1] + rounding(before[0], after[0], total)
+    first, rest, shares = _log_sum(total.flatten(0, 1), error.flatten(0, 1))
+    loss = -(first + rest)
     infinite = loss == torch.inf
+    one = torch.where(infinite, 1.0, (shares * (before[2] * after[2]).flatten(0, 1)).sum(0))
+    loss = loss - torch.log(one / one.detach())
+    loss = poison(loss, loss == -torch.inf)
     if zero_infinity:
         return torch.where(infinite, 0.0, loss)
     # There the derivative does not exist: NaN (that of log z^2 at 0) for all that was looked at, as in torch.
-    total = torch.where(torch.isfinite(emitted), emitted, 0.0).sum((0, 2))
+    total = finite.sum((0, 1)).reshape(2, batch).sum(0)
     z = torch.where(infinite, total - total.detach(), 1.0)
     return loss - torch.log(z * z)
 
 
-def _log_add(a: Any, b: Any, c: Any) -> tuple[Any, Any]:
-    """log(exp(a) + exp(b) + exp(c)) of pairs, as the greatest and what is to be added to it.
+def _between(blank: Any, labels: Any, axis: int) -> Any:
+    """A blank (1 on the axis), a label, a blank, ..., a label, a blank."""
+    pairs = torch.stack([blank.expand(labels.shape), labels], axis + 1)
+    return torch.cat([pairs.flatten(axis, axis + 1), blank], axis)
 
-    Neither the value nor the derivatives lose a digit where one is by far the greatest.
+
+def _before(padded: Any) -> Any:
+    """Of each place: what is there, one and two places before. Those follow two others."""
+    return torch.stack([padded[2:], padded[1:-1], padded[:-2]])
+
+
+def _beginnings(emitted: Any, skips: Any) -> tuple[Any, Any, Any]:
+    """The log-probabilities of the alignments' beginnings (1 + time, 2 + place, row), and the predecessors' shares.
+
+    The former are pairs, a number and its rounding error: over hundreds of frames those errors add up to many ulps of
+    the loss, and to far more of the gradient, in which they are exponents.
     """
-    later = b[0] > a[0]
-    first, second = torch.where(later, b, a), torch.where(later, a, b)
-    later = c[0] > first[0]
-    first, third = torch.where(later, c, first), torch.where(later, first, c)
-    pinned = torch.where(first[0] == -torch.inf, 0.0, first[0])
-    others = [torch.exp((x[0] - pinned) + (x[1] - first[1])) for x in (second, third)]
-    return first[0], first[1] + torch.log1p(others[0] + others[1])
+    lowest = torch.finfo(emitted.dtype).min / 8
+    nothing = torch.zeros_like(emitted[0, :1]).repeat(2, 1)
+    never = nothing - torch.inf
+    closed = torch.full_like(emitted[0], -torch.inf)
+    high = torch.cat([never[:1], nothing[:1], closed])
+    low = torch.zeros_like(high)
+    highs, lows, shares = [high], [low], []
+    for emission in emitted.unbind(0):
+        a, b, c = high[2:], high[1:-1], torch.where(skips, high[:-2], closed)
+        first = torch.maximum(torch.maximum(a, b), c)
+        pinned = first.clamp(min=lowest)
+        a, b, c = (a - pinned) + low[2:], (b - pinned) + low[1:-1], (c - pinned) + low[:-2]
+        x, y = torch.maximum(a, b), torch.minimum(a, b)
+        x, z = torch.maximum(x, c).clamp(min=lowest), torch.minimum(x, c)
+        rest = x + torch.log1p(_exp(y - x) + _exp(z - x))
+        shares.append(_exp(torch.stack([a, b, c]) - rest))
+        total, error = _pair(first, emission, rest)
+        high, low = torch.cat([never, total]), torch.cat([nothing, error])
+        highs.append(high)
+        lows.append(low)
+    return torch.stack(highs), torch.stack(lows), shares
 
 
-def _pair(a: Any, b: Any, c: Any) -> Any:
-    """a + b + c, and what it lacks of the exact sum; the latter a constant."""
+def _exp(x: Any) -> Any:
+    """exp(x), and 0 near where it underflows, which on a CPU takes thirty times as long (but not in XLA)."""
+    tiny = torch.finfo(x.dtype).tiny
+    return torch.nn.functional.threshold(torch.exp(x.clamp(min=math.log(tiny) + 1)), 3 * tiny, 0.0)
+
+
+def _pair(a: Any, b: Any, c: Any) -> tuple[Any, Any]:
+    """a + b + c, and what it lacks of the exact sum, 0 where it is not finite; c is small, or its last digit is."""
     part = a + b
+    added = part - a
+    c = c + ((a - (part - added)) + (b - added)).nan_to_num(0.0, 0.0, 0.0)
     total = part + c
-    return torch.stack([total, rounding(a, b, part) + rounding(part, c, total)])
+    return total, (c - (total - part)).nan_to_num(0.0, 0.0, 0.0)
+
+
+def _growth(factors: Any, shares: Any) -> Any:
+    """The probabilities relative to the constants that `_beginnings` gives: all 1, with the derivatives of them."""
+    one = torch.ones_like(factors[0])
+    grown = [one]
+    for factor, (a, b, c) in zip(factors.unbind(0), shares, strict=True):
+        one = factor * (a * one).addcmul(b, one.roll(1, 0)).addcmul(c, one.roll(2, 0))
+        grown.append(one)
+    return torch.stack(grown)
+
+
+def _log_sum(x: Any, y: Any) -> tuple[Any, Any, Any]:
+    """The log of the sum of exp(x + y), as the greatest x and what is to be added to it, and the shares in it."""
+    first, at = x.max(0, keepdim=True)
+    pinned, error = first.clamp(min=torch.finfo(x.dtype).min), y.gather(0, at)
+    others = torch.exp((x - pinned) + (y - error)).scatter(0, at, 0.0)
+    total = others.sum(0, keepdim=True)
+    shares = others.scatter(0, at, 1.0) / (1 + total)
+    return first.squeeze(0), (error + torch.log1p(total)).squeeze(0), shares

@@ -17,7 +17,7 @@ Args:
 Domain: all reals; minus infinity is a class ruled out. Gradient: minus the probability, given the target, that an
 alignment is at the class in that frame; 0 beyond T_n. It is that of the formula, as differences of the values show:
 torch.nn.functional gives exp(x) more, which is the same only after a `log_softmax`, whose derivative makes that 0.
-Values and gradients keep their digits over any number of frames. In PyTorch the frames are a Python loop.
+Values and gradients keep their digits over any number of frames. In PyTorch half of the frames are a Python loop.
 Errors: `ValueError` for shapes, reductions, an empty `log_probs`, a blank that is no class, and, where the values are at
 hand (concrete, on the CPU), for lengths and labels out of range; elsewhere value and gradient of such a row are NaN
 (but one row, as under `vmap`, may bring more labels than its length: padding). `TypeError` for dtypes.
