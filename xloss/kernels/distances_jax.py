@@ -91,14 +91,17 @@ def _ratios(x: Any) -> tuple[Any, Any]:
     """
     if not x.shape[-1]:
         return x, jnp.ones((*x.shape[:-1], 1), x.dtype)
-    fixed = jax.lax.stop_gradient(x)
-    index = jnp.argmax(jnp.abs(fixed), -1, keepdims=True)
-    is_top = jax.lax.broadcasted_iota(index.dtype, x.shape, x.ndim - 1) == index
+    # The first of the greatest, as argmax gives it in twice the time.
+    size = jnp.abs(jax.lax.stop_gradient(x))
+    place = jax.lax.broadcasted_iota(jnp.int32, x.shape, x.ndim - 1)
+    index = jnp.where(size == size.max(-1, keepdims=True), place, x.shape[-1]).min(-1, keepdims=True)
+    is_top = place == index
     greatest = jnp.where(is_top, x, 0.0).sum(-1, keepdims=True)
-    top = jnp.abs(jax.lax.stop_gradient(greatest))
-    factor, nothing = _factor(top), top < float(jnp.finfo(top.dtype).tiny)
+    top = jax.lax.stop_gradient(greatest)
+    factor, nothing = _factor(jnp.abs(top)), jnp.abs(top) < float(jnp.finfo(top.dtype).tiny)
     greatest = jnp.where(nothing, 1.0, greatest * factor)
-    ratios = jnp.where(is_top | nothing, fixed * factor, x * factor * (jax.lax.stop_gradient(greatest) / greatest))
+    ratios = x * jnp.where(nothing, 0.0, factor * (jax.lax.stop_gradient(greatest) / greatest))
+    ratios = jnp.where(is_top, top * factor, ratios)
     return ratios, jnp.sqrt(jnp.where(nothing, 1.0, jnp.square(ratios).sum(-1, keepdims=True)))
 
 
@@ -124,7 +127,7 @@ def cosine_above(x: Any, y: Any) -> Callable[[float], Any]:
     (x, x_norm), (y, y_norm) = _ratios(x), _ratios(y)
     cosine = (x * y).sum(-1, keepdims=True) / (x_norm * y_norm)
     side = jnp.where(jax.lax.stop_gradient(cosine) < 0, -1.0, jnp.ones_like(cosine))
-    rest = 0.5 * side * jnp.square(x / x_norm - side * (y / y_norm)).sum(-1, keepdims=True)
+    rest = 0.5 * side * jnp.square(x / x_norm - y / (side * y_norm)).sum(-1, keepdims=True)
     narrow = jnp.abs(jax.lax.stop_gradient(cosine)) > 0.5
 
     def above(level: float) -> Any:

@@ -92,13 +92,13 @@ def _ratios(x: Any) -> tuple[Any, Any]:
     """
     if not x.shape[-1]:
         return x, x.new_ones((*x.shape[:-1], 1))
-    fixed = x.detach()
-    index = fixed.abs().argmax(-1, keepdim=True)
-    is_top = torch.zeros_like(fixed, dtype=torch.bool).scatter(-1, index, True)
-    greatest = torch.where(is_top, x, 0.0).sum(-1, keepdim=True)
-    factor, nothing = _factor(greatest.detach().abs()), greatest.detach() == 0
+    index = x.detach().abs().argmax(-1, keepdim=True)
+    greatest = x.gather(-1, index)
+    top = greatest.detach()
+    factor, nothing = _factor(top.abs()), top == 0
     greatest = torch.where(nothing, 1.0, greatest * factor)
-    ratios = torch.where(is_top | nothing, fixed * factor, x * factor * (greatest.detach() / greatest))
+    ratios = x * torch.where(nothing, 0.0, factor * (greatest.detach() / greatest))
+    ratios = ratios.scatter(-1, index, top * factor)
     return ratios, torch.sqrt(torch.where(nothing, 1.0, ratios.square().sum(-1, keepdim=True)))
 
 
@@ -123,7 +123,7 @@ def cosine_above(x: Any, y: Any) -> Callable[[float], Any]:
     (x, x_norm), (y, y_norm) = _ratios(x), _ratios(y)
     cosine = (x * y).sum(-1, keepdim=True) / (x_norm * y_norm)
     side = torch.where(cosine.detach() < 0, -1.0, torch.ones_like(cosine))
-    rest = 0.5 * side * (x / x_norm - side * (y / y_norm)).square().sum(-1, keepdim=True)
+    rest = 0.5 * side * (x / x_norm - y / (side * y_norm)).square().sum(-1, keepdim=True)
     narrow = cosine.detach().abs() > 0.5
 
     def above(level: float) -> Any:
