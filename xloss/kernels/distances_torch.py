@@ -11,7 +11,7 @@ import torch
 from xloss import checks
 from xloss.kernels import torch_ as k
 
-__all__ = ["admit_groups", "admit_signs", "cosine_above", "distance", "hinge", "similarities", "unit"]
+__all__ = ["admit_groups", "admit_signs", "cosine_above", "distance", "similarities", "unit"]
 
 # What a vector is multiplied by whose greatest element is above, or below, what the dtype can square and add up.
 _BANDS = {
@@ -41,11 +41,6 @@ def admit_groups(input: Any, target: Any) -> tuple[Any, Any]:
         checks.refuse("target", f"shape {tuple(target.shape)}", f"a label for each row, shape ({input.shape[0]},)")
     alike = target.unsqueeze(1) == target.unsqueeze(0)
     return alike & ~torch.eye(len(target), dtype=torch.bool, device=target.device), ~alike
-
-
-def hinge(x: Any) -> Any:
-    """The greater of x and 0; at 0 the derivative is 1, as that of torch's `clamp_min`."""
-    return torch.clamp_min(x, 0)
 
 
 def _factor(top: Any) -> Any:

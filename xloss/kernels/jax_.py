@@ -16,7 +16,7 @@ import numpy as np
 from xloss import checks
 from xloss.reductions import jax_reduce as reduce
 
-__all__ = ["absolute", "admit", "admit_classes", "admit_labels", "admit_target", "along", "as_array", "bce", "broadcast", "check_inside", "concrete", "log1p", "log_sum_exp",
+__all__ = ["absolute", "admit", "admit_classes", "admit_labels", "admit_target", "along", "as_array", "bce", "broadcast", "check_inside", "concrete", "hinge", "log1p", "log_sum_exp",
            "meet", "nll_of_logits", "nll_of_logits_soft", "of_labels", "poison", "reduce", "side", "smooth_l1", "softplus"]  # fmt: skip
 
 
@@ -150,6 +150,11 @@ def meet(input: Any, target: Any) -> tuple[Any, Any]:
 def absolute(x: Any) -> Any:
     """|x|, with derivative 0 at 0, where that of `jnp.abs` is 1, and at NaN, as in torch."""
     return x * jax.lax.stop_gradient(jnp.where(jnp.isnan(x), 0.0, jnp.sign(x)))
+
+
+def hinge(x: Any) -> Any:
+    """The greater of x and 0; at 0 the derivative is 1, as that of torch's `clamp_min`, where `jnp.maximum` has 1/2."""
+    return jnp.where(x < 0, 0.0, x)
 
 
 def smooth_l1(input: Any, target: Any, beta: float, scale: float = 1.0) -> Any:

@@ -14,7 +14,7 @@ import torch
 from xloss import checks
 from xloss.reductions import torch_reduce as reduce
 
-__all__ = ["absolute", "admit", "admit_classes", "admit_labels", "admit_target", "along", "bce", "broadcast", "check_inside", "concrete", "log1p", "log_sum_exp",
+__all__ = ["absolute", "admit", "admit_classes", "admit_labels", "admit_target", "along", "bce", "broadcast", "check_inside", "concrete", "hinge", "log1p", "log_sum_exp",
            "meet", "nll_of_logits", "nll_of_logits_soft", "of_labels", "poison", "reduce", "side", "smooth_l1", "softplus"]  # fmt: skip
 
 _FLOATS = {torch.float64: "float64", torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
@@ -150,6 +150,11 @@ def meet(input: Any, target: Any) -> tuple[Any, Any]:
 def absolute(x: Any) -> Any:
     """|x|, with derivative 0 at 0."""
     return torch.abs(x)
+
+
+def hinge(x: Any) -> Any:
+    """The greater of x and 0; at 0 the derivative is 1, as that of torch's `clamp_min`."""
+    return torch.clamp_min(x, 0)
 
 
 def smooth_l1(input: Any, target: Any, beta: float, scale: float = 1.0) -> Any:

@@ -39,7 +39,7 @@ def torch_cosine_embedding_loss(input1, input2, target, margin=0, reduction="mea
     check_vectors(input1.shape, input2.shape, target.shape)
     input1, input2 = k.broadcast(input1=input1, input2=input2)
     above = d.cosine_above(input1, input2)
-    alike, other = -above(1.0), d.hinge(above(margin))
+    alike, other = -above(1.0), k.hinge(above(margin))
     loss = torch.where(target == 1, alike, torch.where(target == -1, other, 0.0))
     return k.reduce(loss, reduction, dtype)
 
@@ -57,7 +57,7 @@ def jax_cosine_embedding_loss(input1, input2, target, margin=0, reduction="mean"
     check_vectors(input1.shape, input2.shape, target.shape)
     input1, input2 = k.broadcast(input1=input1, input2=input2)
     above = d.cosine_above(input1, input2)
-    alike, other = -above(1.0), d.hinge(above(margin))
+    alike, other = -above(1.0), k.hinge(above(margin))
     loss = jnp.where(target == 1, alike, jnp.where(target == -1, other, 0.0))
     return k.reduce(loss, reduction, dtype)
 

@@ -32,8 +32,7 @@ def torch_hinge_embedding_loss(input, target, margin=1.0, reduction="mean"):
     checks.check_number("margin", margin)
     input, target, dtype = integers.admit(input, target)
     input, target = k.broadcast(input=input, target=target)
-    hinge = torch.clamp_min(margin - input, 0)
-    loss = torch.where(target != 1, hinge, 0.0) + torch.where(target != -1, input, 0.0)
+    loss = torch.where(target != 1, k.hinge(margin - input), 0.0) + torch.where(target != -1, input, 0.0)
     return k.reduce(loss, reduction, dtype)
 
 
@@ -47,10 +46,7 @@ def jax_hinge_embedding_loss(input, target, margin=1.0, reduction="mean"):
     checks.check_number("margin", margin)
     input, target, dtype = integers.admit(input, target)
     input, target = k.broadcast(input=input, target=target)
-    short = margin - input
-    # `where` instead of a maximum, which gives half of the derivative on the kink.
-    hinge = jnp.where(short < 0, 0.0, short)
-    loss = jnp.where(target != 1, hinge, 0.0) + jnp.where(target != -1, input, 0.0)
+    loss = jnp.where(target != 1, k.hinge(margin - input), 0.0) + jnp.where(target != -1, input, 0.0)
     return k.reduce(loss, reduction, dtype)
 
 

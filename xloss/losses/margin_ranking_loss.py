@@ -34,7 +34,7 @@ def torch_margin_ranking_loss(input1, input2, target, margin=0, reduction="mean"
     target = d.admit_signs(target, dtype)
     input1, input2, target, dtype = k.admit(input1=input1, input2=input2, target=target)
     check_axes(input1=input1.shape, input2=input2.shape, target=target.shape)
-    loss = d.hinge(margin - target * (input1 - input2))
+    loss = k.hinge(margin - target * (input1 - input2))
     return k.reduce(loss, reduction, dtype)
 
 
@@ -48,7 +48,7 @@ def jax_margin_ranking_loss(input1, input2, target, margin=0, reduction="mean"):
     target = d.admit_signs(target, dtype)
     input1, input2, target, dtype = k.admit(input1=input1, input2=input2, target=target)
     check_axes(input1=input1.shape, input2=input2.shape, target=target.shape)
-    loss = d.hinge(margin - target * (input1 - input2))
+    loss = k.hinge(margin - target * (input1 - input2))
     return k.reduce(loss, reduction, dtype)
 
 

@@ -23,7 +23,6 @@ from xloss.catalog import Difference, Loss, Variant
 
 
 def torch_squared_hinge_loss(input, target, reduction="mean"):
-    import torch
 
     from xloss.kernels import integers_torch as integers
     from xloss.kernels import torch_ as k
@@ -31,12 +30,11 @@ def torch_squared_hinge_loss(input, target, reduction="mean"):
     checks.check_reduction(reduction)
     input, target, dtype = integers.admit(input, target)
     input, target = k.meet(input, target)
-    loss = torch.clamp_min(1 - target * input, 0) ** 2
+    loss = k.hinge(1 - target * input) ** 2
     return k.reduce(loss, reduction, dtype)
 
 
 def jax_squared_hinge_loss(input, target, reduction="mean"):
-    import jax.numpy as jnp
 
     from xloss.kernels import integers_jax as integers
     from xloss.kernels import jax_ as k
@@ -44,9 +42,7 @@ def jax_squared_hinge_loss(input, target, reduction="mean"):
     checks.check_reduction(reduction)
     input, target, dtype = integers.admit(input, target)
     input, target = k.meet(input, target)
-    short = 1 - target * input
-    # `where` instead of a maximum, whose second derivative on the kink is half of it.
-    loss = jnp.where(short < 0, 0.0, short) ** 2
+    loss = k.hinge(1 - target * input) ** 2
     return k.reduce(loss, reduction, dtype)
 
 

@@ -46,7 +46,7 @@ def torch_triplet_margin_with_distance_loss(
     if swap:
         to_negative = torch.minimum(to_negative, distance(positive, negative))
     to_positive, to_negative, _ = k.admit(distance_function=to_positive, of_negative=to_negative)
-    loss = d.hinge(torch.full_like(to_positive, margin) + to_positive - to_negative)
+    loss = k.hinge(torch.full_like(to_positive, margin) + to_positive - to_negative)
     return k.reduce(loss, reduction, dtype)
 
 
@@ -67,7 +67,7 @@ def jax_triplet_margin_with_distance_loss(
     if swap:
         to_negative = jnp.minimum(to_negative, distance(positive, negative))
     to_positive, to_negative, _ = k.admit(distance_function=to_positive, of_negative=to_negative)
-    loss = d.hinge(jnp.full_like(to_positive, margin) + to_positive - to_negative)
+    loss = k.hinge(jnp.full_like(to_positive, margin) + to_positive - to_negative)
     return k.reduce(loss, reduction, dtype)
 
 
