@@ -137,6 +137,20 @@ def test_a_release_that_doubles_a_time_is_a_candidate_and_sure_after_five_commit
         assert all(c.low < 2 < c.high and c.ratio == pytest.approx(2, rel=0.05) for c in found)
 
 
+def test_the_numbers_shown_are_of_a_commit_that_has_the_ratio_shown(tmp_path):
+    for commit, factor in enumerate((2.0, 2.0, 1.0)):  # the last one's processes had another neighbour
+        store(tmp_path, "jax", "0.9.2", commit)
+        store(tmp_path, "jax", "0.10.2", commit, change=one("mse_loss", by=factor))
+    _, _, found = read(tmp_path)
+    assert {c.loss for c in found} <= {"mse_loss"}
+    assert all(c.new / c.old == pytest.approx(c.ratio, rel=0.05) for c in found)
+    for commit, factor in enumerate((2.0, 2.0, 2.5)):
+        store(tmp_path, "jax", "0.10.2", commit, change=one("mse_loss", by=factor))
+    _, _, found = read(tmp_path)
+    assert found
+    assert all(c.new / c.old == pytest.approx(c.ratio, rel=0.05) for c in found)
+
+
 def test_a_release_that_changes_nothing_is_none(tmp_path):
     for seed in range(8):
         folder = tmp_path / str(seed)

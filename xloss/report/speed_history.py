@@ -201,19 +201,20 @@ def _change(pairs: Sequence[Pair], copies: Mapping[Any, float]) -> Change | None
             return None
     old, new = pairs[-1]
     ratio = _ratio(old, new)
-    if max(ratio, 1 / ratio) < LEAST or (head["kind"] == "accuracy" and abs(new["value"] - old["value"]) < ULPS):
-        return None
     low = high = float("nan")
     sure = exact = head["kind"] == "accuracy" or head["ruler"] in ("analysed", "device")
-    if not exact:
-        before, after = ([_samples(pair[side]) for pair in pairs] for side in (0, 1))
-        if all(before) and all(after):
-            found = compare.ratio(before, after)
-            ratio, low, high = found.ratio, found.low, found.high
-            sure = found.verdict in ("faster", "slower")
-            if compare.verdict(low, high, LEAST - 1) not in ("faster", "slower"):
-                return None
-        elif max(ratio, 1 / ratio) < LEAST_ONCE:
+    before, after = ([_samples(pair[side]) for pair in pairs] for side in (0, 1))
+    if not exact and all(before) and all(after):
+        found = compare.ratio(before, after)
+        ratio, low, high = found.ratio, found.low, found.high
+        sure = found.verdict in ("faster", "slower")
+        if compare.verdict(low, high, LEAST - 1) not in ("faster", "slower"):
+            return None
+        # Shown are the numbers of the commit that this ratio, the median over commits, is nearest to.
+        old, new = min(pairs, key=lambda pair: abs(np.log(_ratio(*pair) / ratio)))
+    else:
+        rounding = head["kind"] == "accuracy" and abs(new["value"] - old["value"]) < ULPS
+        if rounding or max(ratio, 1 / ratio) < (LEAST if exact else LEAST_ONCE):
             return None
     what = ", ".join(str(head[name]) for name in ("quantity", "size", "dtype", "caches", "ruler") if _given(head[name]))
     return Change(
