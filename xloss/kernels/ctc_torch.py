@@ -196,8 +196,7 @@ def _exp(x: Any) -> Any:
 def _pair(a: Any, b: Any, c: Any) -> tuple[Any, Any]:
     """a + b + c, and what it lacks of the exact sum, 0 where it is not finite; c is small, or its last digit is."""
     part = a + b
-    added = part - a
-    c = c + ((a - (part - added)) + (b - added)).nan_to_num(0.0, 0.0, 0.0)
+    c = c + rounding(a, b, part)
     total = part + c
     return total, (c - (total - part)).nan_to_num(0.0, 0.0, 0.0)
 

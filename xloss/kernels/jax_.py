@@ -16,7 +16,7 @@ import numpy as np
 from xloss import checks
 from xloss.reductions import jax_reduce as reduce
 
-__all__ = ["absolute", "admit", "admit_classes", "admit_labels", "admit_target", "along", "as_array", "bce", "broadcast", "check_inside", "concrete", "hinge", "log1p", "log_sum_exp",
+__all__ = ["absolute", "admit", "admit_classes", "admit_labels", "admit_target", "along", "as_array", "bce", "bce_of_logits", "broadcast", "check_inside", "concrete", "hinge", "log1p", "log_sum_exp",
            "meet", "nll_of_logits", "nll_of_logits_soft", "of_labels", "poison", "reduce", "side", "smooth_l1", "softplus"]  # fmt: skip
 
 
@@ -198,6 +198,19 @@ def softplus(x: Any) -> Any:
     The first derivative of `jnp.logaddexp` is exp(x - softplus(x)), whose own derivative is lost for x above 17.
     """
     return jax.nn.relu(x) + log1p(jnp.exp(x * side(x)))
+
+
+def bce_of_logits(x: Any, target: Any, pos_weight: Any = None) -> Any:
+    """Unreduced P t softplus(-x) + (1 - t) softplus(x), P being `pos_weight`.
+
+    softplus(x) and softplus(-x) are both tail, one of them and |x|; without P, t + (1 - t) is 1 and not added up.
+    """
+    share = target if pos_weight is None else pos_weight * target
+    which = side(x)
+    size = x * -which
+    tail = log1p(jnp.exp(-size))
+    total = tail if pos_weight is None else (share + (1 - target)) * tail
+    return total + jnp.where(which < 0, 1 - target, share) * size
 
 
 def log_sum_exp(x: Any, dim: int) -> Any:

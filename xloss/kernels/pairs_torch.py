@@ -20,7 +20,7 @@ def rounding(a: Any, b: Any, total: Any) -> Any:
     a, b, total = a.detach(), b.detach(), total.detach()
     part = total - a
     error = (a - (total - part)) + (b - part)
-    return torch.where(torch.isfinite(error), error, 0.0)
+    return error.nan_to_num(0.0, 0.0, 0.0)
 
 
 def scaled(factor: float, x: Any, error: Any) -> tuple[Any, Any]:

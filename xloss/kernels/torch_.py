@@ -14,7 +14,7 @@ import torch
 from xloss import checks
 from xloss.reductions import torch_reduce as reduce
 
-__all__ = ["absolute", "admit", "admit_classes", "admit_labels", "admit_target", "along", "bce", "broadcast", "check_inside", "concrete", "hinge", "log1p", "log_sum_exp",
+__all__ = ["absolute", "admit", "admit_classes", "admit_labels", "admit_target", "along", "bce", "bce_of_logits", "broadcast", "check_inside", "concrete", "hinge", "log1p", "log_sum_exp",
            "meet", "nll_of_logits", "nll_of_logits_soft", "of_labels", "poison", "reduce", "side", "smooth_l1", "softplus"]  # fmt: skip
 
 _FLOATS = {torch.float64: "float64", torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
@@ -189,6 +189,19 @@ def softplus(x: Any) -> Any:
     where every digit is lost for s near 1.
     """
     return torch.relu(x) + log1p(torch.exp(x * side(x)))
+
+
+def bce_of_logits(x: Any, target: Any, pos_weight: Any = None) -> Any:
+    """Unreduced P t softplus(-x) + (1 - t) softplus(x), P being `pos_weight`.
+
+    softplus(x) and softplus(-x) are both tail, one of them and |x|; without P, t + (1 - t) is 1 and not added up.
+    """
+    share = target if pos_weight is None else pos_weight * target
+    which = side(x)
+    size = x * -which
+    tail = log1p(torch.exp(-size))
+    total = tail if pos_weight is None else (share + (1 - target)) * tail
+    return total + torch.lerp(1 - target, share, 0.5 + 0.5 * which) * size
 
 
 def log_sum_exp(x: Any, dim: int) -> Any:

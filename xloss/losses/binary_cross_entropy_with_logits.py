@@ -25,8 +25,6 @@ from xloss.catalog import Difference, Form, Loss, Variant
 
 
 def torch_binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean", pos_weight=None):
-    import torch
-
     from xloss.kernels import torch_ as k
 
     checks.check_reduction(reduction)
@@ -34,21 +32,13 @@ def torch_binary_cross_entropy_with_logits(input, target, weight=None, reduction
     checks.check_same_shape("target", target.shape, "input", input.shape)
     checks.check_weight(weight, input, broadcast=True)
     checks.check_weight(pos_weight, input, "pos_weight", broadcast=True)
-    share = target if pos_weight is None else pos_weight * target
-    # softplus(x) and softplus(-x) are both tail, one of them and |x|; without pos_weight, t + (1 - t) is 1 and not added up.
-    side = k.side(input)
-    size = input * -side
-    tail = k.log1p(torch.exp(-size))
-    total = tail if pos_weight is None else (share + (1 - target)) * tail
-    loss = total + torch.lerp(1 - target, share, 0.5 + 0.5 * side) * size
+    loss = k.bce_of_logits(input, target, pos_weight)
     if weight is not None:
         loss = loss * weight
     return k.reduce(loss, reduction, dtype)
 
 
 def jax_binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean", pos_weight=None):
-    import jax.numpy as jnp
-
     from xloss.kernels import jax_ as k
 
     checks.check_reduction(reduction)
@@ -56,13 +46,7 @@ def jax_binary_cross_entropy_with_logits(input, target, weight=None, reduction="
     checks.check_same_shape("target", target.shape, "input", input.shape)
     checks.check_weight(weight, input, broadcast=True)
     checks.check_weight(pos_weight, input, "pos_weight", broadcast=True)
-    share = target if pos_weight is None else pos_weight * target
-    # softplus(x) and softplus(-x) are both tail, one of them and |x|; without pos_weight, t + (1 - t) is 1 and not added up.
-    side = k.side(input)
-    size = input * -side
-    tail = k.log1p(jnp.exp(-size))
-    total = tail if pos_weight is None else (share + (1 - target)) * tail
-    loss = total + jnp.where(side < 0, 1 - target, share) * size
+    loss = k.bce_of_logits(input, target, pos_weight)
     if weight is not None:
         loss = loss * weight
     return k.reduce(loss, reduction, dtype)

@@ -23,7 +23,6 @@ from xloss.catalog import Difference, Loss, Variant
 
 
 def torch_hinge_loss(input, target, reduction="mean"):
-
     from xloss.kernels import integers_torch as integers
     from xloss.kernels import torch_ as k
 
@@ -35,7 +34,6 @@ def torch_hinge_loss(input, target, reduction="mean"):
 
 
 def jax_hinge_loss(input, target, reduction="mean"):
-
     from xloss.kernels import integers_jax as integers
     from xloss.kernels import jax_ as k
 

@@ -35,8 +35,6 @@ def check_shapes(input, target, weight):
 
 
 def torch_multilabel_soft_margin_loss(input, target, weight=None, reduction="mean"):
-    import torch
-
     from xloss.kernels import margins_torch as m
     from xloss.kernels import torch_ as k
 
@@ -44,19 +42,13 @@ def torch_multilabel_soft_margin_loss(input, target, weight=None, reduction="mea
     target = m.as_numbers(target, input)
     input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
     classes = check_shapes(input.shape, target.shape, weight)
-    # softplus(x) and softplus(-x) are both tail, one of them and |x|; y + (1 - y) is 1 and not added up.
-    side = k.side(input)
-    size = input * -side
-    tail = k.log1p(torch.exp(-size))
-    loss = tail + torch.lerp(1 - target, target, 0.5 + 0.5 * side) * size
+    loss = k.bce_of_logits(input, target)
     if weight is not None:
         loss = loss * weight
     return k.reduce(loss.sum(-1) / classes, reduction, dtype)
 
 
 def jax_multilabel_soft_margin_loss(input, target, weight=None, reduction="mean"):
-    import jax.numpy as jnp
-
     from xloss.kernels import jax_ as k
     from xloss.kernels import margins_jax as m
 
@@ -64,11 +56,7 @@ def jax_multilabel_soft_margin_loss(input, target, weight=None, reduction="mean"
     target = m.as_numbers(target, input)
     input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
     classes = check_shapes(input.shape, target.shape, weight)
-    # softplus(x) and softplus(-x) are both tail, one of them and |x|; y + (1 - y) is 1 and not added up.
-    side = k.side(input)
-    size = input * -side
-    tail = k.log1p(jnp.exp(-size))
-    loss = tail + jnp.where(side < 0, 1 - target, target) * size
+    loss = k.bce_of_logits(input, target)
     if weight is not None:
         loss = loss * weight
     return k.reduce(loss.sum(-1) / classes, reduction, dtype)
