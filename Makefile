@@ -63,13 +63,13 @@ report: env
 	$(BIN)/xloss report reports
 
 bench: env
-	$(BIN)/python -m xloss.measure.machine $(MACHINE)
+	$(BIN)/python -m xloss.bench.asv.machine $(MACHINE)
 	$(ASV) run $(NAMED) --parallel $(JOBS) --record-samples $(BENCH); first=$$?; \
-	$(ASV) run $(NAMED) --parallel $(JOBS) --record-samples $(NEWEST) $$($(BIN)/python -m xloss.measure.environments) && exit $$first
+	$(ASV) run $(NAMED) --parallel $(JOBS) --record-samples $(NEWEST) $$($(BIN)/python -m xloss.bench.asv.environments) && exit $$first
 
 bench-quick: env
-	$(BIN)/python -m xloss.measure.machine $(MACHINE)
-	XLOSS_BENCH_SECONDS=0.1 $(ASV) run $(NAMED) --parallel $(JOBS) --record-samples $(QUICK) $$($(BIN)/python -m xloss.measure.environments)
+	$(BIN)/python -m xloss.bench.asv.machine $(MACHINE)
+	XLOSS_BENCH_SECONDS=0.1 $(ASV) run $(NAMED) --parallel $(JOBS) --record-samples $(QUICK) $$($(BIN)/python -m xloss.bench.asv.environments)
 
 # A machine with a GPU brings its own frameworks: nothing is installed but what xloss itself needs.
 gpu-report:
@@ -77,7 +77,7 @@ gpu-report:
 	$(PYTHON) -m xloss doctor
 	$(PYTHON) -m xloss parity --device cuda --jobs 1 --out reports/cuda
 	$(PYTHON) -m pip install --quiet 'asv>=0.6.6' 'asv_runner>=0.3.2'
-	$(PYTHON) -m xloss.measure.machine $(MACHINE)
+	$(PYTHON) -m xloss.bench.asv.machine $(MACHINE)
 	$(PYTHON) -m asv --config asv.given.conf.json run $(NAMED) --record-samples $(GPU_BENCH)
 	$(PYTHON) -m xloss bench $(REPORT_BENCH) --device cuda --out reports/cuda/data/bench.parquet
 	$(PYTHON) -m xloss report reports/cuda

@@ -17,10 +17,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def _ruler() -> None:
-    """Make `xloss.measure` that of the checkout, whichever xloss is installed."""
+    """Make `xloss.bench` that of the checkout, whichever xloss is installed."""
     import xloss
 
-    folder, name = ROOT / "xloss" / "measure", "xloss.measure"
+    folder, name = ROOT / "xloss" / "bench", "xloss.bench"
     present = sys.modules.get(name)
     if present is not None and Path(str(present.__file__)).parent == folder:
         return
@@ -28,14 +28,14 @@ def _ruler() -> None:
         name, folder / "__init__.py", submodule_search_locations=[str(folder)]
     )
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = xloss.measure = module
+    sys.modules[name] = xloss.bench = module
     spec.loader.exec_module(module)
 
 
 _ruler()
 if sys.argv[1:2] == ["run_server"]:
     # Cells are forked from here: what is imported now is imported once, and nothing may be started.
-    from xloss.measure import labels
+    from xloss.bench.asv import labels
 
     importlib.import_module(labels.framework())
-    importlib.import_module("xloss.parity.check")
+    importlib.import_module("xloss.parity.evaluate")

@@ -11,9 +11,9 @@ import hashlib
 from asv_runner.benchmarks.mark import SkipNotImplemented
 
 from benchmarks import ROOT
+from xloss.bench.asv import labels
+from xloss.bench.workload import DTYPES, ELEMENTS, SIZES, Work
 from xloss.catalog import LOSSES, Unsupported
-from xloss.measure import labels
-from xloss.measure.work import DTYPES, ELEMENTS, SIZES, Work
 
 NAMES = tuple(sorted(path.stem for path in (ROOT / "xloss" / "losses").glob("[!_]*.py")))
 # To be raised when the way of measuring changes, so that old results are not compared with new ones.

@@ -9,8 +9,8 @@ import tempfile
 
 from benchmarks._suite import _Cell, generate
 from xloss import catalog
-from xloss.measure import accuracy
-from xloss.measure.work import CONTESTANTS, DTYPES
+from xloss.bench import accuracy
+from xloss.bench.workload import CONTESTANTS, DTYPES
 
 # One process finds all four numbers of a cell and leaves them here for the other three: processes that are forked from one
 # server share the folder, others each have their own.

@@ -3,8 +3,8 @@
 import functools
 
 from benchmarks._suite import _Cell, generate
-from xloss.measure import compiling
-from xloss.measure.work import CONTESTANTS
+from xloss.bench import compile_time
+from xloss.bench.workload import CONTESTANTS
 
 
 class _Compiling(_Cell):
@@ -12,13 +12,13 @@ class _Compiling(_Cell):
     param_names = ("implementation",)
 
     def track_lowering(self, implementation):
-        return self.measured(self.work(implementation), functools.partial(compiling.seconds, stage="lowering"))
+        return self.measured(self.work(implementation), functools.partial(compile_time.seconds, stage="lowering"))
 
     def track_cold(self, implementation):
-        return self.measured(self.work(implementation), functools.partial(compiling.seconds, stage="cold"))
+        return self.measured(self.work(implementation), functools.partial(compile_time.seconds, stage="cold"))
 
     def track_cached(self, implementation):
-        return self.measured(self.work(implementation), functools.partial(compiling.seconds, stage="cached"))
+        return self.measured(self.work(implementation), functools.partial(compile_time.seconds, stage="cached"))
 
 
 generate(_Compiling, globals())

@@ -2,8 +2,8 @@
 
 from benchmarks._suite import _Cell, generate, samples
 from xloss import catalog
-from xloss.measure import device
-from xloss.measure.work import CONTESTANTS, DTYPES, SIZES, first_run, ready
+from xloss.bench import device_time
+from xloss.bench.workload import CONTESTANTS, DTYPES, SIZES, first_run, ready
 
 
 def _measure(caches):
@@ -12,7 +12,7 @@ def _measure(caches):
             raise catalog.Unsupported("on a CPU the device is the host")
         with ready(work) as run:
             first_run(run)
-            return samples(device.measure(run, caches == "cold"))
+            return samples(device_time.measure(run, caches == "cold"))
 
     return measure
 

@@ -4,7 +4,8 @@ from asv_runner.benchmarks import mark
 
 from benchmarks._suite import RULER, samples
 from xloss import catalog
-from xloss.measure import bandwidth, labels
+from xloss.bench import bandwidth
+from xloss.bench.asv import labels
 
 
 class Memory:

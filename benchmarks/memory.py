@@ -3,8 +3,8 @@
 import functools
 
 from benchmarks._suite import _Cell, generate
-from xloss.measure import memory
-from xloss.measure.work import CONTESTANTS, DTYPES, SIZES
+from xloss.bench import peak_memory
+from xloss.bench.workload import CONTESTANTS, DTYPES, SIZES
 
 
 class _Memory(_Cell):
@@ -24,17 +24,17 @@ class _Memory(_Cell):
 
     def track_resident(self, implementation, size, dtype, quantity):
         return self.measured(
-            self.work(implementation, quantity, size, dtype), functools.partial(memory.peak_of, ruler="resident")
+            self.work(implementation, quantity, size, dtype), functools.partial(peak_memory.peak_of, ruler="resident")
         )
 
     def track_analysed(self, implementation, size, dtype, quantity):
         return self.measured(
-            self.work(implementation, quantity, size, dtype), functools.partial(memory.peak_of, ruler="analysed")
+            self.work(implementation, quantity, size, dtype), functools.partial(peak_memory.peak_of, ruler="analysed")
         )
 
     def track_device(self, implementation, size, dtype, quantity):
         return self.measured(
-            self.work(implementation, quantity, size, dtype), functools.partial(memory.peak_of, ruler="device")
+            self.work(implementation, quantity, size, dtype), functools.partial(peak_memory.peak_of, ruler="device")
         )
 
 

@@ -3,8 +3,8 @@
 import os
 
 from benchmarks._suite import _Cell, generate, samples
-from xloss.measure import timer
-from xloss.measure.work import CONTESTANTS, DTYPES, SIZES, first_run, ready
+from xloss.bench import timer
+from xloss.bench.workload import CONTESTANTS, DTYPES, SIZES, first_run, ready
 
 # Fewer seconds make fewer samples, at least `timer.LEAST_SAMPLES`.
 _MOST_SECONDS = float(os.environ.get("XLOSS_BENCH_SECONDS", timer.MOST_SECONDS))

@@ -48,7 +48,7 @@ def x32() -> Iterator[None]:
 
 def _jax(dtype: str) -> Iterator[None]:
     jax = pytest.importorskip("jax")
-    from xloss.frameworks import load
+    from xloss.parity.mechanisms import load
 
     with load("jax").scope(dtype), jax.default_device(jax.devices("cpu")[0]):
         yield

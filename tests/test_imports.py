@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-QUIET = ("xloss", "xloss.catalog", "xloss.checks", "xloss.inputs", "xloss.reductions", "xloss.truth", "xloss.frameworks", "xloss.parity",
-         "xloss.claims", "xloss.cli", "xloss.commands.parity", "xloss.commands.bench", "xloss.measure", "xloss.forms", "xloss.report",
+QUIET = ("xloss", "xloss.catalog", "xloss.ops.arguments", "xloss.parity.inputs", "xloss.ops.reductions", "xloss.parity.truth", "xloss.parity.mechanisms", "xloss.parity",
+         "xloss.claims", "xloss.cli", "xloss.cli.parity", "xloss.cli.bench", "xloss.bench", "xloss.modules", "xloss.report",
          "xloss.report.speed")  # fmt: skip
 HEAVY = ("torch", "jax", "jaxlib", "optax", "keras", "tensorflow", "flax")
 
@@ -81,9 +81,9 @@ CALL = """
 import numpy as np
 import xloss.{framework} as losses
 from xloss.catalog import LOSSES
-from xloss.forms import class_name
-from xloss.frameworks import load
-from xloss.inputs import Draw
+from xloss.modules import class_name
+from xloss.parity.mechanisms import load
+from xloss.parity.inputs import Draw
 framework = load("{framework}")
 with framework.scope("float32"):
     for loss in LOSSES.values():
@@ -107,7 +107,7 @@ def test_each_face_works_without_the_other_framework(framework: str, blocked: tu
 
 def test_a_missing_framework_says_how_to_install_it() -> None:
     works(
-        "from xloss.frameworks import load\n"
+        "from xloss.parity.mechanisms import load\n"
         "try:\n    load('jax')\n"
         "except ImportError as error:\n    assert \"pip install 'xloss[jax]'\" in str(error), error\n"
         "else:\n    raise SystemExit('was imported')\n",

@@ -1,5 +1,5 @@
 """`python -m xloss` is `xloss`."""
 
-from xloss.cli import main
+from xloss.cli.app import main
 
 main()

@@ -16,26 +16,39 @@ FRAMEWORKS = ("torch", "jax")
 
 @dataclass(frozen=True)
 class Variant:
-    """One way of calling a loss: which options, which optional tensors, which shapes.
+    """Describe one way of calling a loss: which options, which optional tensors, which shapes.
 
-    `options` go to the loss as they are. `tensors` names the optional tensor arguments that `Loss.inputs` shall draw, and
-    `flags` whatever else it shall do (`"probabilities"` for cross-entropy's other kind of target). `shapes` are the
-    documented shapes of `input`; the first is drawn in all regimes, the others in the typical one.
+    Attributes:
+        name: unique within the loss.
+        options: keyword arguments that go to the loss as they are.
+        tensors: the optional tensor arguments that `Loss.inputs` draws.
+        draws: words for `Loss.inputs` alone, where it draws something else ("integers": targets of an integer dtype).
+        shapes: documented shapes of the first argument; the first is asked in all regimes, the others in the typical one.
+        unbatched: the arrays have no batch axis.
+        broadcast: target has one axis less than input and is broadcast.
+        probabilities: target holds class probabilities instead of class indices.
+        ignored: a third of the labels are `ignore_index`.
+        per_sample: samples can be taken from the batch one by one; False where their labels are concatenated.
     """
 
     name: str = "default"
     options: Mapping[str, Any] = field(default_factory=dict)
     tensors: tuple[str, ...] = ()
-    flags: tuple[str, ...] = ()
+    draws: tuple[str, ...] = ()
     shapes: tuple[tuple[int, ...], ...] = ()
+    unbatched: bool = False
+    broadcast: bool = False
+    probabilities: bool = False
+    ignored: bool = False
+    per_sample: bool = True
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A fact about where implementations truly differ: what each gives, with which version that was seen, and where to read of it.
+    """Record where implementations truly differ: what each gives, with which version that was seen, where to read of it.
 
-    `here` and `there` are measured anew by a test: callables without arguments that give a number (or an array) from
-    this package and from the other implementation; `expected` holds what they gave when the record was written.
+    A test measures `here` and `there` anew: callables without arguments that return a number (or an array) from this
+    package and from the other implementation. `expected` holds what they returned when the record was written.
     """
 
     id: str
@@ -50,7 +63,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Peer:
-    """An implementation from elsewhere, measured by the same ruler.
+    """An implementation from another library, judged like xloss's own.
 
     `call` imports what it needs and takes the loss's own arguments by name, with `reduction`; it raises
     `Unsupported` where it lacks an option.
@@ -61,14 +74,38 @@ class Peer:
     call: Callable[..., Any]
 
 
+@dataclass(frozen=True, order=True)
+class Contestant:
+    """Name who is measured: a framework ("torch", "jax"), a mode of it, an implementation ("xloss" or a peer's name).
+
+    Modes are "eager" and "compile" in PyTorch, "jit" in JAX.
+    """
+
+    framework: str
+    mode: str
+    implementation: str
+
+    def __str__(self) -> str:
+        """Return the form that asv's parameters have: "torch/compile/xloss"."""
+        return f"{self.framework}/{self.mode}/{self.implementation}"
+
+    @classmethod
+    def parse(cls, text: str) -> Contestant:
+        """Read what `str` gives; `ValueError` for anything else."""
+        parts = text.split("/")
+        if len(parts) != 3 or not all(parts):
+            raise ValueError(f"contestant: expected framework/mode/implementation, got {text!r}")
+        return cls(*parts)
+
+
 @dataclass(frozen=True)
-class Form:
-    """The class form of a loss: `CrossEntropyLoss(ignore_index=0)(input, target)`.
+class ClassForm:
+    """Describe the class form of a loss: `CrossEntropyLoss(ignore_index=0)(input, target)`.
 
     Generated from the signature of the loss: its required arguments, and the optional ones that `call` names, are those
     of the call; the others are the constructor's. `name` is torch.nn's; without one, the loss's in capitals.
     `keyword_only` where torch.nn's constructor is. A loss with parameters of its own brings its classes: `torch` and
-    `jax`, functions without arguments that give them.
+    `jax`, functions without arguments that return them.
     """
 
     name: str = ""
@@ -78,43 +115,82 @@ class Form:
     jax: Callable[[], type] | None = None
 
 
+@dataclass(frozen=True)
+class Arguments:
+    """Describe the tensor arguments of a loss.
+
+    Attributes:
+        wrt: those it is differentiated by; the first is that of per-sample and second-order checks.
+        batched: those that carry the batch along their first axis; or a mapping to the axis.
+        class_axes: `class_axes(argument, rank)`, the axis, or axes, of an argument whose elements all enter one
+            unreduced value (the classes); elementwise losses have none. An argument that is broadcast, or shared by the
+            batch, needs no mention. `None` as the whole value: every output may depend on every input.
+        weights: optional weights of elements or classes, None by default.
+        untyped: those that may come as something else than a tensor of one kind (lengths as numbers); tests of their
+            own hold what they refuse.
+    """
+
+    wrt: tuple[str, ...] = ("input", "target")
+    batched: tuple[str, ...] | Mapping[str, int] = ("input", "target")
+    class_axes: Callable[[str, int], int | tuple[int, ...] | None] | None = lambda _argument, _rank: None
+    weights: tuple[str, ...] = ()
+    untyped: tuple[str, ...] = ()
+
+    @property
+    def batch_axes(self) -> dict[str, int]:
+        """The arguments that carry the batch, and along which axis."""
+        return dict(self.batched) if isinstance(self.batched, Mapping) else dict.fromkeys(self.batched, 0)
+
+    def differentiable(self, arrays: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return the arguments to differentiate by: those of `wrt` that are among the NumPy arrays, and floating."""
+        return tuple(name for name in self.wrt if name in arrays and arrays[name].dtype.kind not in "iub")
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Describe where a loss is defined and where it is not differentiable.
+
+    Attributes:
+        kinks: points without a derivative, as values of the arguments' difference or of the argument; drawn in the
+            regimes `near_kink` and `on_kink`.
+        regimes: regimes beyond the common ones that apply (see `xloss.parity.inputs.REGIMES`).
+        skip_regimes: common regimes that do not apply, each with the reason.
+        differentiable_mask: `differentiable_mask(**arrays, **options)`: mask of the unreduced elements where the
+            derivative is that of the formula; where it is False a convention rules, and a test of equality with
+            torch.nn.functional holds it instead of truth.
+    """
+
+    kinks: tuple[float, ...] = ()
+    regimes: tuple[str, ...] = ()
+    skip_regimes: Mapping[str, str] = field(default_factory=dict)
+    differentiable_mask: Callable[..., Any] | None = None
+
+
 class Unsupported(Exception):
     """Raised where an implementation lacks what a cell asks of it; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """All that is known of one loss.
+    """Hold all that is known of one loss.
 
     Attributes:
         name: torch.nn.functional's name, or one in its style.
         summary: one line.
         torch, jax: the two implementations, with the same signature.
-        truth: `truth(t, **arrays, **options)`, the textbook formula, unreduced, on object arrays of balls; gives the
+        truth: `truth(t, **arrays, **options)`, the textbook formula, unreduced, on object arrays of balls; returns the
             values, or (values, weights that a weighted mean divides by), or (values, weights, factors), where the mean is
-            the sum of values * factors over that of the weights. `t` is an `xloss.truth.Tape`.
-        inputs: `inputs(draw)`, the arrays of one cell by argument name, drawn with an `xloss.inputs.Draw`.
+            the sum of values * factors over that of the weights. `t` is an `xloss.parity.truth.Tape`.
+        inputs: `inputs(draw)`, the arrays of one cell by argument name, drawn with an `xloss.parity.inputs.Draw`.
         variants: the ways of calling it that are checked.
-        wrt: the arguments it is differentiated by; the first is that of per-sample and second-order checks.
-        batched: the arguments that carry the batch along their first axis; or a mapping to the axis.
-        row_axis: the axis, or axes, of an argument whose elements all enter one unreduced value (the classes), by argument
-            and rank; elementwise losses have none. An argument that is broadcast, or shared by the batch, needs no word.
-            `None` as the whole value: every output may depend on every input.
-        kinks: where it is not differentiable, as values of the argument's difference or of the argument; drawn in the
-            regimes `near_kink` and `on_kink`.
-        regimes: regimes beyond the common ones that apply (see `xloss.inputs.REGIMES`).
-        without: common regimes that do not apply, each with the reason.
-        smooth: `smooth(**arrays)`: mask of the unreduced elements where the derivative is that of the formula; where it
-            is False a convention rules, and a test of equality with torch.nn.functional holds it instead of truth.
-        reductions: those it knows.
-        peers, differences: see there.
-        adapt: `adapt(function, framework)` makes, of an implementation whose own call is another (lists of tensors, a
-            callable), one that takes arrays by name, options and `reduction`: what the harness calls.
-        reference: `reference(function)` makes of torch.nn.functional's one with which this is to be compared, where
-            equality is not of every gradient.
-        loose: arguments that may come as something else than a tensor of one kind (lengths as numbers); what they refuse
-            has tests of its own.
-        form: the class form.
+        arguments, domain: facts about its arguments and about where it is defined.
+        reductions: those it has.
+        peers, differences: other implementations, and where they differ.
+        wrap_call: `wrap_call(function, framework)` makes, of an implementation whose own call is another (lists of
+            tensors, a callable), one that takes arrays by name, options and `reduction`: what is judged and timed.
+        patched_torch: `patched_torch(function)` makes of torch.nn.functional's function the one that this is compared
+            to in tests, where torch's own gradient is not the formula's.
+        class_form: the class form.
         workloads: sizes to be timed at by name ("large"), beside those that follow from `variants`.
         source: where the definition comes from.
     """
@@ -126,35 +202,29 @@ class Loss:
     truth: Callable[..., Any]
     inputs: Callable[[Any], dict[str, Any]]
     variants: tuple[Variant, ...]
-    wrt: tuple[str, ...] = ("input", "target")
-    batched: tuple[str, ...] | Mapping[str, int] = ("input", "target")
-    row_axis: Callable[[str, int], int | tuple[int, ...] | None] | None = lambda _argument, _rank: None
-    kinks: tuple[float, ...] = ()
-    regimes: tuple[str, ...] = ()
-    without: Mapping[str, str] = field(default_factory=dict)
-    smooth: Callable[..., Any] | None = None
+    arguments: Arguments = Arguments()
+    domain: Domain = Domain()
     reductions: tuple[str, ...] = ("none", "mean", "sum")
     peers: tuple[Peer, ...] = ()
     differences: tuple[Difference, ...] = ()
-    adapt: Callable[[Callable[..., Any], str], Callable[..., Any]] | None = None
-    reference: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
-    loose: tuple[str, ...] = ()
-    form: Form = Form()
+    wrap_call: Callable[[Callable[..., Any], str], Callable[..., Any]] | None = None
+    patched_torch: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
+    class_form: ClassForm = ClassForm()
     workloads: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     source: str = ""
 
     def implementation(self, framework: str) -> Callable[..., Any]:
-        """The loss in `framework`, "torch" or "jax", as the harness calls it: arrays by name, options, `reduction`."""
+        """Return the loss in `framework`, "torch" or "jax", called with arrays by name, options and `reduction`."""
         function = getattr(self, framework)
-        return function if self.adapt is None else _adapted(self.adapt, function, framework)
+        return function if self.wrap_call is None else _wrapped(self.wrap_call, function, framework)
 
     @property
-    def batch_axes(self) -> dict[str, int]:
-        """The arguments that carry the batch, and along which axis."""
-        return dict(self.batched) if isinstance(self.batched, Mapping) else dict.fromkeys(self.batched, 0)
+    def main_reduction(self) -> str:
+        """The reduction that is trained with: 'mean', or the first it has."""
+        return next(reduction for reduction in ("mean", *self.reductions) if reduction in self.reductions)
 
     def variant(self, name: str) -> Variant:
-        """The variant of that name; `KeyError` lists those there are."""
+        """Return the variant of that name; `KeyError` lists those there are."""
         for variant in self.variants:
             if variant.name == name:
                 return variant
@@ -162,9 +232,9 @@ class Loss:
 
 
 @functools.cache
-def _adapted(adapt: Callable[..., Any], function: Callable[..., Any], framework: str) -> Callable[..., Any]:
-    """One and the same function each time, for it is a key to what was compiled."""
-    return adapt(function, framework)
+def _wrapped(wrap_call: Callable[..., Any], function: Callable[..., Any], framework: str) -> Callable[..., Any]:
+    """Return one and the same function each time: compiled programs are kept by it."""
+    return wrap_call(function, framework)
 
 
 class _Losses(Mapping[str, Loss]):

@@ -1,7 +1,7 @@
 """The losses in PyTorch: `from xloss.torch import cross_entropy`. Names and arguments are torch.nn.functional's."""
 
-from xloss import faces
-from xloss.reductions import sum_and_denominator
+from xloss.modules import faces
+from xloss.ops.reductions import sum_and_denominator
 
 __all__ = [*faces.names(), "sum_and_denominator"]
 

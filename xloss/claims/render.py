@@ -11,7 +11,7 @@ from typing import Any
 
 from xloss.claims import SEEDS
 from xloss.claims.model import FRAMEWORKS, Result
-from xloss.terminal import write_text
+from xloss.files import write_text
 
 LABELS: Mapping[str, str] = {"torch": "PyTorch", "jax": "JAX"}
 #: The style of `html`: light and dark, from 390 pixels up.

@@ -28,9 +28,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xloss import checks
-from xloss.catalog import Difference, Form, Loss, Peer, Variant
-from xloss.kernels import linear as shapes
+from xloss.catalog import Arguments, ClassForm, Difference, Loss, Peer, Variant
+from xloss.ops import arguments
+from xloss.ops import linear as shapes
 
 
 class AdaptiveLogSoftmax(NamedTuple):
@@ -43,17 +43,17 @@ class AdaptiveLogSoftmax(NamedTuple):
 def torch_adaptive_log_softmax_with_loss(input, target, head_weight, tail_weights, cutoffs, head_bias=None):
     import torch
 
-    from xloss.kernels import linear_torch as linear
-    from xloss.kernels import torch_ as k
+    from xloss.ops import linear_torch as linear
+    from xloss.ops import torch as ops
 
     tensors = shapes.by_name(input, target, head_weight, tail_weights, head_bias)
-    tensors = dict(zip(tensors, linear.admit_given(**tensors), strict=True))
+    tensors = dict(zip(tensors, linear.validate_given(**tensors), strict=True))
     shapes.check_projections(tensors, cutoffs)
     target, short, unbatched = tensors.pop("target"), cutoffs[0], tensors["input"].ndim == 1
     named = {} if head_bias is None else {"head_bias": tensors["head_bias"]}
     tensors = {name: tensor for name, tensor in tensors.items() if name != "head_bias"}
-    labels, _, outside = k.admit_labels(target, cutoffs[-1], None)
-    input, head_weight, *rest, dtype = k.admit(same=True, **tensors, **named)
+    labels, _, outside = ops.validate_labels(target, cutoffs[-1], None)
+    input, head_weight, *rest, dtype = ops.validate_and_upcast(same=True, **tensors, **named)
     tails, bias = rest[: 2 * len(cutoffs) - 2], rest[2 * len(cutoffs) - 2 :]
     input, labels = (input.unsqueeze(0), labels.unsqueeze(0)) if unbatched else (input, labels)
     in_head, loss = labels, torch.zeros_like(labels, dtype=input.dtype)
@@ -63,24 +63,24 @@ def torch_adaptive_log_softmax_with_loss(input, target, head_weight, tail_weight
         loss = linear.add_where(inside, loss, input, labels - low, tails[2 * i], tails[2 * i + 1])
     chunk = shapes.rows_per_chunk(input.shape[0], head_weight.shape[0])
     loss = loss + linear.nll_of_rows(input, in_head, chunk, head_weight, *bias)
-    loss = k.poison(loss.squeeze(0) if unbatched else loss, outside)
-    return AdaptiveLogSoftmax(k.reduce(-loss, "none", dtype), k.reduce(loss, "mean", dtype))
+    loss = ops.nan_where(loss.squeeze(0) if unbatched else loss, outside)
+    return AdaptiveLogSoftmax(ops.reduce(-loss, "none", dtype), ops.reduce(loss, "mean", dtype))
 
 
 def jax_adaptive_log_softmax_with_loss(input, target, head_weight, tail_weights, cutoffs, head_bias=None):
     import jax.numpy as jnp
 
-    from xloss.kernels import jax_ as k
-    from xloss.kernels import linear_jax as linear
+    from xloss.ops import jax as ops
+    from xloss.ops import linear_jax as linear
 
     tensors = shapes.by_name(input, target, head_weight, tail_weights, head_bias)
-    tensors = dict(zip(tensors, linear.admit_given(**tensors), strict=True))
+    tensors = dict(zip(tensors, linear.validate_given(**tensors), strict=True))
     shapes.check_projections(tensors, cutoffs)
     target, short, unbatched = tensors.pop("target"), cutoffs[0], tensors["input"].ndim == 1
     named = {} if head_bias is None else {"head_bias": tensors["head_bias"]}
     tensors = {name: tensor for name, tensor in tensors.items() if name != "head_bias"}
-    labels, _, outside = k.admit_labels(target, cutoffs[-1], None)
-    input, head_weight, *rest, dtype = k.admit(same=True, **tensors, **named)
+    labels, _, outside = ops.validate_labels(target, cutoffs[-1], None)
+    input, head_weight, *rest, dtype = ops.validate_and_upcast(same=True, **tensors, **named)
     tails, bias = rest[: 2 * len(cutoffs) - 2], rest[2 * len(cutoffs) - 2 :]
     input, labels = (input[None], labels[None]) if unbatched else (input, labels)
     in_head, loss = labels, jnp.zeros(labels.shape, input.dtype)
@@ -90,8 +90,8 @@ def jax_adaptive_log_softmax_with_loss(input, target, head_weight, tail_weights,
         loss = linear.add_where(inside, loss, input, labels - low, tails[2 * i], tails[2 * i + 1])
     chunk = shapes.rows_per_chunk(input.shape[0], head_weight.shape[0])
     loss = loss + linear.nll_of_rows(input, in_head, chunk, head_weight, *bias)
-    loss = k.poison(loss.squeeze(0) if unbatched else loss, outside)
-    return AdaptiveLogSoftmax(k.reduce(-loss, "none", dtype), k.reduce(loss, "mean", dtype))
+    loss = ops.nan_where(loss.squeeze(0) if unbatched else loss, outside)
+    return AdaptiveLogSoftmax(ops.reduce(-loss, "none", dtype), ops.reduce(loss, "mean", dtype))
 
 
 def truth(t, input, target, head_weight, tail0_projection, tail0_weight, tail1_projection=None, tail1_weight=None,
@@ -118,7 +118,7 @@ def inputs(draw):
         out[f"tail{i}_weight"] = draw.real((cutoffs[i + 1] - cutoffs[i], 1))
     if draw.has("head_bias"):
         out["head_bias"] = draw.real((cutoffs[0] + clusters,))
-    if draw.regime in ("confident", "hopeless"):
+    if draw.regime in ("confident", "badly_wrong"):
         out["input"] = draw.round(8 * out["input"].astype(np.float64))
         given = {name: array.astype(np.float64) for name, array in out.items() if name != "target"}
         loss = np.stack([truth(Floats, **given, target=np.full(draw.shape[:-1], label), cutoffs=cutoffs)
@@ -133,7 +133,7 @@ class Floats:
     sum = staticmethod(np.sum)
 
 
-def adapt(function, framework):
+def wrap_call(function, framework):
     def call(input, target, head_weight, tail0_projection, tail0_weight, tail1_projection=None, tail1_weight=None,
              head_bias=None, cutoffs=(1, 3), reduction="mean"):  # fmt: skip
         """Of flat arrays. The sum is the mean times the number of rows."""
@@ -143,7 +143,7 @@ def adapt(function, framework):
             return -output
         rows = input.shape[0] if input.ndim > 1 else 1
         total = loss * rows if rows else output.sum()
-        if reduction is checks.PARTS:
+        if reduction is arguments.PARTS:
             return total, 0 * loss.sum() + rows
         return total if reduction == "sum" else loss
 
@@ -186,15 +186,15 @@ def torch_module(input, target, head_weight, tail_weights, cutoffs, head_bias=No
 
 
 def torch_class():
-    from xloss.forms import projected_torch
+    from xloss.modules import parametric_torch
 
-    return projected_torch.AdaptiveLogSoftmaxWithLoss
+    return parametric_torch.AdaptiveLogSoftmaxWithLoss
 
 
 def jax_class():
-    from xloss.forms import projected_jax
+    from xloss.modules import parametric_jax
 
-    return projected_jax.AdaptiveLogSoftmaxWithLoss
+    return parametric_jax.AdaptiveLogSoftmaxWithLoss
 
 
 LOSS = Loss(
@@ -207,18 +207,20 @@ LOSS = Loss(
     variants=(
         Variant(shapes=((4, 2),)),
         Variant("clusters", options={"cutoffs": (1, 3, 5)}, tensors=("head_bias",), shapes=((4, 1),)),
-        Variant("unbatched", flags=("unbatched",), shapes=((2,),)),
+        Variant("unbatched", unbatched=True, shapes=((2,),)),
     ),
-    wrt=("input", "head_weight", "head_bias", "tail0_projection", "tail0_weight", "tail1_projection", "tail1_weight"),
-    row_axis=lambda argument, rank: rank - 1 if argument == "input" else None,
+    arguments=Arguments(
+        wrt=("input", "head_weight", "head_bias", "tail0_projection", "tail0_weight", "tail1_projection", "tail1_weight"),
+        class_axes=lambda argument, rank: rank - 1 if argument == "input" else None,
+    ),
     reductions=("none", "mean"),
-    adapt=adapt,
-    peers=(Peer("torch.nn", "torch", adapt(torch_module, "torch")),),
+    wrap_call=wrap_call,
+    peers=(Peer("torch.nn", "torch", wrap_call(torch_module, "torch")),),
     differences=(
         Difference("adaptive_log_softmax_with_loss/confident", "logits of the head (20, 0), class 0, float32; exactly "
                    "2.06115362e-09", "torch.nn.AdaptiveLogSoftmaxWithLoss", confident_here, confident_there,
                    (2.06115362e-09, 0.0), "torch 2.13.0"),
     ),
-    form=Form("AdaptiveLogSoftmaxWithLoss", torch=torch_class, jax=jax_class),
+    class_form=ClassForm("AdaptiveLogSoftmaxWithLoss", torch=torch_class, jax=jax_class),
     source="torch.nn.AdaptiveLogSoftmaxWithLoss",
 )  # fmt: skip

@@ -19,69 +19,70 @@ Source: torch.nn.functional.binary_cross_entropy.
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Difference, Form, Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_binary_cross_entropy(input, target, weight=None, reduction="mean"):
-    from xloss.kernels import torch_ as k
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    input, target, weight, dtype = k.admit(same=True, input=input, target=target, weight=weight)
-    checks.check_same_shape("target", target.shape, "input", input.shape)
-    checks.check_weight(weight, input, broadcast=True)
-    p, t, bad = k.check_inside(input=input, target=target)
-    loss = k.poison(k.bce(p, t), bad, input, target)
+    arguments.check_reduction(reduction)
+    input, target, weight, dtype = ops.validate_and_upcast(same=True, input=input, target=target, weight=weight)
+    arguments.check_same_shape("target", target.shape, "input", input.shape)
+    arguments.check_weight(weight, input, broadcast=True)
+    p, t, bad = ops.check_inside(input=input, target=target)
+    loss = ops.nan_where(ops.bce(p, t), bad, input, target)
     if weight is not None:
         loss = loss * weight
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_binary_cross_entropy(input, target, weight=None, reduction="mean"):
-    from xloss.kernels import jax_ as k
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    input, target, weight, dtype = k.admit(same=True, input=input, target=target, weight=weight)
-    checks.check_same_shape("target", target.shape, "input", input.shape)
-    checks.check_weight(weight, input, broadcast=True)
-    p, t, bad = k.check_inside(input=input, target=target)
-    loss = k.poison(k.bce(p, t), bad, input, target)
+    arguments.check_reduction(reduction)
+    input, target, weight, dtype = ops.validate_and_upcast(same=True, input=input, target=target, weight=weight)
+    arguments.check_same_shape("target", target.shape, "input", input.shape)
+    arguments.check_weight(weight, input, broadcast=True)
+    p, t, bad = ops.check_inside(input=input, target=target)
+    loss = ops.nan_where(ops.bce(p, t), bad, input, target)
     if weight is not None:
         loss = loss * weight
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def truth(t, input, target, weight=None):
     def log(p):
-        inside = t.less(np.exp(t.number(-100)), p)
+        inside = t.lt(np.exp(t.const(-100)), p)
         return t.where(inside, np.log(t.where(inside, p, 1)), -100)
 
     loss = -(target * log(input) + (1 - target) * log(1 - input))
     return loss if weight is None else weight * loss
 
 
-def smooth(input, target, **_):
+def differentiable_mask(input, target, **_):
     p = input.astype(np.float64)
     return p * (1 - p) >= 1e-12
 
 
 def inputs(draw):
     p, target = draw.unit(draw.shape), draw.unit(draw.shape)
-    if draw.regime in ("confident", "hopeless", "large"):
+    if draw.regime in ("confident", "badly_wrong", "large"):
         ones = draw.round(p.astype(np.float64) > 0.5)
-        target = ones if draw.regime != "hopeless" else draw.round(1 - ones.astype(np.float64))
+        target = ones if draw.regime != "badly_wrong" else draw.round(1 - ones.astype(np.float64))
     elif draw.regime == "on_kink":
         p, target = (draw.round(draw.rng.integers(0, 2, draw.shape)) for _ in range(2))
     return draw.arrays(input=p, target=target, weight=draw.optional("weight", draw.shape[-1:]))
 
 
-def hopeless_here():
+def clipped_here():
     import jax.numpy as jnp
 
     return float(jax_binary_cross_entropy(jnp.zeros(1), jnp.ones(1)))
 
 
-def hopeless_there():
+def clipped_there():
     import jax.numpy as jnp
 
     keras = next(peer for peer in LOSS.peers if peer.name == "keras")
@@ -99,17 +100,20 @@ LOSS = Loss(
         Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
         Variant("weight", tensors=("weight",), shapes=((6, 3),)),
     ),
-    regimes=("on_kink", "zero_weight"),
-    without={"nonfinite": "probabilities that are not in [0, 1] are refused"},
-    smooth=smooth,
+    arguments=Arguments(weights=("weight",)),
+    domain=Domain(
+        regimes=("on_kink", "zero_weight"),
+        skip_regimes={"nonfinite": "probabilities that are not in [0, 1] are refused"},
+        differentiable_mask=differentiable_mask,
+    ),
     peers=(
-        peers.functional("binary_cross_entropy"),
-        peers.keras(lambda losses: losses.BinaryCrossentropy()),
+        third_party.functional("binary_cross_entropy"),
+        third_party.keras(lambda losses: losses.BinaryCrossentropy()),
     ),
     differences=(
         Difference("binary_cross_entropy/zero", "p = 0, t = 1: the logarithm is bounded, or p is clipped to 1e-7",
-                   "keras", hopeless_here, hopeless_there, (100.0, 16.118095), "keras 3.15.1"),
+                   "keras", clipped_here, clipped_there, (100.0, 16.118095), "keras 3.15.1"),
     ),
-    form=Form("BCELoss"),
+    class_form=ClassForm("BCELoss"),
     source="torch.nn.functional.binary_cross_entropy",
 )  # fmt: skip

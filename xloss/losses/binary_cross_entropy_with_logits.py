@@ -20,36 +20,41 @@ Source: torch.nn.functional.binary_cross_entropy_with_logits.
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Difference, Form, Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean", pos_weight=None):
-    from xloss.kernels import torch_ as k
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    input, target, weight, pos_weight, dtype = k.admit(input=input, target=target, weight=weight, pos_weight=pos_weight)
-    checks.check_same_shape("target", target.shape, "input", input.shape)
-    checks.check_weight(weight, input, broadcast=True)
-    checks.check_weight(pos_weight, input, "pos_weight", broadcast=True)
-    loss = k.bce_of_logits(input, target, pos_weight)
+    arguments.check_reduction(reduction)
+    input, target, weight, pos_weight, dtype = ops.validate_and_upcast(
+        input=input, target=target, weight=weight, pos_weight=pos_weight
+    )
+    arguments.check_same_shape("target", target.shape, "input", input.shape)
+    arguments.check_weight(weight, input, broadcast=True)
+    arguments.check_weight(pos_weight, input, "pos_weight", broadcast=True)
+    loss = ops.bce_of_logits(input, target, pos_weight)
     if weight is not None:
         loss = loss * weight
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean", pos_weight=None):
-    from xloss.kernels import jax_ as k
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    input, target, weight, pos_weight, dtype = k.admit(input=input, target=target, weight=weight, pos_weight=pos_weight)
-    checks.check_same_shape("target", target.shape, "input", input.shape)
-    checks.check_weight(weight, input, broadcast=True)
-    checks.check_weight(pos_weight, input, "pos_weight", broadcast=True)
-    loss = k.bce_of_logits(input, target, pos_weight)
+    arguments.check_reduction(reduction)
+    input, target, weight, pos_weight, dtype = ops.validate_and_upcast(
+        input=input, target=target, weight=weight, pos_weight=pos_weight
+    )
+    arguments.check_same_shape("target", target.shape, "input", input.shape)
+    arguments.check_weight(weight, input, broadcast=True)
+    arguments.check_weight(pos_weight, input, "pos_weight", broadcast=True)
+    loss = ops.bce_of_logits(input, target, pos_weight)
     if weight is not None:
         loss = loss * weight
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def truth(t, input, target, weight=None, pos_weight=None):
@@ -61,9 +66,9 @@ def truth(t, input, target, weight=None, pos_weight=None):
 
 def inputs(draw):
     input, target = draw.real(draw.shape).astype(np.float64), draw.unit(draw.shape)
-    if draw.regime in ("confident", "hopeless", "large"):
+    if draw.regime in ("confident", "badly_wrong", "large"):
         ones = draw.rng.integers(0, 2, draw.shape)
-        sign = (2 * ones - 1) * (-1 if draw.regime == "hopeless" else 1)
+        sign = (2 * ones - 1) * (-1 if draw.regime == "badly_wrong" else 1)
         spread = draw.rng.uniform(4, 90 if draw.regime == "confident" else draw.big, draw.shape)
         input, target = (input if draw.regime == "large" else sign * spread), draw.round(ones)
     tensors = {name: draw.optional(name, draw.shape[-1:]) for name in ("weight", "pos_weight")}
@@ -117,11 +122,12 @@ LOSS = Loss(
         Variant("pos_weight", tensors=("pos_weight",), shapes=((6, 3),)),
         Variant("weight+pos_weight", tensors=("weight", "pos_weight"), shapes=((6, 3),)),
     ),
-    regimes=("zero_weight",),
+    arguments=Arguments(weights=("weight", "pos_weight")),
+    domain=Domain(regimes=("zero_weight",)),
     peers=(
-        peers.functional("binary_cross_entropy_with_logits"),
-        peers.optax(lambda optax, input, target: optax.losses.sigmoid_binary_cross_entropy(input, target)),
-        peers.keras(lambda losses: losses.BinaryCrossentropy(from_logits=True)),
+        third_party.functional("binary_cross_entropy_with_logits"),
+        third_party.optax(lambda optax, input, target: optax.losses.sigmoid_binary_cross_entropy(input, target)),
+        third_party.keras(lambda losses: losses.BinaryCrossentropy(from_logits=True)),
     ),
     differences=(
         Difference("binary_cross_entropy_with_logits/ruled-out", "logit -inf, target 1: infinite, or inf - inf",
@@ -129,6 +135,6 @@ LOSS = Loss(
         Difference("binary_cross_entropy_with_logits/mixed", "a bfloat16 target with float32 logits: the wider dtype, or target's",
                    "torch.nn.functional", mixed_here, mixed_there, ("torch.float32", "torch.bfloat16"), "torch 2.13.0"),
     ),
-    form=Form("BCEWithLogitsLoss"),
+    class_form=ClassForm("BCEWithLogitsLoss"),
     source="torch.nn.functional.binary_cross_entropy_with_logits",
 )  # fmt: skip

@@ -20,53 +20,53 @@ the root of that one.
 
 import numpy as np
 
-from xloss import checks
 from xloss.catalog import Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_charbonnier_loss(input, target, eps=1e-3, reduction="mean"):
     import torch
 
-    from xloss.kernels import torch_ as k
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("eps", eps, above=0)
-    input, target, dtype = k.admit(input=input, target=target)
-    input, target = k.meet(input, target)
+    arguments.check_reduction(reduction)
+    arguments.check_number("eps", eps, above=0)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    input, target = ops.broadcast_with_warning(input, target)
     error = input - target
-    size = k.absolute(error)
+    size = ops.absolute(error)
     far = size > eps
     # The greater of both is taken out of the root, and each branch is given what it is good for.
     near = torch.where(far, 0.0, error) / eps
     size = torch.where(far, size, 1.0)
     ratio = torch.where(far, eps / size, 0.0)
     loss = torch.where(far, size * torch.sqrt(1 + ratio * ratio), eps * torch.sqrt(1 + near * near))
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_charbonnier_loss(input, target, eps=1e-3, reduction="mean"):
     import jax.numpy as jnp
 
-    from xloss.kernels import jax_ as k
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("eps", eps, above=0)
-    input, target, dtype = k.admit(input=input, target=target)
-    input, target = k.meet(input, target)
+    arguments.check_reduction(reduction)
+    arguments.check_number("eps", eps, above=0)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    input, target = ops.broadcast_with_warning(input, target)
     error = input - target
-    size = k.absolute(error)
+    size = ops.absolute(error)
     far = size > eps
     # The greater of both is taken out of the root, and each branch is given what it is good for.
     near = jnp.where(far, 0.0, error) / eps
     size = jnp.where(far, size, 1.0)
     ratio = jnp.where(far, eps / size, 0.0)
     loss = jnp.where(far, size * jnp.sqrt(1 + ratio * ratio), eps * jnp.sqrt(1 + near * near))
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def truth(t, input, target, eps=1e-3):
     error = input - target
-    return np.sqrt(error * error + t.number(eps) ** 2)
+    return np.sqrt(error * error + t.const(eps) ** 2)
 
 
 def inputs(draw):
@@ -84,7 +84,7 @@ LOSS = Loss(
     variants=(
         Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
         Variant("eps=1", options={"eps": 1.0}, shapes=((6, 3),)),
-        Variant("broadcast", flags=("broadcast",), shapes=((4, 3),)),
+        Variant("broadcast", broadcast=True, shapes=((4, 3),)),
     ),
     source="Lai et al. 2017, arXiv:1704.03915",
 )

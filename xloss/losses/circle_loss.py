@@ -24,63 +24,63 @@ are those of Keras and pytorch-metric-learning.
 
 import numpy as np
 
-from xloss import checks
-from xloss.catalog import Difference, Loss, Variant
+from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
 from xloss.losses import ntxent_loss
+from xloss.ops import arguments
 
 
 def torch_circle_loss(input, target, m=0.4, gamma=80.0, reduction="mean"):
     import torch
 
-    from xloss.kernels import distances_torch as d
-    from xloss.kernels import torch_ as k
+    from xloss.ops import distances_torch as d
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("m", m)
-    checks.check_number("gamma", gamma, above=0)
-    input, dtype = k.admit(input=input)
-    positive, negative = d.admit_groups(input, target)
+    arguments.check_reduction(reduction)
+    arguments.check_number("m", m)
+    arguments.check_number("gamma", gamma, above=0)
+    input, dtype = ops.validate_and_upcast(input=input)
+    positive, negative = d.validate_groups(input, target)
     s = d.similarities(input)
     if not s.shape[0]:
-        return k.reduce(s.sum(1), reduction, dtype)
+        return ops.reduce(s.sum(1), reduction, dtype)
     held = s.detach()
     toward = -gamma * (1 + m - held).clamp(min=0) * (s - (1 - m))
     away = gamma * (held + m).clamp(min=0) * (s - m)
-    greatest, log_total = k.log_sum_exp(torch.where(positive, toward, -torch.inf), 1)
-    other_greatest, other_total = k.log_sum_exp(torch.where(negative, away, -torch.inf), 1)
-    loss = k.softplus((greatest + other_greatest) + (log_total + other_total))
-    return k.reduce(loss, reduction, dtype)
+    greatest, log_total = ops.log_sum_exp(torch.where(positive, toward, -torch.inf), 1)
+    other_greatest, other_total = ops.log_sum_exp(torch.where(negative, away, -torch.inf), 1)
+    loss = ops.softplus((greatest + other_greatest) + (log_total + other_total))
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_circle_loss(input, target, m=0.4, gamma=80.0, reduction="mean"):
     import jax
     import jax.numpy as jnp
 
-    from xloss.kernels import distances_jax as d
-    from xloss.kernels import jax_ as k
+    from xloss.ops import distances_jax as d
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("m", m)
-    checks.check_number("gamma", gamma, above=0)
-    input, dtype = k.admit(input=input)
-    positive, negative = d.admit_groups(input, target)
+    arguments.check_reduction(reduction)
+    arguments.check_number("m", m)
+    arguments.check_number("gamma", gamma, above=0)
+    input, dtype = ops.validate_and_upcast(input=input)
+    positive, negative = d.validate_groups(input, target)
     s = d.similarities(input)
     if not s.shape[0]:
-        return k.reduce(s.sum(1), reduction, dtype)
+        return ops.reduce(s.sum(1), reduction, dtype)
     held = jax.lax.stop_gradient(s)
     toward = -gamma * jnp.maximum(1 + m - held, 0.0) * (s - (1 - m))
     away = gamma * jnp.maximum(held + m, 0.0) * (s - m)
-    greatest, log_total = k.log_sum_exp(jnp.where(positive, toward, -jnp.inf), 1)
-    other_greatest, other_total = k.log_sum_exp(jnp.where(negative, away, -jnp.inf), 1)
-    loss = k.softplus((greatest + other_greatest) + (log_total + other_total))
-    return k.reduce(loss, reduction, dtype)
+    greatest, log_total = ops.log_sum_exp(jnp.where(positive, toward, -jnp.inf), 1)
+    other_greatest, other_total = ops.log_sum_exp(jnp.where(negative, away, -jnp.inf), 1)
+    loss = ops.softplus((greatest + other_greatest) + (log_total + other_total))
+    return ops.reduce(loss, reduction, dtype)
 
 
 def truth(t, input, target, m=0.4, gamma=80.0):
-    m, gamma = t.number(m), t.number(gamma)
+    m, gamma = t.const(m), t.const(gamma)
     s = ntxent_loss.cosines(t, input)
     toward, away = 1 + m - s, s + m
-    toward, away = (t.stop(t.where(t.less(x, 0), 0, x)) for x in (toward, away))
+    toward, away = (t.stop_gradient(t.where(t.lt(x, 0), 0, x)) for x in (toward, away))
     alike = target[:, None] == target[None]
     positive = alike & ~np.eye(len(target), dtype=bool)
     p = t.sum(t.where(positive, np.exp(-gamma * toward * (s - (1 - m))), 0), 1)
@@ -127,9 +127,8 @@ LOSS = Loss(
         Variant("gamma=16", options={"gamma": 16.0}, shapes=((6, 2),)),
         Variant("m=0.25", options={"m": 0.25, "gamma": 32.0}, shapes=((4, 3),)),
     ),
-    wrt=("input",),
-    row_axis=None,
-    without={"subnormal": "its derivatives, of the order of 1 / |x|, are beyond the dtype"},
+    arguments=Arguments(wrt=("input",), class_axes=None),
+    domain=Domain(skip_regimes={"subnormal": "its derivatives, of the order of 1 / |x|, are beyond the dtype"}),
     differences=(
         Difference("circle_loss/weights", "derivative by the angle of a row, gamma = 2: the weights are held, or not",
                    "keras", here, there, (-0.5914276838, -1.28056252), "keras 3.15.1"),

@@ -22,56 +22,59 @@ Source: torch.nn.functional.cosine_embedding_loss.
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Difference, Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_cosine_embedding_loss(input1, input2, target, margin=0, reduction="mean"):
     import torch
 
-    from xloss.kernels import distances_torch as d
-    from xloss.kernels import torch_ as k
+    from xloss.ops import distances_torch as d
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("margin", margin)
-    input1, input2, dtype = k.admit(input1=input1, input2=input2)
-    target, _ = k.admit(target=d.admit_signs(target, dtype))
+    arguments.check_reduction(reduction)
+    arguments.check_number("margin", margin)
+    input1, input2, dtype = ops.validate_and_upcast(input1=input1, input2=input2)
+    target, _ = ops.validate_and_upcast(target=d.validate_signs(target, dtype))
     check_vectors(input1.shape, input2.shape, target.shape)
-    input1, input2 = k.broadcast(input1=input1, input2=input2)
+    input1, input2 = ops.broadcast(input1=input1, input2=input2)
     above = d.cosine_above(input1, input2)
-    alike, other = -above(1.0), k.hinge(above(margin))
+    alike, other = -above(1.0), ops.hinge(above(margin))
     loss = torch.where(target == 1, alike, torch.where(target == -1, other, 0.0))
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_cosine_embedding_loss(input1, input2, target, margin=0, reduction="mean"):
     import jax.numpy as jnp
 
-    from xloss.kernels import distances_jax as d
-    from xloss.kernels import jax_ as k
+    from xloss.ops import distances_jax as d
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("margin", margin)
-    input1, input2, dtype = k.admit(input1=input1, input2=input2)
-    target, _ = k.admit(target=d.admit_signs(target, dtype))
+    arguments.check_reduction(reduction)
+    arguments.check_number("margin", margin)
+    input1, input2, dtype = ops.validate_and_upcast(input1=input1, input2=input2)
+    target, _ = ops.validate_and_upcast(target=d.validate_signs(target, dtype))
     check_vectors(input1.shape, input2.shape, target.shape)
-    input1, input2 = k.broadcast(input1=input1, input2=input2)
+    input1, input2 = ops.broadcast(input1=input1, input2=input2)
     above = d.cosine_above(input1, input2)
-    alike, other = -above(1.0), k.hinge(above(margin))
+    alike, other = -above(1.0), ops.hinge(above(margin))
     loss = jnp.where(target == 1, alike, jnp.where(target == -1, other, 0.0))
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def check_vectors(input1, input2, target):
     """Vectors or rows of them, and a sign for each."""
     if len(input1) not in (1, 2):
-        checks.refuse("input1", f"shape {tuple(input1)}", "shape (D) or (N, D)")
+        arguments.raise_value_error("input1", f"shape {tuple(input1)}", "shape (D) or (N, D)")
     if len(input2) != len(input1):
-        checks.refuse("input2", f"shape {tuple(input2)}", f"as many axes as input1, of shape {tuple(input1)}")
-    rows = checks.broadcast_shape(input1=input1, input2=input2)[:-1]
+        arguments.raise_value_error(
+            "input2", f"shape {tuple(input2)}", f"as many axes as input1, of shape {tuple(input1)}"
+        )
+    rows = arguments.broadcast_shape(input1=input1, input2=input2)[:-1]
     if len(target) != len(rows):
-        checks.refuse("target", f"shape {tuple(target)}", f"a sign for each vector, shape {rows}")
-    checks.broadcast_shape(**{"input1 and input2": rows, "target": target})
+        arguments.raise_value_error("target", f"shape {tuple(target)}", f"a sign for each vector, shape {rows}")
+    arguments.broadcast_shape(**{"input1 and input2": rows, "target": target})
 
 
 def truth(t, input1, input2, target, margin=0):
@@ -81,11 +84,11 @@ def truth(t, input1, input2, target, margin=0):
     nothing = (square(input1) == 0) | (square(input2) == 0)
     norms = np.sqrt(t.where(nothing, 1, square(input1) * square(input2)))
     cosine = t.where(nothing, 0, t.sum(input1 * input2, -1) / norms)
-    other = t.where(t.less(cosine, t.number(margin)), 0, cosine - t.number(margin))
+    other = t.where(t.lt(cosine, t.const(margin)), 0, cosine - t.const(margin))
     return t.where(target == 1, 1 - cosine, t.where(target == -1, other, 0))
 
 
-def smooth(input1, input2, target, margin=0):
+def differentiable_mask(input1, input2, target, margin=0):
     x, y = (array.astype(np.longdouble) for array in (input1, input2))
     eps = 2.0**-52 if input1.dtype == np.float64 else 2.0**-23
     with np.errstate(all="ignore"):
@@ -101,7 +104,7 @@ def inputs(draw):
     sign = np.asarray(2 * draw.labels(shape[:-1], 2) - 1)
     if draw.regime == "typical":  # or nothing: the gradient grows with 1 / |x|, and so does its rounding
         input1, input2 = (x * (np.abs(x).max(-1, keepdims=True, initial=0) > 0.1) for x in (input1, input2))
-    elif draw.regime in ("confident", "hopeless"):
+    elif draw.regime in ("confident", "badly_wrong"):
         side = sign if draw.regime == "confident" else -sign
         wide = input1.astype(np.float64)
         aside = wide + draw.rng.normal(size=shape) * 10.0 ** -draw.rng.uniform(1, 5, (*shape[:-1], 1))
@@ -167,16 +170,21 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(shapes=((6, 3),)),
-        Variant("unbatched", flags=("unbatched",), shapes=((5,),)),
-        Variant("margin=0.5", options={"margin": 0.5}, flags=("floating",), shapes=((4, 3),)),
+        Variant("unbatched", unbatched=True, shapes=((5,),)),
+        Variant("margin=0.5", options={"margin": 0.5}, draws=("floating",), shapes=((4, 3),)),
     ),
-    wrt=("input1", "input2"),
-    batched=("input1", "input2", "target"),
-    row_axis=lambda _argument, rank: rank - 1,
-    kinks=(0.0,),
-    without={"subnormal": "its derivatives, of the order of 1 / |x|, are beyond the dtype"},
-    smooth=smooth,
-    peers=(peers.functional("cosine_embedding_loss"),),
+    arguments=Arguments(
+        wrt=("input1", "input2"),
+        batched=("input1", "input2", "target"),
+        class_axes=lambda _argument, rank: rank - 1,
+        untyped=("target",),
+    ),
+    domain=Domain(
+        kinks=(0.0,),
+        skip_regimes={"subnormal": "its derivatives, of the order of 1 / |x|, are beyond the dtype"},
+        differentiable_mask=differentiable_mask,
+    ),
+    peers=(third_party.functional("cosine_embedding_loss"),),
     differences=(
         Difference("cosine_embedding_loss/tiny", "1 - cos of the vector (1e-8, 1e-8) with itself, float32",
                    "torch.nn.functional", lambda: of_itself(torch_cosine_embedding_loss, 1e-8),
@@ -188,7 +196,6 @@ LOSS = Loss(
                    "torch.nn.functional", lambda: of_one_feature(torch_cosine_embedding_loss),
                    lambda: theirs(of_one_feature), (0.0, -0.7320508), "torch 2.13.0"),
     ),
-    reference=grown,
-    loose=("target",),
+    patched_torch=grown,
     source="torch.nn.functional.cosine_embedding_loss",
 )  # fmt: skip

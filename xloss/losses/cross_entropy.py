@@ -28,73 +28,82 @@ Source: torch.nn.functional.cross_entropy; smoothing: Szegedy et al. 2015, arXiv
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Difference, Form, Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
     import torch
 
-    from xloss.kernels import torch_ as k
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    checks.check_integer("ignore_index", ignore_index)
-    checks.check_number("label_smoothing", label_smoothing, least=0, most=1)
-    axis = k.admit_target(input, target, weight, ignore_index)
+    arguments.check_reduction(reduction)
+    arguments.check_integer("ignore_index", ignore_index)
+    arguments.check_number("label_smoothing", label_smoothing, least=0, most=1)
+    axis = ops.validate_target(input, target, weight, ignore_index)
     classes = input.shape[axis]
     if target.is_floating_point():
-        input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
+        input, target, weight, dtype = ops.validate_and_upcast(input=input, target=target, weight=weight)
         target = target if label_smoothing == 0 else target * (1 - label_smoothing) + label_smoothing / max(classes, 1)
-        weights = None if weight is None else k.along(weight, axis, input)
+        weights = None if weight is None else ops.broadcast_class_weight(weight, axis, input)
         coefficients = target if weights is None else target * weights
-        return k.reduce(k.nll_of_logits_soft(input, coefficients, axis), reduction, dtype)
-    input, weight, dtype = k.admit(same=True, input=input, weight=weight)
-    labels, ignored, outside, axis = k.admit_classes(input, target, weight, ignore_index)
-    weights = (~ignored).to(input.dtype) if weight is None else torch.where(ignored, 0.0, k.of_labels(weight, labels))
-    loss = k.nll_of_logits(input, labels, axis)
+        return ops.reduce(ops.nll_of_logits_soft(input, coefficients, axis), reduction, dtype)
+    input, weight, dtype = ops.validate_and_upcast(same=True, input=input, weight=weight)
+    labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
+    weights = (
+        (~ignored).to(input.dtype)
+        if weight is None
+        else torch.where(ignored, 0.0, ops.gather_class_weight(weight, labels))
+    )
+    loss = ops.nll_of_logits(input, labels, axis)
     loss = loss if weight is None else weights * loss
     if label_smoothing > 0:
-        share = torch.ones_like(input) if weight is None else k.along(weight, axis, input)
-        uniform = k.nll_of_logits_soft(input, share * (label_smoothing / max(classes, 1)), axis)
+        share = torch.ones_like(input) if weight is None else ops.broadcast_class_weight(weight, axis, input)
+        uniform = ops.nll_of_logits_soft(input, share * (label_smoothing / max(classes, 1)), axis)
         loss = (1 - label_smoothing) * loss + uniform
-    loss = torch.where(ignored, 0.0, k.poison(loss, outside))
-    return k.reduce(loss, reduction, dtype, weights=weights)
+    loss = torch.where(ignored, 0.0, ops.nan_where(loss, outside))
+    return ops.reduce(loss, reduction, dtype, weights=weights)
 
 
 def jax_cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
     import jax.numpy as jnp
 
-    from xloss.kernels import jax_ as k
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    checks.check_integer("ignore_index", ignore_index)
-    checks.check_number("label_smoothing", label_smoothing, least=0, most=1)
-    input, target = k.as_array("input", input), k.as_array("target", target)
-    axis = k.admit_target(input, target, weight, ignore_index)
+    arguments.check_reduction(reduction)
+    arguments.check_integer("ignore_index", ignore_index)
+    arguments.check_number("label_smoothing", label_smoothing, least=0, most=1)
+    input, target = ops.as_array("input", input), ops.as_array("target", target)
+    axis = ops.validate_target(input, target, weight, ignore_index)
     classes = input.shape[axis]
     if jnp.issubdtype(target.dtype, jnp.floating):
-        input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
+        input, target, weight, dtype = ops.validate_and_upcast(input=input, target=target, weight=weight)
         target = target if label_smoothing == 0 else target * (1 - label_smoothing) + label_smoothing / max(classes, 1)
-        weights = None if weight is None else k.along(weight, axis, input)
+        weights = None if weight is None else ops.broadcast_class_weight(weight, axis, input)
         coefficients = target if weights is None else target * weights
-        return k.reduce(k.nll_of_logits_soft(input, coefficients, axis), reduction, dtype)
-    input, weight, dtype = k.admit(same=True, input=input, weight=weight)
-    labels, ignored, outside, axis = k.admit_classes(input, target, weight, ignore_index)
-    weights = (~ignored).astype(input.dtype) if weight is None else jnp.where(ignored, 0.0, k.of_labels(weight, labels))
-    loss = k.nll_of_logits(input, labels, axis)
+        return ops.reduce(ops.nll_of_logits_soft(input, coefficients, axis), reduction, dtype)
+    input, weight, dtype = ops.validate_and_upcast(same=True, input=input, weight=weight)
+    labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
+    weights = (
+        (~ignored).astype(input.dtype)
+        if weight is None
+        else jnp.where(ignored, 0.0, ops.gather_class_weight(weight, labels))
+    )
+    loss = ops.nll_of_logits(input, labels, axis)
     loss = loss if weight is None else weights * loss
     if label_smoothing > 0:
-        share = jnp.ones_like(input) if weight is None else k.along(weight, axis, input)
-        uniform = k.nll_of_logits_soft(input, share * (label_smoothing / max(classes, 1)), axis)
+        share = jnp.ones_like(input) if weight is None else ops.broadcast_class_weight(weight, axis, input)
+        uniform = ops.nll_of_logits_soft(input, share * (label_smoothing / max(classes, 1)), axis)
         loss = (1 - label_smoothing) * loss + uniform
-    loss = jnp.where(ignored, 0.0, k.poison(loss, outside))
-    return k.reduce(loss, reduction, dtype, weights=weights)
+    loss = jnp.where(ignored, 0.0, ops.nan_where(loss, outside))
+    return ops.reduce(loss, reduction, dtype, weights=weights)
 
 
 def truth(t, input, target, weight=None, ignore_index=-100, label_smoothing=0.0):
-    axis = checks.class_axis(input.shape)
+    axis = arguments.class_axis(input.shape)
     classes = input.shape[axis]
-    s = t.number(label_smoothing)
+    s = t.const(label_smoothing)
     log_p = input - np.log(t.sum(np.exp(input), axis, keepdims=True))
     w = 1 if weight is None else weight.reshape((classes,) + (1,) * (input.ndim - axis - 1))
     if target.dtype == object:
@@ -108,12 +117,12 @@ def truth(t, input, target, weight=None, ignore_index=-100, label_smoothing=0.0)
 
 
 def inputs(draw):
-    axis = checks.class_axis(draw.shape)
+    axis = arguments.class_axis(draw.shape)
     classes = draw.shape[axis]
     ignore_index = draw.variant.options.get("ignore_index", -100)
     target = draw.labels(draw.shape[:axis] + draw.shape[axis + 1 :], classes, ignore_index)
     favoured = target
-    if draw.has("probabilities"):
+    if draw.variant.probabilities:
         target = draw.simplex(draw.shape, axis)
         favoured = target.argmax(axis) if target.size else favoured
     input = draw.logits(draw.shape, axis, favoured)
@@ -121,24 +130,24 @@ def inputs(draw):
 
 
 def optax_labels(optax, input, target, label_smoothing=0.0):
-    axis = checks.class_axis(input.shape)
+    axis = arguments.class_axis(input.shape)
     if target.dtype == input.dtype and target.shape == input.shape:
         if label_smoothing:
             target = optax.losses.smooth_labels(target, label_smoothing)
         return optax.losses.softmax_cross_entropy(input, target, axis=axis)
     if label_smoothing:
-        raise peers.Unsupported("optax has no label smoothing for class indices")
+        raise third_party.Unsupported("optax has no label smoothing for class indices")
     return optax.losses.softmax_cross_entropy_with_integer_labels(input, target, axis=axis)
 
 
 def keras_labels(losses, label_smoothing=0.0):
     def call(target, input):
         if input.ndim != 2:
-            raise peers.Unsupported("Keras takes the classes along the last axis")
+            raise third_party.Unsupported("Keras takes the classes along the last axis")
         if target.ndim == input.ndim:
             return losses.CategoricalCrossentropy(from_logits=True, label_smoothing=label_smoothing)(target, input)
         if label_smoothing:
-            raise peers.Unsupported("Keras has no label smoothing for class indices")
+            raise third_party.Unsupported("Keras has no label smoothing for class indices")
         return losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-100)(target, input)
 
     return call
@@ -208,18 +217,17 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(shapes=((6, 5), (2, 3, 4), (2, 3, 2, 2))),
-        Variant("unbatched", flags=("unbatched",), shapes=((5,),)),
-        Variant("weight+ignored", tensors=("weight",), flags=("ignored",), shapes=((6, 5), (2, 3, 4))),
-        Variant("smoothing", options={"label_smoothing": 0.125}, flags=("ignored",), shapes=((6, 4),)),
+        Variant("unbatched", unbatched=True, shapes=((5,),)),
+        Variant("weight+ignored", tensors=("weight",), ignored=True, shapes=((6, 5), (2, 3, 4))),
+        Variant("smoothing", options={"label_smoothing": 0.125}, ignored=True, shapes=((6, 4),)),
         Variant("weight+smoothing", options={"label_smoothing": 0.125}, tensors=("weight",), shapes=((6, 4),)),
-        Variant("probabilities", flags=("probabilities",), shapes=((5, 3), (2, 3, 2))),
+        Variant("probabilities", probabilities=True, shapes=((5, 3), (2, 3, 2))),
         Variant("probabilities+weight+smoothing", options={"label_smoothing": 0.125}, tensors=("weight",),
-                flags=("probabilities",), shapes=((5, 3),)),
+                probabilities=True, shapes=((5, 3),)),
     ),
-    wrt=("input", "target"),
-    row_axis=lambda _argument, rank: 0 if rank == 1 else 1,
-    regimes=("all_ignored", "zero_weight"),
-    peers=(peers.functional("cross_entropy"), peers.optax(optax_labels, same_shape=False), peers.keras(keras_labels)),
+    arguments=Arguments(wrt=("input", "target"), class_axes=lambda _argument, rank: 0 if rank == 1 else 1, weights=("weight",)),
+    domain=Domain(regimes=("all_ignored", "zero_weight")),
+    peers=(third_party.functional("cross_entropy"), third_party.optax(optax_labels, same_shape=False), third_party.keras(keras_labels)),
     differences=(
         Difference("cross_entropy/confident", "logits (20, 0, 0), class 0, float32; exactly 4.12230723e-09",
                    "torch.nn.functional", confident_here, confident_there, (4.12230723e-09, 0.0), "torch 2.13.0"),
@@ -228,7 +236,7 @@ LOSS = Loss(
         Difference("cross_entropy/weightless", "labels whose class weights are all 0, with smoothing: c / 0, or 0 / 0 + c / 0",
                    "torch.nn.functional", weightless_here, weightless_there, ("inf", "nan"), "torch 2.13.0"),
     ),
-    form=Form("CrossEntropyLoss"),
+    class_form=ClassForm("CrossEntropyLoss"),
     workloads={"published": (32768, 4096), "vocabulary": (4096, 128256)},
     source="torch.nn.functional.cross_entropy",
 )  # fmt: skip

@@ -28,65 +28,68 @@ Source: torch.nn.functional.ctc_loss; Graves et al. 2006, "Connectionist Tempora
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Difference, Form, Loss, Peer, Unsupported, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Peer, Unsupported, Variant
+from xloss.ops import arguments
 
 
 def check_call(log_probs, targets, blank, zero_infinity):
     """Refuse shapes and options that do not fit."""
-    checks.check_integer("blank", blank)
-    checks.check_flags(zero_infinity=zero_infinity)
+    arguments.check_integer("blank", blank)
+    arguments.check_flags(zero_infinity=zero_infinity)
     if len(log_probs) not in (2, 3):
-        checks.refuse("log_probs", f"shape {tuple(log_probs)}", "shape (T, N, C) or (T, C)")
+        arguments.raise_value_error("log_probs", f"shape {tuple(log_probs)}", "shape (T, N, C) or (T, C)")
     if 0 in log_probs:
-        checks.refuse("log_probs", f"shape {tuple(log_probs)}", "a frame, a sequence and a class at least")
+        arguments.raise_value_error(
+            "log_probs", f"shape {tuple(log_probs)}", "a frame, a sequence and a class at least"
+        )
     batch, classes = (1, *log_probs[1:])[-2:]
     if len(targets) not in (1, 2) or (len(targets) == 2 and targets[0] != batch):
         expected = f"({batch}, S), or the targets concatenated, (sum of target_lengths)"
-        checks.refuse("targets", f"shape {tuple(targets)}", expected)
+        arguments.raise_value_error("targets", f"shape {tuple(targets)}", expected)
     if not 0 <= blank < classes:
-        checks.refuse("blank", repr(blank), f"a class, in [0, {classes})")
+        arguments.raise_value_error("blank", repr(blank), f"a class, in [0, {classes})")
 
 
 def torch_ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reduction="mean", zero_infinity=False):
     import torch
 
-    from xloss.kernels import ctc_torch as ctc
-    from xloss.kernels import torch_ as k
+    from xloss.ops import ctc_torch as ctc
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
+    arguments.check_reduction(reduction)
     if not isinstance(targets, torch.Tensor):
-        checks.refuse_type("targets", type(targets).__name__, "a torch.Tensor")
-    log_probs, dtype = k.admit(log_probs=log_probs)
+        arguments.raise_type_error("targets", type(targets).__name__, "a torch.Tensor")
+    log_probs, dtype = ops.validate_and_upcast(log_probs=log_probs)
     check_call(log_probs.shape, targets.shape, blank, zero_infinity)
     x = log_probs if log_probs.ndim == 3 else log_probs[:, None]
-    labels, times, lengths, bad = ctc.admit(targets, input_lengths, target_lengths, x)
+    labels, times, lengths, bad = ctc.validate_and_upcast(targets, input_lengths, target_lengths, x)
     loss = ctc.negative_log_likelihood(x, labels, times, lengths, blank, zero_infinity)
-    loss = loss if bad is None else k.poison(loss, bad, x.sum((0, 2)))
+    loss = loss if bad is None else ops.nan_where(loss, bad, x.sum((0, 2)))
     terms = loss / lengths.clamp(min=1).to(x.dtype)
     if log_probs.ndim == 2:
         loss, terms = loss[0], terms[0]
-    return k.reduce(loss, reduction, dtype, terms=terms)
+    return ops.reduce(loss, reduction, dtype, terms=terms)
 
 
 def jax_ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reduction="mean", zero_infinity=False):
     import jax.numpy as jnp
 
-    from xloss.kernels import ctc_jax as ctc
-    from xloss.kernels import jax_ as k
+    from xloss.ops import ctc_jax as ctc
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    targets = k.as_array("targets", targets)
-    log_probs, dtype = k.admit(log_probs=log_probs)
+    arguments.check_reduction(reduction)
+    targets = ops.as_array("targets", targets)
+    log_probs, dtype = ops.validate_and_upcast(log_probs=log_probs)
     check_call(log_probs.shape, targets.shape, blank, zero_infinity)
     x = log_probs if log_probs.ndim == 3 else log_probs[:, None]
-    labels, times, lengths, bad = ctc.admit(targets, input_lengths, target_lengths, x)
+    labels, times, lengths, bad = ctc.validate_and_upcast(targets, input_lengths, target_lengths, x)
     loss = ctc.negative_log_likelihood(x, labels, times, lengths, blank, zero_infinity)
-    loss = loss if bad is None else k.poison(loss, bad, x.sum((0, 2)))
+    loss = loss if bad is None else ops.nan_where(loss, bad, x.sum((0, 2)))
     terms = loss / jnp.maximum(lengths, 1).astype(x.dtype)
     if log_probs.ndim == 2:
         loss, terms = loss[0], terms[0]
-    return k.reduce(loss, reduction, dtype, terms=terms)
+    return ops.reduce(loss, reduction, dtype, terms=terms)
 
 
 def truth(t, log_probs, targets, input_lengths, target_lengths, blank=0, zero_infinity=False):
@@ -98,10 +101,10 @@ def truth(t, log_probs, targets, input_lengths, target_lengths, blank=0, zero_in
     for n, (row, time, length) in enumerate(zip(rows, input_lengths.reshape(-1), lengths, strict=True)):
         states = [blank] + [state for label in row[:length] for state in (label, blank)]
         # The probabilities of all that led to each state, before the first frame to the one before the first.
-        alpha = [t.number(1)] + [t.number(0)] * len(states)
+        alpha = [t.const(1)] + [t.const(0)] * len(states)
         for now in range(time):
             before = alpha
-            alpha = [t.number(0)]
+            alpha = [t.const(0)]
             for s, state in enumerate(states):
                 skip = s == 1 or (s > 1 and state != states[s - 2])
                 led = before[s + 1] + before[s] + (before[s - 1] if skip else 0)
@@ -109,8 +112,8 @@ def truth(t, log_probs, targets, input_lengths, target_lengths, blank=0, zero_in
         totals.append(alpha[-1] + alpha[-2])
     total = np.array(totals, dtype=object)
     impossible = total == 0
-    loss = t.where(impossible, 0 if zero_infinity else t.number(np.inf), -np.log(t.where(impossible, 1, total)))
-    ones = np.array([t.number(1)] * len(total), dtype=object)
+    loss = t.where(impossible, 0 if zero_infinity else t.const(np.inf), -np.log(t.where(impossible, 1, total)))
+    ones = np.array([t.const(1)] * len(total), dtype=object)
     shape = () if unbatched else (len(total),)
     return tuple(array.reshape(shape) for array in (loss, ones, ones / np.maximum(lengths, 1)))
 
@@ -131,14 +134,14 @@ def inputs(draw):
     needed = needed * (not draw.has("infeasible"))
     times = draw.rng.integers(needed, frames + 1)
     # An alignment, which a confident prediction follows: each label once, blanks between equal ones, and at the end.
-    # What a hopeless one rules out is the first label, in all frames.
+    # What a badly wrong one rules out is the first label, in all frames.
     path = np.full((frames, batch), blank)
     for n, length in enumerate(lengths):
         at = (
             np.arange(length) + np.cumsum(np.append(0, labels[n, 1:length] == labels[n, : max(length - 1, 0)]))[:length]
         )
         path[at, n] = labels[n, :length]
-        if draw.regime == "hopeless" and length:
+        if draw.regime == "badly_wrong" and length:
             path[:, n] = labels[n, 0]
     logits = draw.logits((frames, batch, classes), 2, path)
     if draw.regime not in ("nonfinite", "subnormal", "ties", "large"):
@@ -153,7 +156,7 @@ def inputs(draw):
     )
 
 
-def reference(function):
+def patched_torch(function):
     """torch.nn.functional's where its gradient is right: through a log_softmax; what that takes off is put back."""
 
     def right(log_probs, targets, input_lengths, target_lengths, reduction="mean", zero_infinity=False, **options):
@@ -246,19 +249,22 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(shapes=((4, 3, 3),)),
-        Variant("unbatched", flags=("unbatched",), shapes=((4, 3),)),
+        Variant("unbatched", unbatched=True, shapes=((4, 3),)),
         Variant(
             "concatenated",
             options={"zero_infinity": True},
-            flags=("concatenated", "infeasible", "unbatched"),
+            draws=("concatenated", "infeasible"), per_sample=False,
             shapes=((4, 3, 3),),
         ),
     ),
-    wrt=("log_probs",),
-    batched={"log_probs": 1, "targets": 0, "input_lengths": 0, "target_lengths": 0},
-    row_axis=lambda _argument, rank: (0, rank - 1),
-    without={"empty": "refused, as in torch.nn.functional"},
-    peers=(peers.functional("ctc_loss"), Peer("optax", "jax", by_optax)),
+    arguments=Arguments(
+        wrt=("log_probs",),
+        batched={"log_probs": 1, "targets": 0, "input_lengths": 0, "target_lengths": 0},
+        class_axes=lambda _argument, rank: (0, rank - 1),
+        untyped=("targets", "input_lengths", "target_lengths"),
+    ),
+    domain=Domain(skip_regimes={"empty": "refused, as in torch.nn.functional"}),
+    peers=(third_party.functional("ctc_loss"), Peer("optax", "jax", by_optax)),
     differences=(
         Difference("ctc_loss/gradient", "the derivative by a log-probability that no alignment uses, 1/4 being its exp: right there "
                    "only through a log_softmax", "torch.nn.functional", slope_here, slope_there, (0.0, 0.25),
@@ -269,9 +275,8 @@ LOSS = Loss(
         Difference("ctc_loss/infeasible", "more labels than frames: no alignment is possible", "optax", infeasible_here,
                    infeasible_there, (float("inf"), 99999.77), "optax 0.2.8"),
     ),
-    reference=reference,
-    loose=("targets", "input_lengths", "target_lengths"),
-    form=Form("CTCLoss"),
+    patched_torch=patched_torch,
+    class_form=ClassForm("CTCLoss"),
     workloads={"small": (16, 4, 16), "medium": (64, 16, 64), "large": (128, 64, 256)},
     source="torch.nn.functional.ctc_loss",
 )  # fmt: skip

@@ -15,37 +15,37 @@ Identities: its value is that of `mse_loss`; gradient descent on it is that on `
 Source: a question of 2022 on Cross Validated about the loss surface of `error * error.detach()`.
 """
 
-from xloss import checks
 from xloss.catalog import Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_detached_squared_error(input, target, reduction="mean"):
-    from xloss.kernels import torch_ as k
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    input, target, dtype = k.admit(input=input, target=target)
-    input, target = k.meet(input, target)
+    arguments.check_reduction(reduction)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    input, target = ops.broadcast_with_warning(input, target)
     error = input - target
     loss = error * error.detach()
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_detached_squared_error(input, target, reduction="mean"):
     import jax
 
-    from xloss.kernels import jax_ as k
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    input, target, dtype = k.admit(input=input, target=target)
-    input, target = k.meet(input, target)
+    arguments.check_reduction(reduction)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    input, target = ops.broadcast_with_warning(input, target)
     error = input - target
     loss = error * jax.lax.stop_gradient(error)
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def truth(t, input, target):
     error = input - target
-    return error * t.stop(error)
+    return error * t.stop_gradient(error)
 
 
 def inputs(draw):
@@ -62,7 +62,7 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
-        Variant("broadcast", flags=("broadcast",), shapes=((4, 3),)),
+        Variant("broadcast", broadcast=True, shapes=((4, 3),)),
     ),
     source="a question of 2022 on Cross Validated",
 )

@@ -23,42 +23,43 @@ Source: Milletari et al. 2016, arXiv:1606.04797; with smooth and without squares
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Difference, Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
 from xloss.losses import tversky_loss
+from xloss.ops import arguments
 
 
 def torch_dice_loss(input, target, reduction="mean", smooth=1.0, from_logits=False):
-    from xloss.kernels import overlap_torch as overlap
-    from xloss.kernels import torch_ as k
+    from xloss.ops import overlap_torch as overlap
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("smooth", smooth, least=0)
-    input, target, dtype = k.admit(input=input, target=target)
-    p, q, t = overlap.admit_masks(input, target, from_logits)
+    arguments.check_reduction(reduction)
+    arguments.check_number("smooth", smooth, least=0)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    p, q, t = overlap.validate_masks(input, target, from_logits)
     loss = overlap.tversky(p, q, t, 0.5, 0.5, smooth / 2)
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_dice_loss(input, target, reduction="mean", smooth=1.0, from_logits=False):
-    from xloss.kernels import jax_ as k
-    from xloss.kernels import overlap_jax as overlap
+    from xloss.ops import jax as ops
+    from xloss.ops import overlap_jax as overlap
 
-    checks.check_reduction(reduction)
-    checks.check_number("smooth", smooth, least=0)
-    input, target, dtype = k.admit(input=input, target=target)
-    p, q, t = overlap.admit_masks(input, target, from_logits)
+    arguments.check_reduction(reduction)
+    arguments.check_number("smooth", smooth, least=0)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    p, q, t = overlap.validate_masks(input, target, from_logits)
     loss = overlap.tversky(p, q, t, 0.5, 0.5, smooth / 2)
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def truth(t, input, target, smooth=1.0, from_logits=False):
     p = 1 / (1 + np.exp(-input)) if from_logits else input
     axes = tuple(range(min(1, p.ndim - 1), p.ndim))
     total = lambda x: t.sum(x, axes)  # noqa: E731
-    smooth = t.number(smooth)
+    smooth = t.const(smooth)
     below = total(p) + total(target) + smooth
-    there = t.less(0, below)
+    there = t.lt(0, below)
     return t.where(there, 1 - (2 * total(p * target) + smooth) / t.where(there, below, 1), 0)
 
 
@@ -100,14 +101,14 @@ def smoothed_there():
 
 def optax_dice(optax, input, target, smooth=1.0, from_logits=False):
     if not from_logits or input.ndim < 2:
-        raise peers.Unsupported("optax takes logits here, in batches")
+        raise third_party.Unsupported("optax takes logits here, in batches")
     return optax.losses.dice_loss(input[..., None], target[..., None], smooth=smooth / 2)
 
 
 def keras_dice(losses, smooth=1.0):
     if smooth:
-        raise peers.Unsupported("Keras has no smoothing, but 1e-7 added to the denominator")
-    return lambda target, input: losses.Dice(axis=tversky_loss.row_axis("input", input.ndim))(target, input)
+        raise third_party.Unsupported("Keras has no smoothing, but 1e-7 added to the denominator")
+    return lambda target, input: losses.Dice(axis=tversky_loss.class_axes("input", input.ndim))(target, input)
 
 
 LOSS = Loss(
@@ -119,13 +120,13 @@ LOSS = Loss(
     inputs=tversky_loss.inputs,
     variants=(
         Variant(shapes=((6, 3), (2, 3, 2))),
-        Variant("unbatched", flags=("unbatched",), shapes=((5,),)),
+        Variant("unbatched", unbatched=True, shapes=((5,),)),
         Variant("smooth=0", options={"smooth": 0.0}, shapes=((6, 3),)),
-        Variant("from_logits", options={"from_logits": True}, flags=("logits",), shapes=((6, 3),)),
+        Variant("from_logits", options={"from_logits": True}, draws=("logits",), shapes=((6, 3),)),
     ),
-    row_axis=tversky_loss.row_axis,
-    without={"nonfinite": "probabilities and masks that are not in [0, 1] are refused"},
-    peers=(peers.optax(optax_dice), peers.keras(keras_dice)),
+    arguments=Arguments(class_axes=tversky_loss.class_axes),
+    domain=Domain(skip_regimes={"nonfinite": "probabilities and masks that are not in [0, 1] are refused"}),
+    peers=(third_party.optax(optax_dice), third_party.keras(keras_dice)),
     differences=(
         Difference("dice_loss/empty", "an empty mask of which nothing is predicted, smooth=0: no loss, or the whole",
                    "keras", empty_here, empty_there, (0.0, 1.0), "keras 3.15.1"),

@@ -23,77 +23,77 @@ Source: Rafailov et al. 2023, arXiv:2305.18290; smoothing: Mitchell 2023, "A not
 
 import numpy as np
 
-from xloss import checks
-from xloss.catalog import Loss, Variant
+from xloss.catalog import Arguments, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_dpo_loss(
     policy_chosen_logps, policy_rejected_logps, reference_chosen_logps, reference_rejected_logps, beta=0.1,
     label_smoothing=0.0, reduction="mean"
 ):  # fmt: skip
-    from xloss.kernels import pairs_torch as pairs
-    from xloss.kernels import torch_ as k
+    from xloss.ops import compensated_torch as compensated
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("beta", beta, above=0)
-    checks.check_number("label_smoothing", label_smoothing, least=0, most=1)
-    p_c, p_r, q_c, q_r, dtype = k.admit(
+    arguments.check_reduction(reduction)
+    arguments.check_number("beta", beta, above=0)
+    arguments.check_number("label_smoothing", label_smoothing, least=0, most=1)
+    p_c, p_r, q_c, q_r, dtype = ops.validate_and_upcast(
         policy_chosen_logps=policy_chosen_logps, policy_rejected_logps=policy_rejected_logps,
         reference_chosen_logps=reference_chosen_logps, reference_rejected_logps=reference_rejected_logps,
     )  # fmt: skip
-    checks.check_same_shape("policy_rejected_logps", p_r.shape, "policy_chosen_logps", p_c.shape)
-    checks.check_same_shape("reference_chosen_logps", q_c.shape, "policy_chosen_logps", p_c.shape)
-    checks.check_same_shape("reference_rejected_logps", q_r.shape, "policy_chosen_logps", p_c.shape)
+    arguments.check_same_shape("policy_rejected_logps", p_r.shape, "policy_chosen_logps", p_c.shape)
+    arguments.check_same_shape("reference_chosen_logps", q_c.shape, "policy_chosen_logps", p_c.shape)
+    arguments.check_same_shape("reference_rejected_logps", q_r.shape, "policy_chosen_logps", p_c.shape)
     policy, reference = p_c - p_r, q_c - q_r
     gain = policy - reference
     # The loss of a confident pair is exp(-z): a rounding of z = 40 would cost 40 ulps, and there would be four.
-    error = pairs.rounding(p_c, -p_r, policy) - pairs.rounding(q_c, -q_r, reference)
-    z, rest = pairs.scaled(beta, gain, error + pairs.rounding(policy, -reference, gain))
-    loss = pairs.softplus(-z, -rest)
+    error = compensated.rounding(p_c, -p_r, policy) - compensated.rounding(q_c, -q_r, reference)
+    z, rest = compensated.scaled(beta, gain, error + compensated.rounding(policy, -reference, gain))
+    loss = compensated.softplus(-z, -rest)
     if label_smoothing > 0:
-        loss = (1 - label_smoothing) * loss + label_smoothing * pairs.softplus(z, rest)
-    return k.reduce(loss, reduction, dtype)
+        loss = (1 - label_smoothing) * loss + label_smoothing * compensated.softplus(z, rest)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_dpo_loss(
     policy_chosen_logps, policy_rejected_logps, reference_chosen_logps, reference_rejected_logps, beta=0.1,
     label_smoothing=0.0, reduction="mean"
 ):  # fmt: skip
-    from xloss.kernels import jax_ as k
-    from xloss.kernels import pairs_jax as pairs
+    from xloss.ops import compensated_jax as compensated
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("beta", beta, above=0)
-    checks.check_number("label_smoothing", label_smoothing, least=0, most=1)
-    p_c, p_r, q_c, q_r, dtype = k.admit(
+    arguments.check_reduction(reduction)
+    arguments.check_number("beta", beta, above=0)
+    arguments.check_number("label_smoothing", label_smoothing, least=0, most=1)
+    p_c, p_r, q_c, q_r, dtype = ops.validate_and_upcast(
         policy_chosen_logps=policy_chosen_logps, policy_rejected_logps=policy_rejected_logps,
         reference_chosen_logps=reference_chosen_logps, reference_rejected_logps=reference_rejected_logps,
     )  # fmt: skip
-    checks.check_same_shape("policy_rejected_logps", p_r.shape, "policy_chosen_logps", p_c.shape)
-    checks.check_same_shape("reference_chosen_logps", q_c.shape, "policy_chosen_logps", p_c.shape)
-    checks.check_same_shape("reference_rejected_logps", q_r.shape, "policy_chosen_logps", p_c.shape)
+    arguments.check_same_shape("policy_rejected_logps", p_r.shape, "policy_chosen_logps", p_c.shape)
+    arguments.check_same_shape("reference_chosen_logps", q_c.shape, "policy_chosen_logps", p_c.shape)
+    arguments.check_same_shape("reference_rejected_logps", q_r.shape, "policy_chosen_logps", p_c.shape)
     policy, reference = p_c - p_r, q_c - q_r
     gain = policy - reference
     # The loss of a confident pair is exp(-z): a rounding of z = 40 would cost 40 ulps, and there would be four.
-    error = pairs.rounding(p_c, -p_r, policy) - pairs.rounding(q_c, -q_r, reference)
-    z, rest = pairs.scaled(beta, gain, error + pairs.rounding(policy, -reference, gain))
-    loss = pairs.softplus(-z, -rest)
+    error = compensated.rounding(p_c, -p_r, policy) - compensated.rounding(q_c, -q_r, reference)
+    z, rest = compensated.scaled(beta, gain, error + compensated.rounding(policy, -reference, gain))
+    loss = compensated.softplus(-z, -rest)
     if label_smoothing > 0:
-        loss = (1 - label_smoothing) * loss + label_smoothing * pairs.softplus(z, rest)
-    return k.reduce(loss, reduction, dtype)
+        loss = (1 - label_smoothing) * loss + label_smoothing * compensated.softplus(z, rest)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def truth(t, policy_chosen_logps, policy_rejected_logps, reference_chosen_logps, reference_rejected_logps, beta=0.1,
           label_smoothing=0.0):  # fmt: skip
-    z = t.number(beta) * (policy_chosen_logps - policy_rejected_logps)
-    z = z - t.number(beta) * (reference_chosen_logps - reference_rejected_logps)
-    s = t.number(label_smoothing)
+    z = t.const(beta) * (policy_chosen_logps - policy_rejected_logps)
+    z = z - t.const(beta) * (reference_chosen_logps - reference_rejected_logps)
+    s = t.const(label_smoothing)
     return (1 - s) * np.log(1 + np.exp(-z)) + s * np.log(1 + np.exp(z))
 
 
 def inputs(draw):
     p_c, p_r, q_c, q_r = (draw.real(draw.shape) for _ in range(4))
-    if draw.regime in ("confident", "hopeless"):
+    if draw.regime in ("confident", "badly_wrong"):
         gap = draw.rng.uniform(40, 400, draw.shape) * (1 if draw.regime == "confident" else -1)
         p_r = draw.round(p_r.astype(np.float64) - gap)
     return draw.arrays(
@@ -114,7 +114,6 @@ LOSS = Loss(
         Variant(shapes=((12,), (4, 3), ())),
         Variant("beta+smoothing", options={"beta": 0.5, "label_smoothing": 0.25}, shapes=((12,),)),
     ),
-    wrt=NAMES,
-    batched=NAMES,
+    arguments=Arguments(wrt=NAMES, batched=NAMES),
     source="Rafailov et al. 2023, arXiv:2305.18290",
 )

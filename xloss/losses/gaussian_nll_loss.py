@@ -26,27 +26,30 @@ import math
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Difference, Form, Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, ClassForm, Difference, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"):
     import torch
 
-    from xloss.kernels import torch_ as k
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("eps", eps, least=0)
+    arguments.check_reduction(reduction)
+    arguments.check_number("eps", eps, least=0)
     number = check_number_for_all(var)
-    input, target, var, dtype = k.admit(input=input, target=target, var=input if number is not None else var)
+    input, target, var, dtype = ops.validate_and_upcast(
+        input=input, target=target, var=input if number is not None else var
+    )
     var = torch.full_like(input, number) if number is not None else var
     var = var.unsqueeze(-1) if check_variances(var.shape, input.shape) else var
     negative = var < 0
-    if k.concrete(negative):
+    if ops.concrete(negative):
         if negative.any():
-            checks.refuse("var", f"{var[negative][0].item()}", "values >= 0")
+            arguments.raise_value_error("var", f"{var[negative][0].item()}", "values >= 0")
         negative = None
-    input, target, var = k.broadcast(input=input, target=target, var=var)
+    input, target, var = ops.broadcast(input=input, target=target, var=var)
     # The derivative by a variance below eps is that at eps: `where` alone would make it 0.
     var = torch.where(var < eps, eps + (var - var.detach()), var)
     error = input - target
@@ -54,27 +57,29 @@ def torch_gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction=
     loss = 0.5 * (torch.log(var) + error * (error / var))
     if full:
         loss = loss + 0.5 * math.log(2 * math.pi)
-    return k.reduce(k.poison(loss, negative), reduction, dtype)
+    return ops.reduce(ops.nan_where(loss, negative), reduction, dtype)
 
 
 def jax_gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"):
     import jax
     import jax.numpy as jnp
 
-    from xloss.kernels import jax_ as k
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("eps", eps, least=0)
+    arguments.check_reduction(reduction)
+    arguments.check_number("eps", eps, least=0)
     number = check_number_for_all(var)
-    input, target, var, dtype = k.admit(input=input, target=target, var=input if number is not None else var)
+    input, target, var, dtype = ops.validate_and_upcast(
+        input=input, target=target, var=input if number is not None else var
+    )
     var = jnp.full_like(input, number) if number is not None else var
     var = jnp.expand_dims(var, -1) if check_variances(var.shape, input.shape) else var
     negative = var < 0
-    if k.concrete(negative):
+    if ops.concrete(negative):
         if negative.any():
-            checks.refuse("var", f"{var[negative][0]}", "values >= 0")
+            arguments.raise_value_error("var", f"{var[negative][0]}", "values >= 0")
         negative = None
-    input, target, var = k.broadcast(input=input, target=target, var=var)
+    input, target, var = ops.broadcast(input=input, target=target, var=var)
     # The derivative by a variance below eps is that at eps: `where` alone would make it 0.
     var = jnp.where(var < eps, eps + (var - jax.lax.stop_gradient(var)), var)
     error = input - target
@@ -82,16 +87,16 @@ def jax_gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="m
     loss = 0.5 * (jnp.log(var) + error * (error / var))
     if full:
         loss = loss + 0.5 * math.log(2 * math.pi)
-    return k.reduce(k.poison(loss, negative), reduction, dtype)
+    return ops.reduce(ops.nan_where(loss, negative), reduction, dtype)
 
 
 def check_number_for_all(var):
     """Give `var` where it is one number for all, None where it is (to be) a tensor; refuse whole numbers, as torch does."""
     if isinstance(var, (bool, int)):
-        checks.refuse_type("var", f"{type(var).__name__} {var!r}", "a tensor or a float")
+        arguments.raise_type_error("var", f"{type(var).__name__} {var!r}", "a tensor or a float")
     if not isinstance(var, float):
         return None
-    checks.check_number("var", var, least=0)
+    arguments.check_number("var", var, least=0)
     return var
 
 
@@ -103,18 +108,18 @@ def check_variances(var, input):
         return True
     if len(var) != len(input) or [ours for ours, theirs in zip(var, input, strict=True) if ours != theirs] != [1]:
         expected = f"that of input, {tuple(input)}, or that with one axis of size 1 or without its last axis"
-        checks.refuse("var", f"shape {tuple(var)}", expected)
+        arguments.raise_value_error("var", f"shape {tuple(var)}", expected)
     return False
 
 
 def truth(t, input, target, var, full=False, eps=1e-6):
-    var = np.full(input.shape, t.number(var), dtype=object) if isinstance(var, float) else var
+    var = np.full(input.shape, t.const(var), dtype=object) if isinstance(var, float) else var
     var = var.reshape(*var.shape, 1) if check_variances(var.shape, input.shape) else var
-    eps = t.number(eps)
-    below = t.where(t.less(var, eps), 1, 0) == 1
+    eps = t.const(eps)
+    below = t.where(t.lt(var, eps), 1, 0) == 1
     if below.any():
-        var = np.where(below, eps + (var - t.stop(var)), var)
-    constant = np.log(2 * t.number(1).pi()) if full else 0
+        var = np.where(below, eps + (var - t.stop_gradient(var)), var)
+    constant = np.log(2 * t.const(1).pi()) if full else 0
     return (np.log(var) + (input - target) ** 2 / var + constant) / 2
 
 
@@ -169,17 +174,16 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
-        Variant("by_row", flags=("last",), shapes=((4, 3),)),
-        Variant("column+full", options={"full": True, "eps": 0.5}, flags=("column",), shapes=((4, 3),)),
+        Variant("by_row", draws=("last",), shapes=((4, 3),)),
+        Variant("column+full", options={"full": True, "eps": 0.5}, draws=("column",), shapes=((4, 3),)),
         Variant("number", options={"var": 0.75}, shapes=((4, 3),)),
     ),
-    wrt=("input", "target", "var"),
-    batched=("input", "target", "var"),
-    peers=(peers.functional("gaussian_nll_loss"),),
+    arguments=Arguments(wrt=("input", "target", "var"), batched=("input", "target", "var")),
+    peers=(third_party.functional("gaussian_nll_loss"),),
     differences=(
         Difference("gaussian_nll_loss/per-sample", "vmap(grad) over input and var", "torch.nn.functional",
                    per_sample_here, per_sample_there, ("works", "RuntimeError"), "torch 2.13.0"),
     ),
-    form=Form("GaussianNLLLoss", keyword_only=True),
+    class_form=ClassForm("GaussianNLLLoss", keyword_only=True),
     source="torch.nn.functional.gaussian_nll_loss",
 )  # fmt: skip

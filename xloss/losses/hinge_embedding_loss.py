@@ -18,41 +18,42 @@ Source: torch.nn.functional.hinge_embedding_loss.
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_hinge_embedding_loss(input, target, margin=1.0, reduction="mean"):
     import torch
 
-    from xloss.kernels import integers_torch as integers
-    from xloss.kernels import torch_ as k
+    from xloss.ops import integers_torch as integers
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("margin", margin)
-    input, target, dtype = integers.admit(input, target)
-    input, target = k.broadcast(input=input, target=target)
-    loss = torch.where(target != 1, k.hinge(margin - input), 0.0) + torch.where(target != -1, input, 0.0)
-    return k.reduce(loss, reduction, dtype)
+    arguments.check_reduction(reduction)
+    arguments.check_number("margin", margin)
+    input, target, dtype = integers.validate_and_upcast(input, target)
+    input, target = ops.broadcast(input=input, target=target)
+    loss = torch.where(target != 1, ops.hinge(margin - input), 0.0) + torch.where(target != -1, input, 0.0)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_hinge_embedding_loss(input, target, margin=1.0, reduction="mean"):
     import jax.numpy as jnp
 
-    from xloss.kernels import integers_jax as integers
-    from xloss.kernels import jax_ as k
+    from xloss.ops import integers_jax as integers
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("margin", margin)
-    input, target, dtype = integers.admit(input, target)
-    input, target = k.broadcast(input=input, target=target)
-    loss = jnp.where(target != 1, k.hinge(margin - input), 0.0) + jnp.where(target != -1, input, 0.0)
-    return k.reduce(loss, reduction, dtype)
+    arguments.check_reduction(reduction)
+    arguments.check_number("margin", margin)
+    input, target, dtype = integers.validate_and_upcast(input, target)
+    input, target = ops.broadcast(input=input, target=target)
+    loss = jnp.where(target != 1, ops.hinge(margin - input), 0.0) + jnp.where(target != -1, input, 0.0)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def truth(t, input, target, margin=1.0):
-    short = t.number(margin) - input
-    hinge = t.where(t.less(short, 0), 0, short)
+    short = t.const(margin) - input
+    hinge = t.where(t.lt(short, 0), 0, short)
     return t.where(target != 1, hinge, 0) + t.where(target != -1, input, 0)
 
 
@@ -61,7 +62,7 @@ def inputs(draw):
     x, y = draw.real(draw.shape).astype(np.float64), draw.signs(draw.shape).astype(np.float64)
     if draw.regime == "confident":
         x = np.where(y == 1, 1e-3 * x, margin + np.abs(x))
-    elif draw.regime == "hopeless":
+    elif draw.regime == "badly_wrong":
         x = draw.big * y * (1 + np.abs(x))
     elif draw.regime in ("near_kink", "on_kink"):
         x = np.full(draw.shape, margin)
@@ -78,11 +79,10 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
-        Variant("margin=0.25", options={"margin": 0.25}, flags=("integers",), shapes=((6, 3),)),
+        Variant("margin=0.25", options={"margin": 0.25}, draws=("integers",), shapes=((6, 3),)),
     ),
-    wrt=("input",),
-    regimes=("near_kink", "on_kink"),
-    peers=(peers.functional("hinge_embedding_loss"),),
-    loose=("target",),
+    arguments=Arguments(wrt=("input",), untyped=("target",)),
+    domain=Domain(regimes=("near_kink", "on_kink")),
+    peers=(third_party.functional("hinge_embedding_loss"),),
     source="torch.nn.functional.hinge_embedding_loss",
 )

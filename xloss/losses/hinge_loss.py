@@ -18,42 +18,43 @@ Source: optax.losses.hinge_loss and keras.losses.Hinge (which takes 0 and 1 for 
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Difference, Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_hinge_loss(input, target, reduction="mean"):
-    from xloss.kernels import integers_torch as integers
-    from xloss.kernels import torch_ as k
+    from xloss.ops import integers_torch as integers
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    input, target, dtype = integers.admit(input, target)
-    input, target = k.meet(input, target)
-    loss = k.hinge(1 - target * input)
-    return k.reduce(loss, reduction, dtype)
+    arguments.check_reduction(reduction)
+    input, target, dtype = integers.validate_and_upcast(input, target)
+    input, target = ops.broadcast_with_warning(input, target)
+    loss = ops.hinge(1 - target * input)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_hinge_loss(input, target, reduction="mean"):
-    from xloss.kernels import integers_jax as integers
-    from xloss.kernels import jax_ as k
+    from xloss.ops import integers_jax as integers
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    input, target, dtype = integers.admit(input, target)
-    input, target = k.meet(input, target)
-    loss = k.hinge(1 - target * input)
-    return k.reduce(loss, reduction, dtype)
+    arguments.check_reduction(reduction)
+    input, target, dtype = integers.validate_and_upcast(input, target)
+    input, target = ops.broadcast_with_warning(input, target)
+    loss = ops.hinge(1 - target * input)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def truth(t, input, target):
     short = 1 - target * input
-    return t.where(t.less(short, 0), 0, short)
+    return t.where(t.lt(short, 0), 0, short)
 
 
 def inputs(draw):
     x, y = draw.real(draw.shape).astype(np.float64), draw.signs(draw.shape).astype(np.float64)
     if draw.regime == "confident":
         x = y * (1 - x * 10.0 ** -draw.rng.uniform(1, 7, draw.shape))
-    elif draw.regime == "hopeless":
+    elif draw.regime == "badly_wrong":
         x = -draw.big * y * (1 + np.abs(x))
     elif draw.regime in ("near_kink", "on_kink"):
         x = y
@@ -63,7 +64,7 @@ def inputs(draw):
 
 def of_optax(optax, input, target):
     if target.dtype != input.dtype:
-        raise peers.Unsupported(
+        raise third_party.Unsupported(
             "optax leaves integer labels to JAX, which does not promote them where promotion is strict"
         )
     return optax.losses.hinge_loss(input, target)
@@ -87,7 +88,7 @@ def on_kink_there():
     return on_kink(optax.losses.hinge_loss)
 
 
-KERAS = peers.keras(lambda losses: losses.Hinge())
+KERAS = third_party.keras(lambda losses: losses.Hinge())
 
 
 def labels(function):
@@ -114,11 +115,11 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
-        Variant("integers", flags=("integers",), shapes=((6, 3),)),
+        Variant("integers", draws=("integers",), shapes=((6, 3),)),
     ),
-    regimes=("near_kink", "on_kink"),
-    peers=(peers.optax(of_optax), KERAS),
-    loose=("target",),
+    arguments=Arguments(untyped=("target",)),
+    domain=Domain(regimes=("near_kink", "on_kink")),
+    peers=(third_party.optax(of_optax), KERAS),
     differences=(
         Difference("hinge_loss/kink", "the derivative by the score where y x = 1", "optax", on_kink_here, on_kink_there,
                    (-1.0, -0.5), "optax 0.2.8"),

@@ -19,50 +19,51 @@ Identities: delta times `smooth_l1_loss` with beta = delta; half of `mse_loss` w
 Source: torch.nn.functional.huber_loss; Huber 1964, "Robust Estimation of a Location Parameter".
 """
 
-from xloss import checks, peers
-from xloss.catalog import Form, Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, ClassForm, Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     import torch
 
-    from xloss.kernels import torch_ as k
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("delta", delta, above=0)
-    input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
-    checks.check_weight(weight, input)
-    input, target = k.meet(input, target)
+    arguments.check_reduction(reduction)
+    arguments.check_number("delta", delta, above=0)
+    input, target, weight, dtype = ops.validate_and_upcast(input=input, target=target, weight=weight)
+    arguments.check_weight(weight, input)
+    input, target = ops.broadcast_with_warning(input, target)
     # An infinite delta, or one beyond the dtype, is as good as its greatest number; its gradient would be 0 * inf.
     delta = min(delta, float(torch.finfo(input.dtype).max))
-    loss = k.smooth_l1(input, target, delta, delta)
+    loss = ops.smooth_l1(input, target, delta, delta)
     if weight is not None:
         loss = loss * weight
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     import jax.numpy as jnp
 
-    from xloss.kernels import jax_ as k
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("delta", delta, above=0)
-    input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
-    checks.check_weight(weight, input)
-    input, target = k.meet(input, target)
+    arguments.check_reduction(reduction)
+    arguments.check_number("delta", delta, above=0)
+    input, target, weight, dtype = ops.validate_and_upcast(input=input, target=target, weight=weight)
+    arguments.check_weight(weight, input)
+    input, target = ops.broadcast_with_warning(input, target)
     # An infinite delta, or one beyond the dtype, is as good as its greatest number; its gradient would be 0 * inf.
     delta = min(delta, float(jnp.finfo(input.dtype).max))
-    loss = k.smooth_l1(input, target, delta, delta)
+    loss = ops.smooth_l1(input, target, delta, delta)
     if weight is not None:
         loss = loss * weight
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def truth(t, input, target, delta=1.0, weight=None):
-    error, delta = input - target, t.number(delta)
-    size = t.where(t.less(error, 0), -error, error)
-    loss = t.where(t.less(size, delta), error**2 / 2, delta * (size - delta / 2))
+    error, delta = input - target, t.const(delta)
+    size = t.where(t.lt(error, 0), -error, error)
+    loss = t.where(t.lt(size, delta), error**2 / 2, delta * (size - delta / 2))
     return loss if weight is None else weight * loss
 
 
@@ -82,17 +83,16 @@ LOSS = Loss(
         Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
         Variant("delta=0.5", options={"delta": 0.5}, shapes=((6, 3),)),
         Variant("weight", tensors=("weight",), shapes=((6, 3),)),
-        Variant("broadcast", flags=("broadcast",), shapes=((4, 3),)),
+        Variant("broadcast", broadcast=True, shapes=((4, 3),)),
     ),
-    batched=("input", "target", "weight"),
-    kinks=(0.5, -0.5, 1.0, -1.0),
-    regimes=("zero_weight",),
+    arguments=Arguments(batched=("input", "target", "weight"), weights=("weight",)),
+    domain=Domain(kinks=(0.5, -0.5, 1.0, -1.0), regimes=("zero_weight",)),
     peers=(
-        peers.functional("huber_loss"),
-        peers.optax(lambda optax, input, target, delta=1.0: optax.losses.huber_loss(input, target, delta=delta)),
-        peers.keras(lambda losses, delta=1.0: losses.Huber(delta=delta)),
+        third_party.functional("huber_loss"),
+        third_party.optax(lambda optax, input, target, delta=1.0: optax.losses.huber_loss(input, target, delta=delta)),
+        third_party.keras(lambda losses, delta=1.0: losses.Huber(delta=delta)),
     ),
-    form=Form(call=("weight",)),
+    class_form=ClassForm(call=("weight",)),
     workloads={"published": (32768, 32768)},
     source="torch.nn.functional.huber_loss",
 )

@@ -24,29 +24,29 @@ Source: Lin 1991, "Divergence measures based on the Shannon entropy"; beta as in
 
 import numpy as np
 
-from xloss import checks
-from xloss.catalog import Loss, Variant
+from xloss.catalog import Domain, Loss, Variant
+from xloss.ops import arguments
 
 REDUCTIONS = ("none", "mean", "sum", "batchmean")
 
 
 def check_beta(beta):
-    checks.check_number("beta", beta, least=0, most=1)
+    arguments.check_number("beta", beta, least=0, most=1)
     if beta in (0, 1):
-        checks.refuse("beta", repr(beta), "a number > 0 and < 1")
+        arguments.raise_value_error("beta", repr(beta), "a number > 0 and < 1")
 
 
 def torch_jensen_shannon_loss(input, target, reduction="mean", log_target=False, beta=0.5):
     import torch
 
-    from xloss.kernels import torch_ as k
-    from xloss.kernels.fractions import excess
+    from xloss.ops import torch as ops
+    from xloss.ops.fractions import excess
 
-    checks.check_reduction(reduction, REDUCTIONS)
+    arguments.check_reduction(reduction, REDUCTIONS)
     check_beta(beta)
-    input, target, dtype = k.admit(input=input, target=target)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     batch = input.shape[0] if input.ndim else 1
-    input, target = k.broadcast(input=input, target=target)
+    input, target = ops.broadcast(input=input, target=target)
     # XLA takes subnormal probabilities for 0: so do both.
     no_p = target == -torch.inf if log_target else (target >= 0) & (target < torch.finfo(target.dtype).tiny)
     p = torch.where(no_p, 0.0, torch.exp(target) if log_target else target)
@@ -54,31 +54,31 @@ def torch_jensen_shannon_loss(input, target, reduction="mean", log_target=False,
     log_p = target if log_target else torch.log(torch.where(no_p, 1.0, target))
     # log(q / p); beyond 1e4 as good as infinite.
     gap = torch.where(no_p, 1e4, torch.where(input == -torch.inf, -1e4, input - log_p))
-    near, ahead = k.absolute(gap) < 1, gap > 0
+    near, ahead = ops.absolute(gap) < 1, gap > 0
     small, large = torch.where(near, gap, 0.0), torch.where(near, 1.0, torch.where(ahead, gap, -gap))
     # log(m / p) and log(m / q) next to p = q, where each half of the loss is >= 0 and of the second order if p - m or
     # q - m is added, which is 0 in the sum;
-    over_p = k.log1p((1 - beta) * (small + excess(small)))
+    over_p = ops.log1p((1 - beta) * (small + excess(small)))
     close = beta * p * excess(over_p) + (1 - beta) * q * excess(over_p - small)
     # and elsewhere, by the lesser of p / q and q / p.
     ratio = torch.exp(-large)
     log_m = torch.log(torch.where(ahead, beta * ratio + (1 - beta), (1 - beta) * ratio + beta))
     over_p, over_q = torch.where(ahead, large + log_m, log_m), torch.where(ahead, log_m, large + log_m)
     loss = torch.where(near, close, -beta * p * over_p - (1 - beta) * q * over_q)
-    return k.reduce(loss, reduction, dtype, batch=batch)
+    return ops.reduce(loss, reduction, dtype, batch=batch)
 
 
 def jax_jensen_shannon_loss(input, target, reduction="mean", log_target=False, beta=0.5):
     import jax.numpy as jnp
 
-    from xloss.kernels import jax_ as k
-    from xloss.kernels.fractions import excess
+    from xloss.ops import jax as ops
+    from xloss.ops.fractions import excess
 
-    checks.check_reduction(reduction, REDUCTIONS)
+    arguments.check_reduction(reduction, REDUCTIONS)
     check_beta(beta)
-    input, target, dtype = k.admit(input=input, target=target)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     batch = input.shape[0] if input.ndim else 1
-    input, target = k.broadcast(input=input, target=target)
+    input, target = ops.broadcast(input=input, target=target)
     # XLA takes subnormal probabilities for 0: so do both.
     no_p = target == -jnp.inf if log_target else (target >= 0) & (target < jnp.finfo(target.dtype).tiny)
     p = jnp.where(no_p, 0.0, jnp.exp(target) if log_target else target)
@@ -86,27 +86,27 @@ def jax_jensen_shannon_loss(input, target, reduction="mean", log_target=False, b
     log_p = target if log_target else jnp.log(jnp.where(no_p, 1.0, target))
     # log(q / p); beyond 1e4 as good as infinite.
     gap = jnp.where(no_p, 1e4, jnp.where(input == -jnp.inf, -1e4, input - log_p))
-    near, ahead = k.absolute(gap) < 1, gap > 0
+    near, ahead = ops.absolute(gap) < 1, gap > 0
     small, large = jnp.where(near, gap, 0.0), jnp.where(near, 1.0, jnp.where(ahead, gap, -gap))
     # log(m / p) and log(m / q) next to p = q, where each half of the loss is >= 0 and of the second order if p - m or
     # q - m is added, which is 0 in the sum;
-    over_p = k.log1p((1 - beta) * (small + excess(small)))
+    over_p = ops.log1p((1 - beta) * (small + excess(small)))
     close = beta * p * excess(over_p) + (1 - beta) * q * excess(over_p - small)
     # and elsewhere, by the lesser of p / q and q / p.
     ratio = jnp.exp(-large)
     log_m = jnp.log(jnp.where(ahead, beta * ratio + (1 - beta), (1 - beta) * ratio + beta))
     over_p, over_q = jnp.where(ahead, large + log_m, log_m), jnp.where(ahead, log_m, large + log_m)
     loss = jnp.where(near, close, -beta * p * over_p - (1 - beta) * q * over_q)
-    return k.reduce(loss, reduction, dtype, batch=batch)
+    return ops.reduce(loss, reduction, dtype, batch=batch)
 
 
 def truth(t, input, target, log_target=False, beta=0.5):
-    beta = t.number(beta)
+    beta = t.const(beta)
     q, p = np.exp(input), np.exp(target) if log_target else target
     m = beta * p + (1 - beta) * q
 
     def against_m(x):
-        there = t.less(0, x)
+        there = t.lt(0, x)
         return x * (np.log(t.where(there, x, 1)) - np.log(t.where(there, m, 1)))
 
     return beta * against_m(p) + (1 - beta) * against_m(q)
@@ -118,7 +118,7 @@ def inputs(draw):
     if draw.regime == "confident":
         target = np.maximum(target, 1e-3).astype(draw.np_dtype)
         first = draw.round(target.astype(np.float64) * (1 + 10.0 ** -draw.rng.uniform(1, 4, draw.shape)))
-    elif draw.regime == "hopeless":
+    elif draw.regime == "badly_wrong":
         first = np.roll(target, 1, axis)
     # A class without any probability has one whose products are not below the normal numbers.
     input = draw.round(np.log(np.maximum(first.astype(np.float64), 2.0**10 * draw.normal_least)))
@@ -129,7 +129,7 @@ def inputs(draw):
     return draw.arrays(input=input, target=target)
 
 
-def smooth(input, target, log_target=False, **_):
+def differentiable_mask(input, target, log_target=False, **_):
     # At 0 the derivative is infinite; XLA takes a subnormal number for it.
     least = np.finfo(np.float64 if target.dtype == np.float64 else np.float32).smallest_normal
     return np.broadcast_to(log_target | (target.astype(np.float64) >= least), input.shape)
@@ -144,9 +144,9 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(shapes=((6, 3), (5,), (2, 3, 2))),
-        Variant("log_target", options={"log_target": True, "beta": 0.125}, flags=("log_target",), shapes=((6, 3),)),
+        Variant("log_target", options={"log_target": True, "beta": 0.125}, draws=("log_target",), shapes=((6, 3),)),
     ),
-    smooth=smooth,
+    domain=Domain(differentiable_mask=differentiable_mask),
     reductions=REDUCTIONS,
     source="Lin 1991; arXiv:2306.13649",
 )

@@ -19,8 +19,9 @@ Source: torch.nn.functional.kl_div; Kullback and Leibler 1951.
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Form, Loss, Variant
+from xloss import third_party
+from xloss.catalog import ClassForm, Domain, Loss, Variant
+from xloss.ops import arguments
 
 REDUCTIONS = ("none", "mean", "sum", "batchmean")
 
@@ -28,39 +29,39 @@ REDUCTIONS = ("none", "mean", "sum", "batchmean")
 def torch_kl_div(input, target, reduction="mean", log_target=False):
     import torch
 
-    from xloss.kernels import torch_ as k
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction, REDUCTIONS)
-    input, target, dtype = k.admit(input=input, target=target)
+    arguments.check_reduction(reduction, REDUCTIONS)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     batch = input.shape[0] if input.ndim else 1
-    input, target = k.broadcast(input=input, target=target)
+    input, target = ops.broadcast(input=input, target=target)
     if log_target:
         loss = torch.exp(target) * (target - input)
     else:
         loss = torch.where(target == 0, 0.0, target * torch.log(target)) - target * input
-    return k.reduce(loss, reduction, dtype, batch=batch)
+    return ops.reduce(loss, reduction, dtype, batch=batch)
 
 
 def jax_kl_div(input, target, reduction="mean", log_target=False):
     import jax.numpy as jnp
 
-    from xloss.kernels import jax_ as k
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction, REDUCTIONS)
-    input, target, dtype = k.admit(input=input, target=target)
+    arguments.check_reduction(reduction, REDUCTIONS)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     batch = input.shape[0] if input.ndim else 1
-    input, target = k.broadcast(input=input, target=target)
+    input, target = ops.broadcast(input=input, target=target)
     if log_target:
         loss = jnp.exp(target) * (target - input)
     else:
         loss = jnp.where(target == 0, 0.0, target * jnp.log(target)) - target * input
-    return k.reduce(loss, reduction, dtype, batch=batch)
+    return ops.reduce(loss, reduction, dtype, batch=batch)
 
 
 def truth(t, input, target, log_target=False):
     if log_target:
         return np.exp(target) * (target - input)
-    positive = t.less(0, target)
+    positive = t.lt(0, target)
     return t.where(positive, target * (np.log(t.where(positive, target, 1)) - input), -target * input)
 
 
@@ -79,7 +80,7 @@ def inputs(draw):
     return draw.arrays(input=logarithm, target=target)
 
 
-def smooth(input, target, log_target=False):
+def differentiable_mask(input, target, log_target=False):
     # XLA takes a subnormal target for 0, where the derivative is infinite.
     least = np.finfo(np.float64 if target.dtype == np.float64 else np.float32).smallest_normal
     return np.broadcast_to(log_target | (target.astype(np.float64) >= least), input.shape)
@@ -94,19 +95,21 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(shapes=((6, 3), (5,), (2, 3, 2))),
-        Variant("log_target", options={"log_target": True}, flags=("log_target",), shapes=((6, 3),)),
+        Variant("log_target", options={"log_target": True}, draws=("log_target",), shapes=((6, 3),)),
     ),
-    smooth=smooth,
+    domain=Domain(differentiable_mask=differentiable_mask),
     reductions=REDUCTIONS,
     peers=(
-        peers.functional("kl_div"),
-        peers.optax(lambda optax, input, target, log_target=False: _optax(optax, input, target, log_target)),
+        third_party.functional("kl_div"),
+        third_party.optax(lambda optax, input, target, log_target=False: _optax(optax, input, target, log_target)),
     ),
-    form=Form("KLDivLoss"),
+    class_form=ClassForm("KLDivLoss"),
     workloads={"published": (16384, 16384)},
     source="torch.nn.functional.kl_div",
 )
 
 
 def _optax(optax, input, target, log_target):
-    raise peers.Unsupported("optax's kl_divergence sums over the classes: only 'sum' and 'batchmean' could compare")
+    raise third_party.Unsupported(
+        "optax's kl_divergence sums over the classes: only 'sum' and 'batchmean' could compare"
+    )

@@ -16,39 +16,40 @@ Identities: `smooth_l1_loss` with beta = 0; the constant that minimizes the mean
 Source: torch.nn.functional.l1_loss.
 """
 
-from xloss import checks, peers
-from xloss.catalog import Difference, Form, Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_l1_loss(input, target, reduction="mean", weight=None):
-    from xloss.kernels import torch_ as k
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
-    checks.check_weight(weight, input)
-    input, target = k.meet(input, target)
-    loss = k.absolute(input - target)
+    arguments.check_reduction(reduction)
+    input, target, weight, dtype = ops.validate_and_upcast(input=input, target=target, weight=weight)
+    arguments.check_weight(weight, input)
+    input, target = ops.broadcast_with_warning(input, target)
+    loss = ops.absolute(input - target)
     if weight is not None:
         loss = loss * weight
-    return k.reduce(loss, reduction, dtype, weights=weight)
+    return ops.reduce(loss, reduction, dtype, weights=weight)
 
 
 def jax_l1_loss(input, target, reduction="mean", weight=None):
-    from xloss.kernels import jax_ as k
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
-    checks.check_weight(weight, input)
-    input, target = k.meet(input, target)
-    loss = k.absolute(input - target)
+    arguments.check_reduction(reduction)
+    input, target, weight, dtype = ops.validate_and_upcast(input=input, target=target, weight=weight)
+    arguments.check_weight(weight, input)
+    input, target = ops.broadcast_with_warning(input, target)
+    loss = ops.absolute(input - target)
     if weight is not None:
         loss = loss * weight
-    return k.reduce(loss, reduction, dtype, weights=weight)
+    return ops.reduce(loss, reduction, dtype, weights=weight)
 
 
 def truth(t, input, target, weight=None):
     error = input - target
-    loss = t.where(t.less(0, error), error, t.where(t.less(error, 0), -error, 0 * error))
+    loss = t.where(t.lt(0, error), error, t.where(t.lt(error, 0), -error, 0 * error))
     return loss if weight is None else (weight * loss, weight)
 
 
@@ -85,20 +86,19 @@ LOSS = Loss(
     variants=(
         Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
         Variant("weight", tensors=("weight",), shapes=((6, 3),)),
-        Variant("broadcast", flags=("broadcast",), shapes=((4, 3),)),
+        Variant("broadcast", broadcast=True, shapes=((4, 3),)),
     ),
-    batched=("input", "target", "weight"),
-    kinks=(0.0,),
-    regimes=("zero_weight",),
+    arguments=Arguments(batched=("input", "target", "weight"), weights=("weight",)),
+    domain=Domain(kinks=(0.0,), regimes=("zero_weight",)),
     peers=(
-        peers.functional("l1_loss"),
-        peers.optax(lambda optax, input, target: abs(input - target)),
-        peers.keras(lambda losses: losses.MeanAbsoluteError()),
+        third_party.functional("l1_loss"),
+        third_party.optax(lambda optax, input, target: abs(input - target)),
+        third_party.keras(lambda losses: losses.MeanAbsoluteError()),
     ),
     differences=(
         Difference("l1_loss/tie", "the derivative where input = target; torch has 0", "abs(input - target) in JAX",
                    tie_here, tie_there, (0.0, 1.0), "jax 0.10.2"),
     ),
-    form=Form("L1Loss", call=("weight",)),
+    class_form=ClassForm("L1Loss", call=("weight",)),
     source="torch.nn.functional.l1_loss",
 )  # fmt: skip

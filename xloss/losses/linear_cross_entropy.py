@@ -33,21 +33,22 @@ import math
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Difference, Form, Loss, Peer, Variant
-from xloss.kernels import linear as shapes
+from xloss import third_party
+from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Peer, Variant
+from xloss.ops import arguments
+from xloss.ops import linear as shapes
 
 
 def torch_linear_cross_entropy(input, linear_weight, target, *, linear_bias=None, weight=None, reduction="mean",
                                ignore_index=None, label_smoothing=0.0, options=None, chunk_size=None):  # fmt: skip
     import torch
 
-    from xloss.kernels import linear_soft_torch as linear_soft
-    from xloss.kernels import linear_torch as linear
-    from xloss.kernels import torch_ as k
+    from xloss.ops import linear_soft_torch as linear_soft
+    from xloss.ops import linear_torch as linear
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    input, linear_weight, target, linear_bias, weight = linear.admit_given(
+    arguments.check_reduction(reduction)
+    input, linear_weight, target, linear_bias, weight = linear.validate_given(
         input=input, linear_weight=linear_weight, target=target, linear_bias=linear_bias, weight=weight
     )
     shape = shapes.shape_of_logits(input, linear_weight, linear_bias)
@@ -56,11 +57,13 @@ def torch_linear_cross_entropy(input, linear_weight, target, *, linear_bias=None
     named = {} if linear_bias is None else {"linear_bias": linear_bias}
     tensors = {"input": input, "linear_weight": linear_weight, "weight": weight, **named}
     if soft:
-        k.admit(same=True, input=input, linear_weight=linear_weight, **named)
-        target, input, linear_weight, weight, *bias, dtype = k.admit(target=target, **tensors)
+        ops.validate_and_upcast(same=True, input=input, linear_weight=linear_weight, **named)
+        target, input, linear_weight, weight, *bias, dtype = ops.validate_and_upcast(target=target, **tensors)
     else:
-        input, linear_weight, weight, *bias, dtype = k.admit(same=True, **tensors)
-        target, ignored, outside = k.admit_labels(target, shape[axis], -100 if ignore_index is None else ignore_index)
+        input, linear_weight, weight, *bias, dtype = ops.validate_and_upcast(same=True, **tensors)
+        target, ignored, outside = ops.validate_labels(
+            target, shape[axis], -100 if ignore_index is None else ignore_index
+        )
     input, target = (input.unsqueeze(0), target.unsqueeze(0)) if axis == 0 else (input, target)
     sizes = input.shape[0], math.prod(linear_weight.shape[:-1]), chunk_size, options
     chunk = shapes.rows_per_chunk(*sizes)
@@ -73,7 +76,7 @@ def torch_linear_cross_entropy(input, linear_weight, target, *, linear_bias=None
         def smoothed(target, logits, weight=None):
             target = target if soft else torch.zeros_like(logits).scatter(1, target.unsqueeze(1), 1.0)
             target = target * (1 - label_smoothing) + label_smoothing / max(logits.shape[1], 1)
-            return target if weight is None else target * k.along(weight, 1, logits)
+            return target if weight is None else target * ops.broadcast_class_weight(weight, 1, logits)
 
         few = shapes.rows_per_chunk(*sizes, smaller=linear_soft.SMALLER)
         loss = linear_soft.nll_of_rows(smoothed, input, target, weight, chunk, few, linear_weight, *bias)
@@ -81,12 +84,16 @@ def torch_linear_cross_entropy(input, linear_weight, target, *, linear_bias=None
         loss = linear.nll_of_rows(input, target, chunk, linear_weight, *bias)
     loss = loss.squeeze(0) if axis == 0 else loss
     if soft:
-        return k.reduce(loss, reduction, dtype)
+        return ops.reduce(loss, reduction, dtype)
     target = target.squeeze(0) if axis == 0 else target
-    weights = (~ignored).to(loss.dtype) if weight is None else torch.where(ignored, 0.0, k.of_labels(weight, target))
+    weights = (
+        (~ignored).to(loss.dtype)
+        if weight is None
+        else torch.where(ignored, 0.0, ops.gather_class_weight(weight, target))
+    )
     loss = loss if weight is None or label_smoothing > 0 else weights * loss
-    loss = torch.where(ignored, 0.0, k.poison(loss, outside))
-    return k.reduce(loss, reduction, dtype, weights=weights)
+    loss = torch.where(ignored, 0.0, ops.nan_where(loss, outside))
+    return ops.reduce(loss, reduction, dtype, weights=weights)
 
 
 def jax_linear_cross_entropy(input, linear_weight, target, *, linear_bias=None, weight=None, reduction="mean",
@@ -94,11 +101,11 @@ def jax_linear_cross_entropy(input, linear_weight, target, *, linear_bias=None, 
     import jax
     import jax.numpy as jnp
 
-    from xloss.kernels import jax_ as k
-    from xloss.kernels import linear_jax as linear
+    from xloss.ops import jax as ops
+    from xloss.ops import linear_jax as linear
 
-    checks.check_reduction(reduction)
-    input, linear_weight, target, linear_bias, weight = linear.admit_given(
+    arguments.check_reduction(reduction)
+    input, linear_weight, target, linear_bias, weight = linear.validate_given(
         input=input, linear_weight=linear_weight, target=target, linear_bias=linear_bias, weight=weight
     )
     shape = shapes.shape_of_logits(input, linear_weight, linear_bias)
@@ -107,11 +114,13 @@ def jax_linear_cross_entropy(input, linear_weight, target, *, linear_bias=None, 
     named = {} if linear_bias is None else {"linear_bias": linear_bias}
     tensors = {"input": input, "linear_weight": linear_weight, "weight": weight, **named}
     if soft:
-        k.admit(same=True, input=input, linear_weight=linear_weight, **named)
-        target, input, linear_weight, weight, *bias, dtype = k.admit(target=target, **tensors)
+        ops.validate_and_upcast(same=True, input=input, linear_weight=linear_weight, **named)
+        target, input, linear_weight, weight, *bias, dtype = ops.validate_and_upcast(target=target, **tensors)
     else:
-        input, linear_weight, weight, *bias, dtype = k.admit(same=True, **tensors)
-        target, ignored, outside = k.admit_labels(target, shape[axis], -100 if ignore_index is None else ignore_index)
+        input, linear_weight, weight, *bias, dtype = ops.validate_and_upcast(same=True, **tensors)
+        target, ignored, outside = ops.validate_labels(
+            target, shape[axis], -100 if ignore_index is None else ignore_index
+        )
     input, target = (input[None], target[None]) if axis == 0 else (input, target)
     chunk = shapes.rows_per_chunk(input.shape[0], math.prod(linear_weight.shape[:-1]), chunk_size, options)
     if not soft:
@@ -124,8 +133,8 @@ def jax_linear_cross_entropy(input, linear_weight, target, *, linear_bias=None, 
             logits = linear.logits(input, linear_weight, *others[: len(bias)])
             target = target if soft else jax.nn.one_hot(target, logits.shape[1], axis=1, dtype=logits.dtype)
             target = target * (1 - label_smoothing) + label_smoothing / max(logits.shape[1], 1)
-            target = target if weight is None else target * k.along(others[-1], 1, logits)
-            return k.nll_of_logits_soft(logits, target, 1)
+            target = target if weight is None else target * ops.broadcast_class_weight(others[-1], 1, logits)
+            return ops.nll_of_logits_soft(logits, target, 1)
 
         others = bias if weight is None else (*bias, weight)
         loss = linear.over_rows(smoothed, chunk, (input, target), (linear_weight, *others))
@@ -133,16 +142,20 @@ def jax_linear_cross_entropy(input, linear_weight, target, *, linear_bias=None, 
         loss = linear.nll_of_rows(input, target, chunk, linear_weight, *bias)
     loss = loss.squeeze(0) if axis == 0 else loss
     if soft:
-        return k.reduce(loss, reduction, dtype)
+        return ops.reduce(loss, reduction, dtype)
     target = target.squeeze(0) if axis == 0 else target
-    weights = (~ignored).astype(loss.dtype) if weight is None else jnp.where(ignored, 0.0, k.of_labels(weight, target))
+    weights = (
+        (~ignored).astype(loss.dtype)
+        if weight is None
+        else jnp.where(ignored, 0.0, ops.gather_class_weight(weight, target))
+    )
     loss = loss if weight is None or label_smoothing > 0 else weights * loss
-    loss = jnp.where(ignored, 0.0, k.poison(loss, outside))
-    return k.reduce(loss, reduction, dtype, weights=weights)
+    loss = jnp.where(ignored, 0.0, ops.nan_where(loss, outside))
+    return ops.reduce(loss, reduction, dtype, weights=weights)
 
 
 def truth(t, input, linear_weight, target, linear_bias=None, weight=None, label_smoothing=0.0, chunk_size=None):
-    s = t.number(label_smoothing)
+    s = t.const(label_smoothing)
     classes = linear_weight.shape[0]
     rows = np.atleast_2d(input)
     z = np.tensordot(rows, linear_weight, (1, linear_weight.ndim - 1)) + (0 if linear_bias is None else linear_bias)
@@ -167,11 +180,11 @@ def inputs(draw):
     input = draw.real(draw.shape)
     linear_weight = draw.real((*outputs, draw.shape[-1]))
     target = draw.labels((*draw.shape[:-1], *outputs[1:]), classes, -100)
-    if draw.regime in ("confident", "hopeless"):
+    if draw.regime in ("confident", "badly_wrong"):
         input = draw.round(8 * input.astype(np.float64))
         logits = np.tensordot(input.astype(np.float64), linear_weight.astype(np.float64), (-1, -1))
         target = np.where(target == -100, -100, (logits if draw.regime == "confident" else -logits).argmax(axis))
-    if draw.has("probabilities"):
+    if draw.variant.probabilities:
         target = draw.simplex((*draw.shape[:-1], *outputs), axis)
     linear_bias = draw.real(outputs) if draw.has("linear_bias") else None
     weight = draw.optional("weight", (classes,))
@@ -187,7 +200,7 @@ def chunked(chunk_size=None, **given):
     import torch
 
     if chunk_size is None or given["target"].is_floating_point():
-        raise peers.Unsupported("asked where the loss is chunked, and torch's can be")
+        raise third_party.Unsupported("asked where the loss is chunked, and torch's can be")
     options = torch.nn.LinearCrossEntropyOptions(batch_chunk_size=chunk_size, allow_retain_graph=True)
     return torch.nn.functional.linear_cross_entropy(**given, options=options)
 
@@ -229,15 +242,15 @@ def ignored_nan_there():
 
 
 def torch_class():
-    from xloss.forms import projected_torch
+    from xloss.modules import parametric_torch
 
-    return projected_torch.LinearCrossEntropyLoss
+    return parametric_torch.LinearCrossEntropyLoss
 
 
 def jax_class():
-    from xloss.forms import projected_jax
+    from xloss.modules import parametric_jax
 
-    return projected_jax.LinearCrossEntropyLoss
+    return parametric_jax.LinearCrossEntropyLoss
 
 
 LOSS = Loss(
@@ -249,18 +262,21 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(shapes=((5, 2),)),
-        Variant("chunked", options={"chunk_size": 2}, tensors=("linear_bias", "weight"), flags=("ignored",),
+        Variant("chunked", options={"chunk_size": 2}, tensors=("linear_bias", "weight"), ignored=True,
                 shapes=((5, 1),)),
         Variant("dimensional+smoothing", options={"label_smoothing": 0.125}, tensors=("linear_bias",),
-                flags=("dimensional", "ignored"), shapes=((4, 1),)),
-        Variant("unbatched", flags=("unbatched",), shapes=((2,),)),
-        Variant("probabilities", options={"chunk_size": 2}, tensors=("weight",), flags=("probabilities",),
+                draws=("dimensional",), ignored=True, shapes=((4, 1),)),
+        Variant("unbatched", unbatched=True, shapes=((2,),)),
+        Variant("probabilities", options={"chunk_size": 2}, tensors=("weight",), probabilities=True,
                 shapes=((3, 2),)),
     ),
-    wrt=("input", "linear_weight", "linear_bias", "target"),
-    row_axis=lambda argument, rank: {"input": rank - 1, "target": 0 if rank == 1 else 1}.get(argument),
-    regimes=("all_ignored",),
-    peers=(Peer("torch.nn.functional", "torch", unchunked(peers.functional("linear_cross_entropy").call)),
+    arguments=Arguments(
+        weights=("weight",),
+        wrt=("input", "linear_weight", "linear_bias", "target"),
+        class_axes=lambda argument, rank: {"input": rank - 1, "target": 0 if rank == 1 else 1}.get(argument),
+    ),
+    domain=Domain(regimes=("all_ignored",)),
+    peers=(Peer("torch.nn.functional", "torch", unchunked(third_party.functional("linear_cross_entropy").call)),
            Peer("torch.nn.functional, chunked", "torch", chunked)),
     differences=(
         Difference("linear_cross_entropy/confident", "logits (20, 0, 0), class 0, float32; exactly 4.12230723e-09",
@@ -268,9 +284,9 @@ LOSS = Loss(
         Difference("linear_cross_entropy/ignored-nan", "gradient of the weight, where an ignored row holds a NaN",
                    "torch.nn.functional", ignored_nan_here, ignored_nan_there, ("0.6666", "nan"), "torch 2.13.0"),
     ),
-    reference=unchunked,
+    patched_torch=unchunked,
     # Rows, features, classes.
     workloads={"small": (16, 64, 256), "medium": (512, 128, 4096), "large": (4096, 256, 32000)},
-    form=Form("LinearCrossEntropyLoss", torch=torch_class, jax=jax_class),
+    class_form=ClassForm("LinearCrossEntropyLoss", torch=torch_class, jax=jax_class),
     source="torch.nn.functional.linear_cross_entropy",
 )  # fmt: skip

@@ -20,20 +20,21 @@ import math
 
 import numpy as np
 
-from xloss import checks, peers
+from xloss import third_party
 from xloss.catalog import Difference, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_log_cosh_loss(input, target, reduction="mean"):
     import torch
 
-    from xloss.kernels import torch_ as k
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    input, target, dtype = k.admit(input=input, target=target)
-    input, target = k.meet(input, target)
+    arguments.check_reduction(reduction)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    input, target = ops.broadcast_with_warning(input, target)
     error = input - target
-    size = k.absolute(error)
+    size = ops.absolute(error)
     threshold = torch.nn.functional.threshold
     # log1p(cosh(e) - 1) up to 1/2, beyond it (|e| - log 2) + log1p(exp(-2 |e|)). Each formula is given what it is good
     # for, as elsewhere its value or its gradient may overflow.
@@ -41,28 +42,28 @@ def torch_log_cosh_loss(input, target, reduction="mean"):
     near = cosh_less_1(within, torch.finfo(error.dtype).bits)
     far = torch.exp(-2 * threshold(size, 0.5, 0.5))
     straight = threshold(size, 0.5, math.log(2)) - math.log(2)
-    loss = straight + k.log1p(torch.lerp(far, near, (size <= 0.5).to(size.dtype)))
-    return k.reduce(loss, reduction, dtype)
+    loss = straight + ops.log1p(torch.lerp(far, near, (size <= 0.5).to(size.dtype)))
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_log_cosh_loss(input, target, reduction="mean"):
     import jax.numpy as jnp
 
-    from xloss.kernels import jax_ as k
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    input, target, dtype = k.admit(input=input, target=target)
-    input, target = k.meet(input, target)
+    arguments.check_reduction(reduction)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    input, target = ops.broadcast_with_warning(input, target)
     error = input - target
-    size = k.absolute(error)
+    size = ops.absolute(error)
     small = size <= 0.5
     # log1p(cosh(e) - 1) up to 1/2, beyond it (|e| - log 2) + log1p(exp(-2 |e|)). Each formula is given what it is good
     # for, as elsewhere its value or its gradient may overflow.
     near = cosh_less_1(jnp.where(small, error, 0.0), jnp.finfo(error.dtype).bits)
     far = jnp.exp(-2 * jnp.where(small, 0.5, size))
     straight = jnp.where(small, 0.0, size - math.log(2))
-    loss = straight + k.log1p(jnp.where(small, near, far))
-    return k.reduce(loss, reduction, dtype)
+    loss = straight + ops.log1p(jnp.where(small, near, far))
+    return ops.reduce(loss, reduction, dtype)
 
 
 def cosh_less_1(x, bits):
@@ -87,7 +88,7 @@ def inputs(draw):
     return draw.arrays(input=input, target=target)
 
 
-KERAS = peers.keras(lambda losses: losses.LogCosh())
+KERAS = third_party.keras(lambda losses: losses.LogCosh())
 
 
 def small(function):
@@ -120,10 +121,10 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
-        Variant("broadcast", flags=("broadcast",), shapes=((4, 3),)),
+        Variant("broadcast", broadcast=True, shapes=((4, 3),)),
     ),
     peers=(
-        peers.optax(lambda optax, input, target: optax.losses.log_cosh(input, target)),
+        third_party.optax(lambda optax, input, target: optax.losses.log_cosh(input, target)),
         KERAS,
     ),
     differences=(

@@ -20,36 +20,37 @@ Source: torch.nn.functional.margin_ranking_loss.
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_margin_ranking_loss(input1, input2, target, margin=0, reduction="mean"):
-    from xloss.kernels import distances_torch as d
-    from xloss.kernels import torch_ as k
+    from xloss.ops import distances_torch as d
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("margin", margin)
-    *_, dtype = k.admit(input1=input1, input2=input2)
-    target = d.admit_signs(target, dtype)
-    input1, input2, target, dtype = k.admit(input1=input1, input2=input2, target=target)
+    arguments.check_reduction(reduction)
+    arguments.check_number("margin", margin)
+    *_, dtype = ops.validate_and_upcast(input1=input1, input2=input2)
+    target = d.validate_signs(target, dtype)
+    input1, input2, target, dtype = ops.validate_and_upcast(input1=input1, input2=input2, target=target)
     check_axes(input1=input1.shape, input2=input2.shape, target=target.shape)
-    loss = k.hinge(margin - target * (input1 - input2))
-    return k.reduce(loss, reduction, dtype)
+    loss = ops.hinge(margin - target * (input1 - input2))
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_margin_ranking_loss(input1, input2, target, margin=0, reduction="mean"):
-    from xloss.kernels import distances_jax as d
-    from xloss.kernels import jax_ as k
+    from xloss.ops import distances_jax as d
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("margin", margin)
-    *_, dtype = k.admit(input1=input1, input2=input2)
-    target = d.admit_signs(target, dtype)
-    input1, input2, target, dtype = k.admit(input1=input1, input2=input2, target=target)
+    arguments.check_reduction(reduction)
+    arguments.check_number("margin", margin)
+    *_, dtype = ops.validate_and_upcast(input1=input1, input2=input2)
+    target = d.validate_signs(target, dtype)
+    input1, input2, target, dtype = ops.validate_and_upcast(input1=input1, input2=input2, target=target)
     check_axes(input1=input1.shape, input2=input2.shape, target=target.shape)
-    loss = k.hinge(margin - target * (input1 - input2))
-    return k.reduce(loss, reduction, dtype)
+    loss = ops.hinge(margin - target * (input1 - input2))
+    return ops.reduce(loss, reduction, dtype)
 
 
 def check_axes(**shapes):
@@ -57,16 +58,18 @@ def check_axes(**shapes):
     rank = len(shapes["input1"])
     for name, shape in shapes.items():
         if len(shape) != rank:
-            checks.refuse(name, f"shape {tuple(shape)}", f"as many axes as input1, of shape {tuple(shapes['input1'])}")
-    checks.broadcast_shape(**shapes)
+            arguments.raise_value_error(
+                name, f"shape {tuple(shape)}", f"as many axes as input1, of shape {tuple(shapes['input1'])}"
+            )
+    arguments.broadcast_shape(**shapes)
 
 
 def truth(t, input1, input2, target, margin=0):
-    gap = -target * (input1 - input2) + t.number(margin)
-    return t.where(t.less(gap, 0), 0, gap)
+    gap = -target * (input1 - input2) + t.const(margin)
+    return t.where(t.lt(gap, 0), 0, gap)
 
 
-def smooth(input1, input2, target, margin=0):
+def differentiable_mask(input1, input2, target, margin=0):
     wide = np.longdouble
     x1, x2, y = (array.astype(wide) for array in (input1, input2, target))
     with np.errstate(invalid="ignore"):
@@ -90,7 +93,7 @@ def inputs(draw):
     if kink:
         input1 = draw.round(wide + margin / y)
         input1 = draw.nudge(input1) if draw.regime == "near_kink" else input1
-    elif draw.regime in ("confident", "hopeless"):
+    elif draw.regime in ("confident", "badly_wrong"):
         side = 1 if draw.regime == "confident" else -draw.big
         input1 = draw.round(wide + y * (margin + side * draw.rng.exponential(size=shape)))
     return draw.arrays(input1=input1, input2=input2, target=sign)
@@ -105,14 +108,15 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
-        Variant("margin=0.5", options={"margin": 0.5}, flags=("scaled",), shapes=((6, 3),)),
-        Variant("columns", options={"margin": 1.0}, flags=("scaled", "columns"), shapes=((4, 3),)),
+        Variant("margin=0.5", options={"margin": 0.5}, draws=("scaled",), shapes=((6, 3),)),
+        Variant("columns", options={"margin": 1.0}, draws=("scaled", "columns"), shapes=((4, 3),)),
     ),
-    wrt=("input1", "input2", "target"),
-    batched=("input1", "input2", "target"),
-    kinks=(0.0,),
-    smooth=smooth,
-    peers=(peers.functional("margin_ranking_loss"),),
-    loose=("target",),
+    arguments=Arguments(
+        wrt=("input1", "input2", "target"),
+        batched=("input1", "input2", "target"),
+        untyped=("target",),
+    ),
+    domain=Domain(kinks=(0.0,), differentiable_mask=differentiable_mask),
+    peers=(third_party.functional("margin_ranking_loss"),),
     source="torch.nn.functional.margin_ranking_loss",
 )

@@ -16,35 +16,36 @@ gradient; the constant that minimizes the mean is the mean of the targets.
 Source: torch.nn.functional.mse_loss.
 """
 
-from xloss import checks, peers
-from xloss.catalog import Form, Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, ClassForm, Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_mse_loss(input, target, reduction="mean", weight=None):
     import torch
 
-    from xloss.kernels import torch_ as k
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
-    checks.check_weight(weight, input)
-    input, target = k.meet(input, target)
+    arguments.check_reduction(reduction)
+    input, target, weight, dtype = ops.validate_and_upcast(input=input, target=target, weight=weight)
+    arguments.check_weight(weight, input)
+    input, target = ops.broadcast_with_warning(input, target)
     loss = torch.nn.functional.mse_loss(input, target, reduction="none")
     if weight is not None:
         loss = loss * weight
-    return k.reduce(loss, reduction, dtype, weights=weight)
+    return ops.reduce(loss, reduction, dtype, weights=weight)
 
 
 def jax_mse_loss(input, target, reduction="mean", weight=None):
-    from xloss.kernels import jax_ as k
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
-    checks.check_weight(weight, input)
-    input, target = k.meet(input, target)
+    arguments.check_reduction(reduction)
+    input, target, weight, dtype = ops.validate_and_upcast(input=input, target=target, weight=weight)
+    arguments.check_weight(weight, input)
+    input, target = ops.broadcast_with_warning(input, target)
     error = input - target
     loss = error * error if weight is None else error * error * weight
-    return k.reduce(loss, reduction, dtype, weights=weight)
+    return ops.reduce(loss, reduction, dtype, weights=weight)
 
 
 def truth(t, input, target, weight=None):
@@ -67,16 +68,16 @@ LOSS = Loss(
     variants=(
         Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
         Variant("weight", tensors=("weight",), shapes=((6, 3),)),
-        Variant("broadcast", flags=("broadcast",), shapes=((4, 3),)),
+        Variant("broadcast", broadcast=True, shapes=((4, 3),)),
     ),
-    batched=("input", "target", "weight"),
-    regimes=("zero_weight",),
+    arguments=Arguments(batched=("input", "target", "weight"), weights=("weight",)),
+    domain=Domain(regimes=("zero_weight",)),
     peers=(
-        peers.functional("mse_loss"),
-        peers.optax(lambda optax, input, target: optax.losses.squared_error(input, target)),
-        peers.keras(lambda losses: losses.MeanSquaredError()),
+        third_party.functional("mse_loss"),
+        third_party.optax(lambda optax, input, target: optax.losses.squared_error(input, target)),
+        third_party.keras(lambda losses: losses.MeanSquaredError()),
     ),
-    form=Form("MSELoss", call=("weight",)),
+    class_form=ClassForm("MSELoss", call=("weight",)),
     workloads={"published": (32768, 32768)},
     source="torch.nn.functional.mse_loss",
 )

@@ -25,39 +25,42 @@ import math
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Difference, Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def check_shapes(input, target, weight):
     """Refuse shapes that do not fit; give the number of rows, and of classes."""
     if len(input) > 2 or 0 in input[-1:]:
-        checks.refuse("input", f"shape {tuple(input)}", "shape (), (C) or (N, C), with one class or more")
+        arguments.raise_value_error("input", f"shape {tuple(input)}", "shape (), (C) or (N, C), with one class or more")
     rows, classes = (1, 1, *input)[-2:] if len(input) < 2 else input
     if len(target) > 1 or math.prod(target) != rows:
         expected = f"shape ({rows},), one label for each row of input, {tuple(input)}"
-        checks.refuse("target", f"shape {tuple(target)}", expected)
+        arguments.raise_value_error("target", f"shape {tuple(target)}", expected)
     if weight is not None and tuple(weight.shape) != (classes,):
-        checks.refuse("weight", f"shape {tuple(weight.shape)}", f"one for each of the {classes} classes, ({classes},)")
+        arguments.raise_value_error(
+            "weight", f"shape {tuple(weight.shape)}", f"one for each of the {classes} classes, ({classes},)"
+        )
     return rows, classes
 
 
 def check_power(p):
     """Refuse a power other than 1 and 2."""
     if isinstance(p, str) or p not in (1, 2):
-        checks.refuse("p", repr(p), "1 or 2")
+        arguments.raise_value_error("p", repr(p), "1 or 2")
 
 
 def torch_multi_margin_loss(input, target, p=1, margin=1.0, weight=None, reduction="mean"):
     import torch
 
-    from xloss.kernels import margins_torch as m
-    from xloss.kernels import torch_ as k
+    from xloss.ops import margins_torch as m
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
+    arguments.check_reduction(reduction)
     check_power(p)
-    checks.check_number("margin", margin, least=-math.inf)
-    input, weight, dtype = k.admit(same=True, input=input, weight=weight)
+    arguments.check_number("margin", margin, least=-math.inf)
+    input, weight, dtype = ops.validate_and_upcast(same=True, input=input, weight=weight)
     target = m.as_indices(target)
     rows, classes = check_shapes(input.shape, target.shape, weight)
     labels, outside = m.within(target, 0, classes)
@@ -69,21 +72,21 @@ def torch_multi_margin_loss(input, target, p=1, margin=1.0, weight=None, reducti
     hinge = torch.where(own | (slack <= 0), 0.0, slack)
     loss = (hinge if p == 1 else hinge * hinge).sum(1) / classes
     if weight is not None:
-        loss = loss * k.of_labels(weight, labels)
-    loss = k.poison(loss, outside, picked.squeeze(1))
-    return k.reduce(loss.reshape(target.shape), reduction, dtype)
+        loss = loss * ops.gather_class_weight(weight, labels)
+    loss = ops.nan_where(loss, outside, picked.squeeze(1))
+    return ops.reduce(loss.reshape(target.shape), reduction, dtype)
 
 
 def jax_multi_margin_loss(input, target, p=1, margin=1.0, weight=None, reduction="mean"):
     import jax.numpy as jnp
 
-    from xloss.kernels import jax_ as k
-    from xloss.kernels import margins_jax as m
+    from xloss.ops import jax as ops
+    from xloss.ops import margins_jax as m
 
-    checks.check_reduction(reduction)
+    arguments.check_reduction(reduction)
     check_power(p)
-    checks.check_number("margin", margin, least=-math.inf)
-    input, weight, dtype = k.admit(same=True, input=input, weight=weight)
+    arguments.check_number("margin", margin, least=-math.inf)
+    input, weight, dtype = ops.validate_and_upcast(same=True, input=input, weight=weight)
     target = m.as_indices(target)
     rows, classes = check_shapes(input.shape, target.shape, weight)
     labels, outside = m.within(target, 0, classes)
@@ -95,21 +98,21 @@ def jax_multi_margin_loss(input, target, p=1, margin=1.0, weight=None, reduction
     hinge = jnp.where(own | (slack <= 0), 0.0, slack)
     loss = (hinge if p == 1 else hinge * hinge).sum(1) / classes
     if weight is not None:
-        loss = loss * k.of_labels(weight, labels)
-    loss = k.poison(loss, outside, picked.squeeze(1))
-    return k.reduce(loss.reshape(target.shape), reduction, dtype)
+        loss = loss * ops.gather_class_weight(weight, labels)
+    loss = ops.nan_where(loss, outside, picked.squeeze(1))
+    return ops.reduce(loss.reshape(target.shape), reduction, dtype)
 
 
 def truth(t, input, target, p=1, margin=1.0, weight=None):
     input, labels = np.atleast_2d(input), target.reshape(-1)
-    slack = t.number(margin) - np.take_along_axis(input, labels[:, None], 1) + input
+    slack = t.const(margin) - np.take_along_axis(input, labels[:, None], 1) + input
     own = np.arange(input.shape[1]) == labels[:, None]
-    hinge = t.where(own | t.less(slack, 0) | (slack == 0), 0, slack)
+    hinge = t.where(own | t.lt(slack, 0) | (slack == 0), 0, slack)
     loss = t.sum(hinge**p, 1) / input.shape[1]
     return (loss if weight is None else weight[labels] * loss).reshape(target.shape)
 
 
-def smooth(input, target, p=1, margin=1.0, weight=None):
+def differentiable_mask(input, target, p=1, margin=1.0, weight=None):
     """Away from a kink, or on it: where rounding does not decide on which side of it a score is."""
     eps = 16 * np.finfo(np.float64 if input.dtype == np.float64 else np.float32).eps
     input, labels = np.atleast_2d(input).astype(np.longdouble), target.reshape(-1)
@@ -132,7 +135,7 @@ def inputs(draw):
     return draw.arrays(input=input, target=target, weight=draw.optional("weight", (classes,)))
 
 
-def reference(functional):
+def patched_torch(functional):
     """torch's, but with the NaN that it passes over, and of an empty batch what a mean of none is."""
 
     def call(input, target, reduction="mean", **options):
@@ -171,20 +174,18 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(shapes=((6, 4), (5, 1))),
-        Variant("unbatched", flags=("unbatched",), shapes=((4,),)),
+        Variant("unbatched", unbatched=True, shapes=((4,),)),
         Variant("p=2", options={"p": 2}, shapes=((6, 4),)),
         Variant("margin=0.5+weight", options={"margin": 0.5}, tensors=("weight",), shapes=((6, 4),)),
     ),
-    wrt=("input",),
-    row_axis=lambda _argument, rank: rank - 1,
-    regimes=("near_kink", "on_kink", "zero_weight"),
-    smooth=smooth,
-    peers=(peers.functional("multi_margin_loss"),),
+    arguments=Arguments(wrt=("input",), class_axes=lambda _argument, rank: rank - 1, weights=("weight",)),
+    domain=Domain(regimes=("near_kink", "on_kink", "zero_weight"), differentiable_mask=differentiable_mask),
+    peers=(third_party.functional("multi_margin_loss"),),
     differences=(
         Difference("multi_margin_loss/nan", "scores (0, NaN, 0), class 0: torch compares a NaN with 0 and passes it over",
                    "torch.nn.functional", swallowed_here, swallowed_there, ("nan", "0.3333333432674408"),
                    "torch 2.13.0"),
     ),
-    reference=reference,
+    patched_torch=patched_torch,
     source="torch.nn.functional.multi_margin_loss",
 )  # fmt: skip

@@ -24,29 +24,30 @@ import math
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Difference, Form, Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def check_shapes(input, target):
     """Refuse shapes that do not fit; give the number of rows, and of classes."""
     if len(input) > 2 or 0 in input[-1:]:
-        checks.refuse("input", f"shape {tuple(input)}", "shape (), (C) or (N, C), with one class or more")
+        arguments.raise_value_error("input", f"shape {tuple(input)}", "shape (), (C) or (N, C), with one class or more")
     rows, classes = (1, 1, *input)[-2:] if len(input) < 2 else input
     one_class = math.prod(input) == 1 and len(input) < 2 and math.prod(target) == 1 and len(target) < 2
     if not one_class:
-        checks.check_same_shape("target", target, "input", input)
+        arguments.check_same_shape("target", target, "input", input)
     return rows, classes
 
 
 def torch_multilabel_margin_loss(input, target, reduction="mean"):
     import torch
 
-    from xloss.kernels import margins_torch as m
-    from xloss.kernels import torch_ as k
+    from xloss.ops import margins_torch as m
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    input, dtype = k.admit(input=input)
+    arguments.check_reduction(reduction)
+    input, dtype = ops.validate_and_upcast(input=input)
     target = m.as_indices(target)
     batch = input.shape[:-1]
     rows, classes = check_shapes(input.shape, target.shape)
@@ -63,18 +64,18 @@ def torch_multilabel_margin_loss(input, target, reduction="mean"):
     hinge = torch.where(~apart | (slack <= 0), 0.0, slack)
     loss = hinge.sum((1, 2)) / classes
     if outside is not None:
-        loss = k.poison(loss, outside.reshape(rows, classes).any(1), input[:, 0])
-    return k.reduce(loss.reshape(batch), reduction, dtype)
+        loss = ops.nan_where(loss, outside.reshape(rows, classes).any(1), input[:, 0])
+    return ops.reduce(loss.reshape(batch), reduction, dtype)
 
 
 def jax_multilabel_margin_loss(input, target, reduction="mean"):
     import jax.numpy as jnp
 
-    from xloss.kernels import jax_ as k
-    from xloss.kernels import margins_jax as m
+    from xloss.ops import jax as ops
+    from xloss.ops import margins_jax as m
 
-    checks.check_reduction(reduction)
-    input, dtype = k.admit(input=input)
+    arguments.check_reduction(reduction)
+    input, dtype = ops.validate_and_upcast(input=input)
     target = m.as_indices(target)
     batch = input.shape[:-1]
     rows, classes = check_shapes(input.shape, target.shape)
@@ -91,8 +92,8 @@ def jax_multilabel_margin_loss(input, target, reduction="mean"):
     hinge = jnp.where(~apart | (slack <= 0), 0.0, slack)
     loss = hinge.sum((1, 2)) / classes
     if outside is not None:
-        loss = k.poison(loss, outside.reshape(rows, classes).any(1), input[:, 0])
-    return k.reduce(loss.reshape(batch), reduction, dtype)
+        loss = ops.nan_where(loss, outside.reshape(rows, classes).any(1), input[:, 0])
+    return ops.reduce(loss.reshape(batch), reduction, dtype)
 
 
 def pairs(target):
@@ -108,11 +109,11 @@ def truth(t, input, target):
     x = np.atleast_2d(input)
     apart, labels = pairs(target)
     slack = 1 - np.take_along_axis(x, labels, 1)[:, :, None] + x[:, None, :]
-    hinge = t.where(apart & ~t.less(slack, 0) & (slack != 0), slack, 0)
+    hinge = t.where(apart & ~t.lt(slack, 0) & (slack != 0), slack, 0)
     return (t.sum(t.sum(hinge, 2), 1) / x.shape[1]).reshape(input.shape[:-1])
 
 
-def smooth(input, target):
+def differentiable_mask(input, target):
     """Away from a kink, or on it: where rounding does not decide on which side of it a score is."""
     eps = 16 * np.finfo(np.float64 if input.dtype == np.float64 else np.float32).eps
     x = np.atleast_2d(input).astype(np.longdouble)
@@ -130,7 +131,7 @@ def inputs(draw):
     ends = draw.rng.integers(0, classes + 1, (*batch, 1))
     target = np.where(np.arange(classes) == ends, -1, target)
     input = draw.real(draw.shape).astype(np.float64)
-    if draw.regime in ("confident", "hopeless"):
+    if draw.regime in ("confident", "badly_wrong"):
         labels = (np.arange(classes) == np.where(np.arange(classes) < ends, target, -1)[..., None]).any(-2)
         gap = draw.rng.uniform(1, 20 if draw.regime == "confident" else draw.big, (*batch, 1))
         input = input + np.where(labels, gap if draw.regime == "confident" else -gap, 0)
@@ -142,7 +143,7 @@ def inputs(draw):
     return draw.arrays(input=draw.nudge(input) if draw.regime == "near_kink" else input, target=target)
 
 
-def reference(functional):
+def patched_torch(functional):
     """torch's, but with the NaN that it passes over, and of an empty batch what a mean of none is."""
 
     def call(input, target, reduction="mean"):
@@ -186,20 +187,18 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(shapes=((6, 4), (5, 1))),
-        Variant("unbatched", flags=("unbatched",), shapes=((5,),)),
+        Variant("unbatched", unbatched=True, shapes=((5,),)),
     ),
-    wrt=("input",),
-    row_axis=lambda _argument, rank: rank - 1,
-    regimes=("near_kink", "on_kink"),
-    smooth=smooth,
-    peers=(peers.functional("multilabel_margin_loss"),),
+    arguments=Arguments(wrt=("input",), class_axes=lambda _argument, rank: rank - 1),
+    domain=Domain(regimes=("near_kink", "on_kink"), differentiable_mask=differentiable_mask),
+    peers=(third_party.functional("multilabel_margin_loss"),),
     differences=(
         Difference("multilabel_margin_loss/nan", "scores (0, NaN, 0), label 0: torch compares a NaN with 0 and passes it over",
                    "torch.nn.functional", swallowed_here, swallowed_there, ("nan", "0.3333333432674408"),
                    "torch 2.13.0"),
     ),
-    reference=reference,
-    form=Form("MultiLabelMarginLoss"),
+    patched_torch=patched_torch,
+    class_form=ClassForm("MultiLabelMarginLoss"),
     workloads={"medium": (1024, 64), "large": (4096, 128)},
     source="torch.nn.functional.multilabel_margin_loss",
 )  # fmt: skip

@@ -20,46 +20,47 @@ Source: torch.nn.functional.multilabel_soft_margin_loss.
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Difference, Form, Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def check_shapes(input, target, weight):
     """Refuse shapes that do not fit; give the number of classes."""
     if not input:
-        checks.refuse("input", "shape ()", "shape (C), (N, C) or (..., C)")
-    checks.check_broadcasts_to("target", target, "input", input)
+        arguments.raise_value_error("input", "shape ()", "shape (C), (N, C) or (..., C)")
+    arguments.check_broadcasts_to("target", target, "input", input)
     if weight is not None:
-        checks.check_broadcasts_to("weight", weight.shape, "input", input)
+        arguments.check_broadcasts_to("weight", weight.shape, "input", input)
     return input[-1]
 
 
 def torch_multilabel_soft_margin_loss(input, target, weight=None, reduction="mean"):
-    from xloss.kernels import margins_torch as m
-    from xloss.kernels import torch_ as k
+    from xloss.ops import margins_torch as m
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
+    arguments.check_reduction(reduction)
     target = m.as_numbers(target, input)
-    input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
+    input, target, weight, dtype = ops.validate_and_upcast(input=input, target=target, weight=weight)
     classes = check_shapes(input.shape, target.shape, weight)
-    loss = k.bce_of_logits(input, target)
+    loss = ops.bce_of_logits(input, target)
     if weight is not None:
         loss = loss * weight
-    return k.reduce(loss.sum(-1) / classes, reduction, dtype)
+    return ops.reduce(loss.sum(-1) / classes, reduction, dtype)
 
 
 def jax_multilabel_soft_margin_loss(input, target, weight=None, reduction="mean"):
-    from xloss.kernels import jax_ as k
-    from xloss.kernels import margins_jax as m
+    from xloss.ops import jax as ops
+    from xloss.ops import margins_jax as m
 
-    checks.check_reduction(reduction)
+    arguments.check_reduction(reduction)
     target = m.as_numbers(target, input)
-    input, target, weight, dtype = k.admit(input=input, target=target, weight=weight)
+    input, target, weight, dtype = ops.validate_and_upcast(input=input, target=target, weight=weight)
     classes = check_shapes(input.shape, target.shape, weight)
-    loss = k.bce_of_logits(input, target)
+    loss = ops.bce_of_logits(input, target)
     if weight is not None:
         loss = loss * weight
-    return k.reduce(loss.sum(-1) / classes, reduction, dtype)
+    return ops.reduce(loss.sum(-1) / classes, reduction, dtype)
 
 
 def truth(t, input, target, weight=None):
@@ -71,9 +72,9 @@ def truth(t, input, target, weight=None):
 
 def inputs(draw):
     input, target = draw.real(draw.shape).astype(np.float64), draw.unit(draw.shape)
-    if draw.regime in ("confident", "hopeless", "large"):
+    if draw.regime in ("confident", "badly_wrong", "large"):
         ones = draw.rng.integers(0, 2, draw.shape)
-        sign = (2 * ones - 1) * (-1 if draw.regime == "hopeless" else 1)
+        sign = (2 * ones - 1) * (-1 if draw.regime == "badly_wrong" else 1)
         spread = draw.rng.uniform(4, 90 if draw.regime == "confident" else draw.big, draw.shape)
         input, target = (input if draw.regime == "large" else sign * spread), draw.round(ones)
     return draw.arrays(input=draw.round(input), target=target, weight=draw.optional("weight", draw.shape[-1:]))
@@ -109,14 +110,13 @@ LOSS = Loss(
         Variant(shapes=((6, 3), (5,), (2, 3, 2))),
         Variant("weight", tensors=("weight",), shapes=((6, 3),)),
     ),
-    row_axis=lambda _argument, rank: rank - 1,
-    regimes=("zero_weight",),
-    peers=(peers.functional("multilabel_soft_margin_loss"),),
+    arguments=Arguments(class_axes=lambda _argument, rank: rank - 1, untyped=("target",), weights=("weight",)),
+    domain=Domain(regimes=("zero_weight",)),
+    peers=(third_party.functional("multilabel_soft_margin_loss"),),
     differences=(
         Difference("multilabel_soft_margin_loss/curvature", "second derivative at logit 20, target 1, float32",
                    "torch.nn.functional", curvature_here, curvature_there, (2.06115369e-09, 0.0), "torch 2.13.0"),
     ),
-    loose=("target",),
-    form=Form("MultiLabelSoftMarginLoss"),
+    class_form=ClassForm("MultiLabelSoftMarginLoss"),
     source="torch.nn.functional.multilabel_soft_margin_loss",
 )  # fmt: skip

@@ -19,39 +19,40 @@ Source: Chen and He 2021, "Exploring Simple Siamese Representation Learning", eq
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_negative_cosine_stopgrad_loss(input, target, reduction="mean"):
-    from xloss.kernels import distances_torch as d
-    from xloss.kernels import torch_ as k
+    from xloss.ops import distances_torch as d
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    input, target, dtype = k.admit(input=input, target=target)
+    arguments.check_reduction(reduction)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     check_vectors(input.shape, target.shape)
     loss = -d.cosine_above(input, target.detach())(0.0)
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_negative_cosine_stopgrad_loss(input, target, reduction="mean"):
     import jax
 
-    from xloss.kernels import distances_jax as d
-    from xloss.kernels import jax_ as k
+    from xloss.ops import distances_jax as d
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    input, target, dtype = k.admit(input=input, target=target)
+    arguments.check_reduction(reduction)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     check_vectors(input.shape, target.shape)
     loss = -d.cosine_above(input, jax.lax.stop_gradient(target))(0.0)
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def check_vectors(input, target):
     """One shape, of vectors."""
     if not input:
-        checks.refuse("input", "shape ()", "shape (D) or (..., D)")
-    checks.check_same_shape("target", target, "input", input)
+        arguments.raise_value_error("input", "shape ()", "shape (D) or (..., D)")
+    arguments.check_same_shape("target", target, "input", input)
 
 
 def truth(t, input, target):
@@ -86,15 +87,16 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(shapes=((6, 3), (2, 3, 2))),
-        Variant("unbatched", flags=("unbatched",), shapes=((5,),)),
+        Variant("unbatched", unbatched=True, shapes=((5,),)),
     ),
-    wrt=("input",),
-    row_axis=lambda _argument, rank: rank - 1,
-    without={
-        "confident": "its least value is -1",
-        "hopeless": "its greatest value is 1",
-        "subnormal": "its derivatives, of the order of 1 / |p|, are beyond the dtype",
-    },
-    peers=(peers.optax(optax_cosine), peers.keras(lambda losses: losses.CosineSimilarity())),
+    arguments=Arguments(wrt=("input",), class_axes=lambda _argument, rank: rank - 1),
+    domain=Domain(
+        skip_regimes={
+            "confident": "its least value is -1",
+            "badly_wrong": "its greatest value is 1",
+            "subnormal": "its derivatives, of the order of 1 / |p|, are beyond the dtype",
+        },
+    ),
+    peers=(third_party.optax(optax_cosine), third_party.keras(lambda losses: losses.CosineSimilarity())),
     source="Chen and He 2021",
 )

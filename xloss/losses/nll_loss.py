@@ -20,46 +20,55 @@ Source: torch.nn.functional.nll_loss.
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Difference, Form, Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
     import torch
 
-    from xloss.kernels import torch_ as k
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    checks.check_integer("ignore_index", ignore_index)
-    input, weight, dtype = k.admit(same=True, input=input, weight=weight)
-    labels, ignored, outside, axis = k.admit_classes(input, target, weight, ignore_index)
+    arguments.check_reduction(reduction)
+    arguments.check_integer("ignore_index", ignore_index)
+    input, weight, dtype = ops.validate_and_upcast(same=True, input=input, weight=weight)
+    labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
     picked = input.gather(axis, labels.unsqueeze(axis)).squeeze(axis)
     # A NaN in an ignored row must reach neither the value nor the gradient.
-    picked = k.poison(torch.where(ignored, 0.0, picked), outside)
-    weights = (~ignored).to(input.dtype) if weight is None else torch.where(ignored, 0.0, k.of_labels(weight, labels))
+    picked = ops.nan_where(torch.where(ignored, 0.0, picked), outside)
+    weights = (
+        (~ignored).to(input.dtype)
+        if weight is None
+        else torch.where(ignored, 0.0, ops.gather_class_weight(weight, labels))
+    )
     loss = torch.where(ignored, 0.0, -weights * picked)
-    return k.reduce(loss, reduction, dtype, weights=weights)
+    return ops.reduce(loss, reduction, dtype, weights=weights)
 
 
 def jax_nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
     import jax.numpy as jnp
 
-    from xloss.kernels import jax_ as k
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    checks.check_integer("ignore_index", ignore_index)
-    input, weight, dtype = k.admit(same=True, input=input, weight=weight)
-    labels, ignored, outside, axis = k.admit_classes(input, target, weight, ignore_index)
+    arguments.check_reduction(reduction)
+    arguments.check_integer("ignore_index", ignore_index)
+    input, weight, dtype = ops.validate_and_upcast(same=True, input=input, weight=weight)
+    labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
     picked = jnp.take_along_axis(input, jnp.expand_dims(labels, axis), axis).squeeze(axis)
     # A NaN in an ignored row must reach neither the value nor the gradient.
-    picked = k.poison(jnp.where(ignored, 0.0, picked), outside)
-    weights = (~ignored).astype(input.dtype) if weight is None else jnp.where(ignored, 0.0, k.of_labels(weight, labels))
+    picked = ops.nan_where(jnp.where(ignored, 0.0, picked), outside)
+    weights = (
+        (~ignored).astype(input.dtype)
+        if weight is None
+        else jnp.where(ignored, 0.0, ops.gather_class_weight(weight, labels))
+    )
     loss = jnp.where(ignored, 0.0, -weights * picked)
-    return k.reduce(loss, reduction, dtype, weights=weights)
+    return ops.reduce(loss, reduction, dtype, weights=weights)
 
 
 def truth(t, input, target, weight=None, ignore_index=-100):
-    axis = checks.class_axis(input.shape)
+    axis = arguments.class_axis(input.shape)
     counted = target != ignore_index
     labels = np.where(counted, target, 0)
     picked = np.take_along_axis(input, np.expand_dims(labels, axis), axis).squeeze(axis)
@@ -68,7 +77,7 @@ def truth(t, input, target, weight=None, ignore_index=-100):
 
 
 def inputs(draw):
-    axis = checks.class_axis(draw.shape)
+    axis = arguments.class_axis(draw.shape)
     classes = draw.shape[axis]
     labels = draw.labels(
         draw.shape[:axis] + draw.shape[axis + 1 :], classes, draw.variant.options.get("ignore_index", -100)
@@ -114,19 +123,18 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(shapes=((6, 5), (2, 3, 4), (2, 3, 2, 2))),
-        Variant("unbatched", flags=("unbatched",), shapes=((5,),)),
-        Variant("weight+ignored", tensors=("weight",), flags=("ignored",), shapes=((6, 5), (2, 3, 4))),
-        Variant("ignore_index=1", options={"ignore_index": 1}, flags=("ignored",), shapes=((6, 5),)),
+        Variant("unbatched", unbatched=True, shapes=((5,),)),
+        Variant("weight+ignored", tensors=("weight",), ignored=True, shapes=((6, 5), (2, 3, 4))),
+        Variant("ignore_index=1", options={"ignore_index": 1}, ignored=True, shapes=((6, 5),)),
     ),
-    wrt=("input",),
-    row_axis=lambda _argument, rank: 0 if rank == 1 else 1,
-    regimes=("all_ignored", "zero_weight"),
-    peers=(peers.functional("nll_loss"),),
+    arguments=Arguments(wrt=("input",), class_axes=lambda _argument, rank: 0 if rank == 1 else 1, weights=("weight",)),
+    domain=Domain(regimes=("all_ignored", "zero_weight")),
+    peers=(third_party.functional("nll_loss"),),
     differences=(
         Difference("nll_loss/one-label", "a label of shape (1), not (), with an unbatched input: refused at once, or by backward()",
                    "torch.nn.functional", one_label_here, one_label_there,
                    ("ValueError, forward", "RuntimeError, backward"), "torch 2.13.0"),
     ),
-    form=Form("NLLLoss"),
+    class_form=ClassForm("NLLLoss"),
     source="torch.nn.functional.nll_loss",
 )  # fmt: skip

@@ -20,50 +20,50 @@ Source: optax.losses.ntxent; Chen et al. 2020, "A Simple Framework for Contrasti
 
 import numpy as np
 
-from xloss import checks
-from xloss.catalog import Form, Loss, Peer, Unsupported, Variant
+from xloss.catalog import Arguments, ClassForm, Domain, Loss, Peer, Unsupported, Variant
+from xloss.ops import arguments
 
 
 def torch_ntxent_loss(input, target, temperature=0.07, reduction="mean"):
     import torch
 
-    from xloss.kernels import distances_torch as d
-    from xloss.kernels import torch_ as k
+    from xloss.ops import distances_torch as d
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("temperature", temperature, above=0)
-    input, dtype = k.admit(input=input)
-    positive, negative = d.admit_groups(input, target)
+    arguments.check_reduction(reduction)
+    arguments.check_number("temperature", temperature, above=0)
+    input, dtype = ops.validate_and_upcast(input=input)
+    positive, negative = d.validate_groups(input, target)
     weights = positive.to(input.dtype)
     logits = d.similarities(input) / temperature
     if not logits.shape[0]:
-        return k.reduce(logits, reduction, dtype, weights=weights)
+        return ops.reduce(logits, reduction, dtype, weights=weights)
     # All negatives at once; the positive's own term is in the softplus, where no digit of it is lost.
-    greatest, log_total = k.log_sum_exp(torch.where(negative, logits, -torch.inf), 1)
+    greatest, log_total = ops.log_sum_exp(torch.where(negative, logits, -torch.inf), 1)
     excess = greatest.unsqueeze(1) - logits + log_total.unsqueeze(1)
-    loss = torch.where(positive, k.softplus(torch.where(positive, excess, 0.0)), 0.0)
-    return k.reduce(loss, reduction, dtype, weights=weights)
+    loss = torch.where(positive, ops.softplus(torch.where(positive, excess, 0.0)), 0.0)
+    return ops.reduce(loss, reduction, dtype, weights=weights)
 
 
 def jax_ntxent_loss(input, target, temperature=0.07, reduction="mean"):
     import jax.numpy as jnp
 
-    from xloss.kernels import distances_jax as d
-    from xloss.kernels import jax_ as k
+    from xloss.ops import distances_jax as d
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("temperature", temperature, above=0)
-    input, dtype = k.admit(input=input)
-    positive, negative = d.admit_groups(input, target)
+    arguments.check_reduction(reduction)
+    arguments.check_number("temperature", temperature, above=0)
+    input, dtype = ops.validate_and_upcast(input=input)
+    positive, negative = d.validate_groups(input, target)
     weights = positive.astype(input.dtype)
     logits = d.similarities(input) / temperature
     if not logits.shape[0]:
-        return k.reduce(logits, reduction, dtype, weights=weights)
+        return ops.reduce(logits, reduction, dtype, weights=weights)
     # All negatives at once; the positive's own term is in the softplus, where no digit of it is lost.
-    greatest, log_total = k.log_sum_exp(jnp.where(negative, logits, -jnp.inf), 1)
+    greatest, log_total = ops.log_sum_exp(jnp.where(negative, logits, -jnp.inf), 1)
     excess = jnp.expand_dims(greatest, 1) - logits + jnp.expand_dims(log_total, 1)
-    loss = jnp.where(positive, k.softplus(jnp.where(positive, excess, 0.0)), 0.0)
-    return k.reduce(loss, reduction, dtype, weights=weights)
+    loss = jnp.where(positive, ops.softplus(jnp.where(positive, excess, 0.0)), 0.0)
+    return ops.reduce(loss, reduction, dtype, weights=weights)
 
 
 def cosines(t, input):
@@ -75,7 +75,7 @@ def cosines(t, input):
 
 
 def truth(t, input, target, temperature=0.07):
-    powers = np.exp(cosines(t, input) / t.number(temperature))
+    powers = np.exp(cosines(t, input) / t.const(temperature))
     alike = target[:, None] == target[None]
     positive = alike & ~np.eye(len(target), dtype=bool)
     others = t.sum(t.where(alike, 0, powers), 1, keepdims=True)
@@ -87,13 +87,13 @@ def inputs(draw):
     rows = draw.shape[0]
     input, target = draw.real(draw.shape), np.asarray(draw.labels((rows,), max(2, rows // 2)))
     wide = input.astype(np.float64)
-    if draw.regime in ("confident", "hopeless"):
+    if draw.regime in ("confident", "badly_wrong"):
         # Each group in a direction of its own; or each row against its group. Not along the axes: there a cosine hardly
         # depends on the embeddings, and what the exponent's own rounding adds is not what they would.
         angle = 0.6 + np.pi / 2 * target
         centre = np.zeros(draw.shape)
         centre[:, 0], centre[:, 1] = np.cos(angle), np.sin(angle)
-        against = np.where(np.arange(rows) % 2, -1, 1)[:, None] if draw.regime == "hopeless" else 1
+        against = np.where(np.arange(rows) % 2, -1, 1)[:, None] if draw.regime == "badly_wrong" else 1
         away = 10.0 ** -draw.rng.uniform(1, 2, (rows, 1))
         input = draw.round((centre * against + wide * away) * draw.rng.uniform(0.5, 2, (rows, 1)))
     elif draw.regime == "tiny":  # as a whole, for the same reason
@@ -122,10 +122,9 @@ LOSS = Loss(
         Variant(shapes=((6, 2),)),
         Variant("temperature=0.5", options={"temperature": 0.5}, shapes=((4, 3),)),
     ),
-    wrt=("input",),
-    row_axis=None,
-    without={"subnormal": "its derivatives, of the order of 1 / |x|, are beyond the dtype"},
+    arguments=Arguments(wrt=("input",), class_axes=None),
+    domain=Domain(skip_regimes={"subnormal": "its derivatives, of the order of 1 / |x|, are beyond the dtype"}),
     peers=(Peer("optax", "jax", of_optax),),
-    form=Form("NTXentLoss"),
+    class_form=ClassForm("NTXentLoss"),
     source="optax.losses.ntxent",
 )

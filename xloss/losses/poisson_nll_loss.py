@@ -25,21 +25,22 @@ import math
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Difference, Form, Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_poisson_nll_loss(input, target, log_input=True, full=False, eps=1e-8, reduction="mean"):
     import torch
 
-    from xloss.kernels import integers_torch as integers
-    from xloss.kernels import torch_ as k
+    from xloss.ops import integers_torch as integers
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    checks.check_flags(log_input=log_input, full=full)
-    checks.check_number("eps", eps, least=0)
-    input, target, dtype = integers.admit(input, target)
-    input, target = k.broadcast(input=input, target=target)
+    arguments.check_reduction(reduction)
+    arguments.check_flags(log_input=log_input, full=full)
+    arguments.check_number("eps", eps, least=0)
+    input, target, dtype = integers.validate_and_upcast(input, target)
+    input, target = ops.broadcast(input=input, target=target)
     loss = torch.exp(input) - target * input if log_input else input - target * torch.log(input + eps)
     if full:
         # The logarithm is of 1 where the term is left out: of 0 its gradient would be 0 * inf.
@@ -47,20 +48,20 @@ def torch_poisson_nll_loss(input, target, log_input=True, full=False, eps=1e-8, 
         count = torch.where(few, 1.0, target)
         stirling = count * torch.log(count) - count + 0.5 * torch.log(2 * math.pi * count)
         loss = loss + torch.where(few, 0.0, stirling)
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_poisson_nll_loss(input, target, log_input=True, full=False, eps=1e-8, reduction="mean"):
     import jax.numpy as jnp
 
-    from xloss.kernels import integers_jax as integers
-    from xloss.kernels import jax_ as k
+    from xloss.ops import integers_jax as integers
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    checks.check_flags(log_input=log_input, full=full)
-    checks.check_number("eps", eps, least=0)
-    input, target, dtype = integers.admit(input, target)
-    input, target = k.broadcast(input=input, target=target)
+    arguments.check_reduction(reduction)
+    arguments.check_flags(log_input=log_input, full=full)
+    arguments.check_number("eps", eps, least=0)
+    input, target, dtype = integers.validate_and_upcast(input, target)
+    input, target = ops.broadcast(input=input, target=target)
     loss = jnp.exp(input) - target * input if log_input else input - target * jnp.log(input + eps)
     if full:
         # The logarithm is of 1 where the term is left out: of 0 its gradient would be 0 * inf.
@@ -68,15 +69,15 @@ def jax_poisson_nll_loss(input, target, log_input=True, full=False, eps=1e-8, re
         count = jnp.where(few, 1.0, target)
         stirling = count * jnp.log(count) - count + 0.5 * jnp.log(2 * math.pi * count)
         loss = loss + jnp.where(few, 0.0, stirling)
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def truth(t, input, target, log_input=True, full=False, eps=1e-8):
-    loss = np.exp(input) - target * input if log_input else input - target * np.log(input + t.number(eps))
+    loss = np.exp(input) - target * input if log_input else input - target * np.log(input + t.const(eps))
     if full:
-        many = t.less(1, target)
+        many = t.lt(1, target)
         count = t.where(many, target, 1)
-        stirling = count * np.log(count) - count + np.log(2 * t.number(1).pi() * count) / 2
+        stirling = count * np.log(count) - count + np.log(2 * t.const(1).pi() * count) / 2
         loss = loss + t.where(many, stirling, 0)
     return loss
 
@@ -85,10 +86,10 @@ def inputs(draw):
     x, y = draw.real(draw.shape).astype(np.float64), 2 * np.abs(draw.real(draw.shape).astype(np.float64))
     if draw.regime == "large":
         x = x * 80 / (3 * draw.big)  # exp(x) still is a float32
-    elif draw.regime == "hopeless":
+    elif draw.regime == "badly_wrong":
         x, y = 20 + 15 * np.tanh(x), y / 4
     if not draw.variant.options.get("log_input", True):
-        x = draw.big * x if draw.regime == "hopeless" else np.abs(x)
+        x = draw.big * x if draw.regime == "badly_wrong" else np.abs(x)
     if draw.variant.options.get("full"):
         y = np.where(y == 0, 0.5, y)  # torch has no gradient there
     return draw.arrays(input=draw.round(x), target=draw.round(y))
@@ -153,8 +154,9 @@ LOSS = Loss(
         Variant("rate", options={"log_input": False, "eps": 0.0009765625}, shapes=((6, 3),)),
         Variant("rate+full", options={"log_input": False, "full": True}, shapes=((6, 3),)),
     ),
-    without={"confident": "its least value over the rate, y - y log y, is not near 0"},
-    peers=(peers.functional("poisson_nll_loss"),),
+    arguments=Arguments(untyped=("target",)),
+    domain=Domain(skip_regimes={"confident": "its least value over the rate, y - y log y, is not near 0"}),
+    peers=(third_party.functional("poisson_nll_loss"),),
     differences=(
         Difference("poisson_nll_loss/stirling", "rate 1, count 2, full: Stirling's log(2!), as in torch, or the exact one",
                    "torch.distributions.Poisson.log_prob", stirling_here, exact_there, (1.65180647, 1.69314718), "torch 2.13.0"),
@@ -163,7 +165,6 @@ LOSS = Loss(
         Difference("poisson_nll_loss/eps", "rate 0, count 1, float32: eps is 1e-8, as in torch, or 1e-7", "keras.losses.Poisson",
                    zero_here, zero_there, (18.4206807, 16.118095), "keras 3.15.1"),
     ),
-    loose=("target",),
-    form=Form("PoissonNLLLoss"),
+    class_form=ClassForm("PoissonNLLLoss"),
     source="torch.nn.functional.poisson_nll_loss",
 )  # fmt: skip

@@ -25,57 +25,58 @@ Source: Leng et al. 2022, "PolyLoss", arXiv:2204.12511.
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Difference, Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_poly_loss(input, target, ignore_index=-100, reduction="mean", epsilon=1.0):
     import torch
 
-    from xloss.kernels import margins_torch as m
-    from xloss.kernels import torch_ as k
+    from xloss.ops import margins_torch as m
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    checks.check_integer("ignore_index", ignore_index)
-    checks.check_number("epsilon", epsilon, least=-1)
-    axis = k.admit_target(input, target, None, ignore_index)
+    arguments.check_reduction(reduction)
+    arguments.check_integer("ignore_index", ignore_index)
+    arguments.check_number("epsilon", epsilon, least=-1)
+    axis = ops.validate_target(input, target, None, ignore_index)
     if target.is_floating_point():
-        input, target, dtype = k.admit(input=input, target=target)
+        input, target, dtype = ops.validate_and_upcast(input=input, target=target)
         loss = (target * m.poly(m.odds(input, axis), epsilon)).sum(axis)
-        return k.reduce(loss, reduction, dtype)
-    input, dtype = k.admit(input=input)
-    labels, ignored, outside, axis = k.admit_classes(input, target, None, ignore_index)
+        return ops.reduce(loss, reduction, dtype)
+    input, dtype = ops.validate_and_upcast(input=input)
+    labels, ignored, outside, axis = ops.validate_classes(input, target, None, ignore_index)
     loss = m.poly(m.odds_against(input, labels, axis), epsilon)
-    loss = torch.where(ignored, 0.0, k.poison(loss, outside))
-    return k.reduce(loss, reduction, dtype, weights=(~ignored).to(input.dtype))
+    loss = torch.where(ignored, 0.0, ops.nan_where(loss, outside))
+    return ops.reduce(loss, reduction, dtype, weights=(~ignored).to(input.dtype))
 
 
 def jax_poly_loss(input, target, ignore_index=-100, reduction="mean", epsilon=1.0):
     import jax.numpy as jnp
 
-    from xloss.kernels import jax_ as k
-    from xloss.kernels import margins_jax as m
+    from xloss.ops import jax as ops
+    from xloss.ops import margins_jax as m
 
-    checks.check_reduction(reduction)
-    checks.check_integer("ignore_index", ignore_index)
-    checks.check_number("epsilon", epsilon, least=-1)
-    input, target = k.as_array("input", input), k.as_array("target", target)
-    axis = k.admit_target(input, target, None, ignore_index)
+    arguments.check_reduction(reduction)
+    arguments.check_integer("ignore_index", ignore_index)
+    arguments.check_number("epsilon", epsilon, least=-1)
+    input, target = ops.as_array("input", input), ops.as_array("target", target)
+    axis = ops.validate_target(input, target, None, ignore_index)
     if jnp.issubdtype(target.dtype, jnp.floating):
-        input, target, dtype = k.admit(input=input, target=target)
+        input, target, dtype = ops.validate_and_upcast(input=input, target=target)
         loss = (target * m.poly(m.odds(input, axis), epsilon)).sum(axis)
-        return k.reduce(loss, reduction, dtype)
-    input, dtype = k.admit(input=input)
-    labels, ignored, outside, axis = k.admit_classes(input, target, None, ignore_index)
+        return ops.reduce(loss, reduction, dtype)
+    input, dtype = ops.validate_and_upcast(input=input)
+    labels, ignored, outside, axis = ops.validate_classes(input, target, None, ignore_index)
     loss = m.poly(m.odds_against(input, labels, axis), epsilon)
-    loss = jnp.where(ignored, 0.0, k.poison(loss, outside))
-    return k.reduce(loss, reduction, dtype, weights=(~ignored).astype(input.dtype))
+    loss = jnp.where(ignored, 0.0, ops.nan_where(loss, outside))
+    return ops.reduce(loss, reduction, dtype, weights=(~ignored).astype(input.dtype))
 
 
 def truth(t, input, target, ignore_index=-100, epsilon=1.0):
-    axis = checks.class_axis(input.shape)
+    axis = arguments.class_axis(input.shape)
     p = np.exp(input) / t.sum(np.exp(input), axis, keepdims=True)
-    terms = -np.log(p) + t.number(epsilon) * (1 - p)
+    terms = -np.log(p) + t.const(epsilon) * (1 - p)
     if target.dtype == object:
         return t.sum(target * terms, axis)
     counted = target != ignore_index
@@ -85,11 +86,11 @@ def truth(t, input, target, ignore_index=-100, epsilon=1.0):
 
 
 def inputs(draw):
-    axis = checks.class_axis(draw.shape)
+    axis = arguments.class_axis(draw.shape)
     ignore_index = draw.variant.options.get("ignore_index", -100)
     target = draw.labels(draw.shape[:axis] + draw.shape[axis + 1 :], draw.shape[axis], ignore_index)
     favoured = target
-    if draw.has("probabilities"):
+    if draw.variant.probabilities:
         target = draw.simplex(draw.shape, axis)
         favoured = target.argmax(axis) if target.size else favoured
     return draw.arrays(input=draw.logits(draw.shape, axis, favoured), target=target)
@@ -98,7 +99,7 @@ def inputs(draw):
 def optax_labels(optax, input, target, epsilon=1.0):
     import jax
 
-    axis = checks.class_axis(input.shape)
+    axis = arguments.class_axis(input.shape)
     if target.dtype != input.dtype:
         target = jax.nn.one_hot(target, input.shape[axis], dtype=input.dtype, axis=axis)
     return optax.losses.poly_loss_cross_entropy(input, target, epsilon=epsilon, axis=axis)
@@ -127,13 +128,13 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(shapes=((6, 5), (2, 3, 4))),
-        Variant("unbatched", flags=("unbatched",), shapes=((5,),)),
-        Variant("epsilon=-1,ignored", options={"epsilon": -1.0, "ignore_index": 1}, flags=("ignored",), shapes=((6, 5),)),
-        Variant("probabilities", flags=("probabilities",), shapes=((5, 3), (2, 3, 2))),
+        Variant("unbatched", unbatched=True, shapes=((5,),)),
+        Variant("epsilon=-1,ignored", options={"epsilon": -1.0, "ignore_index": 1}, ignored=True, shapes=((6, 5),)),
+        Variant("probabilities", probabilities=True, shapes=((5, 3), (2, 3, 2))),
     ),
-    row_axis=lambda _argument, rank: 0 if rank == 1 else 1,
-    regimes=("all_ignored",),
-    peers=(peers.optax(optax_labels, same_shape=False),),
+    arguments=Arguments(class_axes=lambda _argument, rank: 0 if rank == 1 else 1),
+    domain=Domain(regimes=("all_ignored",)),
+    peers=(third_party.optax(optax_labels, same_shape=False),),
     differences=(
         Difference("poly_loss/confident", "logits (20, 0, 0), class 0, float32; exactly 8.24461445e-09",
                    "optax", confident_here, confident_there, (8.24461445e-09, 0.0), "optax 0.2.8"),

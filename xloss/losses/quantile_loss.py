@@ -16,49 +16,49 @@ Identities: the constant that minimizes the mean is the quantile of the targets;
 Source: Koenker and Bassett 1978, "Regression Quantiles".
 """
 
-from xloss import checks
-from xloss.catalog import Loss, Variant
+from xloss.catalog import Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_quantile_loss(input, target, quantile=0.5, reduction="mean"):
     import torch
 
-    from xloss.kernels import torch_ as k
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
+    arguments.check_reduction(reduction)
     check_quantile(quantile)
-    input, target, dtype = k.admit(input=input, target=target)
-    input, target = k.meet(input, target)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    input, target = ops.broadcast_with_warning(input, target)
     error = target - input
     loss = quantile * torch.relu(error) + (1 - quantile) * torch.relu(-error)
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_quantile_loss(input, target, quantile=0.5, reduction="mean"):
     import jax.numpy as jnp
 
-    from xloss.kernels import jax_ as k
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
+    arguments.check_reduction(reduction)
     check_quantile(quantile)
-    input, target, dtype = k.admit(input=input, target=target)
-    input, target = k.meet(input, target)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    input, target = ops.broadcast_with_warning(input, target)
     error = target - input
     over = jnp.where(error < 0, (quantile - 1) * error, 0 * error)
     loss = jnp.where(error > 0, quantile * error, over)
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def check_quantile(quantile):
     """Refuse what is not inside of (0, 1): at the ends one side would cost nothing."""
-    checks.check_number("quantile", quantile, above=0, most=1)
+    arguments.check_number("quantile", quantile, above=0, most=1)
     if quantile == 1:
-        checks.refuse("quantile", repr(quantile), "a number > 0 and < 1")
+        arguments.raise_value_error("quantile", repr(quantile), "a number > 0 and < 1")
 
 
 def truth(t, input, target, quantile=0.5):
-    error, q = target - input, t.number(quantile)
-    return t.where(t.less(0, error), q * error, t.where(t.less(error, 0), (q - 1) * error, 0 * error))
+    error, q = target - input, t.const(quantile)
+    return t.where(t.lt(0, error), q * error, t.where(t.lt(error, 0), (q - 1) * error, 0 * error))
 
 
 def inputs(draw):
@@ -75,8 +75,8 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(options={"quantile": 0.9}, shapes=((6, 3), (5,), (2, 3, 2), ())),
-        Variant("broadcast", options={"quantile": 0.25}, flags=("broadcast",), shapes=((4, 3),)),
+        Variant("broadcast", options={"quantile": 0.25}, broadcast=True, shapes=((4, 3),)),
     ),
-    kinks=(0.0,),
+    domain=Domain(kinks=(0.0,)),
     source="Koenker and Bassett 1978",
 )

@@ -20,19 +20,20 @@ Source: Hinton, Vinyals and Dean 2015, arXiv:1503.02531.
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Loss, Peer, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, Loss, Peer, Variant
+from xloss.ops import arguments
 
 
 def torch_self_distillation_loss(input, target, reduction="mean", temperature=1.0):
     import torch
 
-    from xloss.kernels import torch_ as k
-    from xloss.kernels.fractions import excess
+    from xloss.ops import torch as ops
+    from xloss.ops.fractions import excess
 
-    checks.check_reduction(reduction)
-    checks.check_number("temperature", temperature, above=0)
-    input, target, dtype = k.admit(input=input, target=target)
+    arguments.check_reduction(reduction)
+    arguments.check_number("temperature", temperature, above=0)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     axis = check_shapes(input.shape, target.shape)
     target = target.detach()
     # Counted from the teacher's top class, whose p is at least 1 / C: a shift of all logits costs no digits.
@@ -41,11 +42,11 @@ def torch_self_distillation_loss(input, target, reduction="mean", temperature=1.
     anchor = input.gather(axis, top)
     anchor = torch.where(anchor == -torch.inf, 0.0, anchor)
     student, teacher = input - anchor, target - target.gather(axis, top)
-    log_z = k.log1p(torch.where(is_top, 0.0, torch.exp(teacher / temperature)).sum(axis, keepdim=True))
+    log_z = ops.log1p(torch.where(is_top, 0.0, torch.exp(teacher / temperature)).sum(axis, keepdim=True))
     p = torch.exp(teacher / temperature - log_z)
     absent = p == 0
     gap = torch.where(absent, 0.0, (student - teacher) / temperature)
-    near = ~absent & (k.absolute(gap) < 1)
+    near = ~absent & (ops.absolute(gap) < 1)
     # Where the student puts another class ahead, its logits are counted from that one.
     most = input.detach().amax(axis, keepdim=True)
     ahead = most - anchor > temperature
@@ -55,27 +56,27 @@ def torch_self_distillation_loss(input, target, reduction="mean", temperature=1.
     # digits; or, where that overflows, the difference of the logarithms.
     small, raw = torch.where(near, gap, 0.0), torch.where(ahead, 0.0, student) / temperature - log_z
     growth = torch.where(near, p * (small + excess(small)), torch.exp(raw) - p)
-    growth = k.log1p(torch.where(ahead, 0.0, growth).sum(axis, keepdim=True))
+    growth = ops.log1p(torch.where(ahead, 0.0, growth).sum(axis, keepdim=True))
     q = torch.exp(torch.where(ahead, own - log_own, raw - growth))
     growth = torch.where(ahead, (most - anchor) / temperature + log_own - log_z, growth)
     # Of p log(p / q) - p + q each is >= 0, and of the second order next to p = q; -p + q is 0 in the sum.
     change = gap - growth  # log(q / p)
-    near = ~absent & (k.absolute(change) < 1)
+    near = ~absent & (ops.absolute(change) < 1)
     small, large = torch.where(near, change, 0.0), torch.where(near, 0.0, change)
     loss = (temperature**2 * torch.where(near, p * excess(small), q - p - p * large)).sum(axis)
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_self_distillation_loss(input, target, reduction="mean", temperature=1.0):
     import jax
     import jax.numpy as jnp
 
-    from xloss.kernels import jax_ as k
-    from xloss.kernels.fractions import excess
+    from xloss.ops import jax as ops
+    from xloss.ops.fractions import excess
 
-    checks.check_reduction(reduction)
-    checks.check_number("temperature", temperature, above=0)
-    input, target, dtype = k.admit(input=input, target=target)
+    arguments.check_reduction(reduction)
+    arguments.check_number("temperature", temperature, above=0)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     axis = check_shapes(input.shape, target.shape)
     target = jax.lax.stop_gradient(target)
     # Counted from the teacher's top class, whose p is at least 1 / C: a shift of all logits costs no digits.
@@ -84,11 +85,11 @@ def jax_self_distillation_loss(input, target, reduction="mean", temperature=1.0)
     anchor = jnp.take_along_axis(input, top, axis)
     anchor = jnp.where(anchor == -jnp.inf, 0.0, anchor)
     student, teacher = input - anchor, target - jnp.take_along_axis(target, top, axis)
-    log_z = k.log1p(jnp.where(is_top, 0.0, jnp.exp(teacher / temperature)).sum(axis, keepdims=True))
+    log_z = ops.log1p(jnp.where(is_top, 0.0, jnp.exp(teacher / temperature)).sum(axis, keepdims=True))
     p = jnp.exp(teacher / temperature - log_z)
     absent = p == 0
     gap = jnp.where(absent, 0.0, (student - teacher) / temperature)
-    near = ~absent & (k.absolute(gap) < 1)
+    near = ~absent & (ops.absolute(gap) < 1)
     # Where the student puts another class ahead, its logits are counted from that one.
     most = jax.lax.stop_gradient(input).max(axis, keepdims=True)
     ahead = most - anchor > temperature
@@ -98,28 +99,28 @@ def jax_self_distillation_loss(input, target, reduction="mean", temperature=1.0)
     # digits; or, where that overflows, the difference of the logarithms.
     small, raw = jnp.where(near, gap, 0.0), jnp.where(ahead, 0.0, student) / temperature - log_z
     growth = jnp.where(near, p * (small + excess(small)), jnp.exp(raw) - p)
-    growth = k.log1p(jnp.where(ahead, 0.0, growth).sum(axis, keepdims=True))
+    growth = ops.log1p(jnp.where(ahead, 0.0, growth).sum(axis, keepdims=True))
     q = jnp.exp(jnp.where(ahead, own - log_own, raw - growth))
     growth = jnp.where(ahead, (most - anchor) / temperature + log_own - log_z, growth)
     # Of p log(p / q) - p + q each is >= 0, and of the second order next to p = q; -p + q is 0 in the sum.
     change = gap - growth  # log(q / p)
-    near = ~absent & (k.absolute(change) < 1)
+    near = ~absent & (ops.absolute(change) < 1)
     small, large = jnp.where(near, change, 0.0), jnp.where(near, 0.0, change)
     loss = (temperature**2 * jnp.where(near, p * excess(small), q - p - p * large)).sum(axis)
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def check_shapes(input, target):
     """Refuse what is not logits over at least one class, twice; give the axis of the classes."""
-    axis = checks.class_axis(input)
-    checks.check_same_shape("target", target, "input", input)
+    axis = arguments.class_axis(input)
+    arguments.check_same_shape("target", target, "input", input)
     if not input[axis]:
-        checks.refuse("input", f"shape {tuple(input)}", "at least one class")
+        arguments.raise_value_error("input", f"shape {tuple(input)}", "at least one class")
     return axis
 
 
 def truth(t, input, target, temperature=1.0):
-    axis, temperature = checks.class_axis(input.shape), t.number(temperature)
+    axis, temperature = arguments.class_axis(input.shape), t.const(temperature)
 
     def log_softmax(x):
         x = x / temperature
@@ -128,15 +129,15 @@ def truth(t, input, target, temperature=1.0):
     # No derivative by `target` is asked for: it is constant.
     log_p, log_q = log_softmax(target), log_softmax(input)
     p = np.exp(log_p)
-    return temperature**2 * t.sum(t.where(t.less(0, p), p * (log_p - log_q), 0), axis)
+    return temperature**2 * t.sum(t.where(t.lt(0, p), p * (log_p - log_q), 0), axis)
 
 
 def inputs(draw):
-    axis = checks.class_axis(draw.shape)
+    axis = arguments.class_axis(draw.shape)
     labels = draw.labels(draw.shape[:axis] + draw.shape[axis + 1 :], draw.shape[axis])
     input = draw.logits(draw.shape, axis, labels)
     target = draw.logits(draw.shape, axis)
-    if draw.regime == "hopeless":
+    if draw.regime == "badly_wrong":
         target = -input
     elif draw.regime in ("confident", "large"):
         # Teachers close by; and probabilities that are not subnormal, which XLA takes for 0.
@@ -150,7 +151,7 @@ def functional(input, target, reduction, temperature=1.0):
     """As distillation is written with torch.nn.functional."""
     import torch
 
-    axis = checks.class_axis(input.shape)
+    axis = arguments.class_axis(input.shape)
     log_q, p = torch.log_softmax(input / temperature, axis), torch.softmax(target / temperature, axis)
     loss = temperature**2 * torch.nn.functional.kl_div(log_q, p, reduction="none").sum(axis)
     return loss.mean() if reduction == "mean" else loss.sum() if reduction == "sum" else loss
@@ -160,7 +161,7 @@ def optax_distillation(optax, input, target, temperature=1.0):
     import jax
 
     if input.ndim > 2:
-        raise peers.Unsupported("optax takes the classes along the last axis")
+        raise third_party.Unsupported("optax takes the classes along the last axis")
     log_q, p = jax.nn.log_softmax(input / temperature), jax.nn.softmax(target / temperature)
     return temperature**2 * optax.losses.kl_divergence(log_q, p)
 
@@ -174,11 +175,10 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(shapes=((6, 5), (2, 3, 2))),
-        Variant("unbatched", flags=("unbatched",), shapes=((5,),)),
+        Variant("unbatched", unbatched=True, shapes=((5,),)),
         Variant("temperature=3", options={"temperature": 3.0}, shapes=((6, 5),)),
     ),
-    wrt=("input",),
-    row_axis=lambda _argument, rank: 0 if rank == 1 else 1,
-    peers=(Peer("torch.nn.functional", "torch", functional), peers.optax(optax_distillation)),
+    arguments=Arguments(wrt=("input",), class_axes=lambda _argument, rank: 0 if rank == 1 else 1),
+    peers=(Peer("torch.nn.functional", "torch", functional), third_party.optax(optax_distillation)),
     source="Hinton, Vinyals and Dean 2015, arXiv:1503.02531",
 )

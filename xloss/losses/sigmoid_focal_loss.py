@@ -24,28 +24,29 @@ import math
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Difference, Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, Difference, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_sigmoid_focal_loss(input, target, alpha=0.25, gamma=2.0, reduction="mean"):
     import torch
 
-    from xloss.kernels import margins_torch as m
-    from xloss.kernels import torch_ as k
+    from xloss.ops import margins_torch as m
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("alpha", alpha, most=1)
-    checks.check_number("gamma", gamma, least=0)
-    input, target, dtype = k.admit(input=input, target=target)
-    checks.check_same_shape("target", target.shape, "input", input.shape)
-    side = k.side(input)
+    arguments.check_reduction(reduction)
+    arguments.check_number("alpha", alpha, most=1)
+    arguments.check_number("gamma", gamma, least=0)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    arguments.check_same_shape("target", target.shape, "input", input.shape)
+    side = ops.neg_sign(input)
     size = input * -side
     # How far the target is from the side on which the logit is, and from the other.
     negative = 0.5 + 0.5 * side
     wrong, right = torch.lerp(1 - target, target, negative), torch.lerp(target, 1 - target, negative)
     tail = torch.exp(-size)
-    log_total = k.log1p(tail)
+    log_total = ops.log1p(tail)
     loss = wrong * size + log_total
     if gamma > 0:
         # q (1 + tail) is wrong + right tail; where the first is the lesser, tail (right + wrong / tail), whose log is
@@ -57,27 +58,27 @@ def torch_sigmoid_focal_loss(input, target, alpha=0.25, gamma=2.0, reduction="me
         loss = loss * torch.exp(m.times(torch.log(inner) - taken_out - log_total, gamma))
     if alpha >= 0:
         loss = loss * (m.times(target, alpha) + m.times(1 - target, 1 - alpha))
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_sigmoid_focal_loss(input, target, alpha=0.25, gamma=2.0, reduction="mean"):
     import jax.numpy as jnp
 
-    from xloss.kernels import jax_ as k
-    from xloss.kernels import margins_jax as m
+    from xloss.ops import jax as ops
+    from xloss.ops import margins_jax as m
 
-    checks.check_reduction(reduction)
-    checks.check_number("alpha", alpha, most=1)
-    checks.check_number("gamma", gamma, least=0)
-    input, target, dtype = k.admit(input=input, target=target)
-    checks.check_same_shape("target", target.shape, "input", input.shape)
-    side = k.side(input)
+    arguments.check_reduction(reduction)
+    arguments.check_number("alpha", alpha, most=1)
+    arguments.check_number("gamma", gamma, least=0)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    arguments.check_same_shape("target", target.shape, "input", input.shape)
+    side = ops.neg_sign(input)
     size = input * -side
     # How far the target is from the side on which the logit is, and from the other.
     negative = side > 0
     wrong, right = jnp.where(negative, target, 1 - target), jnp.where(negative, 1 - target, target)
     tail = jnp.exp(-size)
-    log_total = k.log1p(tail)
+    log_total = ops.log1p(tail)
     loss = wrong * size + log_total
     if gamma > 0:
         # q (1 + tail) is wrong + right tail; where the first is the lesser, tail (right + wrong / tail), whose log is
@@ -89,23 +90,23 @@ def jax_sigmoid_focal_loss(input, target, alpha=0.25, gamma=2.0, reduction="mean
         loss = loss * jnp.exp(m.times(jnp.log(inner) - taken_out - log_total, gamma))
     if alpha >= 0:
         loss = loss * (m.times(target, alpha) + m.times(1 - target, 1 - alpha))
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def truth(t, input, target, alpha=0.25, gamma=2.0):
     p = 1 / (1 + np.exp(-input))
     entropy = -(target * np.log(p) + (1 - target) * np.log(1 - p))
-    alpha = t.number(alpha)
+    alpha = t.const(alpha)
     weight = alpha * target + (1 - alpha) * (1 - target) if alpha >= 0 else 1
-    factor = (p * (1 - target) + (1 - p) * target) ** t.number(gamma) if gamma else 1
+    factor = (p * (1 - target) + (1 - p) * target) ** t.const(gamma) if gamma else 1
     return weight * factor * entropy
 
 
 def inputs(draw):
     input, target = draw.real(draw.shape).astype(np.float64), draw.unit(draw.shape)
-    if draw.regime in ("confident", "hopeless", "large"):
+    if draw.regime in ("confident", "badly_wrong", "large"):
         ones = draw.rng.integers(0, 2, draw.shape)
-        sign = (2 * ones - 1) * (-1 if draw.regime == "hopeless" else 1)
+        sign = (2 * ones - 1) * (-1 if draw.regime == "badly_wrong" else 1)
         spread = draw.rng.uniform(4, 90 if draw.regime == "confident" else draw.big, draw.shape)
         input, target = (input if draw.regime == "large" else sign * spread), draw.round(ones)
     return draw.arrays(input=draw.round(input), target=target)
@@ -119,7 +120,7 @@ def keras_focal(losses, alpha=0.25, gamma=2.0):
     return losses.BinaryFocalCrossentropy(alpha >= 0, alpha=abs(alpha), gamma=gamma, from_logits=True)
 
 
-def hopeless(function):
+def clipped(function):
     """Of the logit -50 and the target 1, alpha 0.25, float32."""
     import jax.numpy as jnp
 
@@ -128,12 +129,12 @@ def hopeless(function):
     )
 
 
-def hopeless_here():
-    return hopeless(jax_sigmoid_focal_loss)
+def clipped_here():
+    return clipped(jax_sigmoid_focal_loss)
 
 
-def hopeless_there():
-    return hopeless(next(peer for peer in LOSS.peers if peer.name == "keras").call)
+def clipped_there():
+    return clipped(next(peer for peer in LOSS.peers if peer.name == "keras").call)
 
 
 LOSS = Loss(
@@ -148,11 +149,11 @@ LOSS = Loss(
         Variant("gamma=0.5,no alpha", options={"alpha": -1.0, "gamma": 0.5}, shapes=((6, 3),)),
         Variant("gamma=0", options={"gamma": 0.0}, shapes=((6, 3),)),
     ),
-    wrt=("input",),
-    peers=(peers.optax(optax_focal), peers.keras(keras_focal)),
+    arguments=Arguments(wrt=("input",)),
+    peers=(third_party.optax(optax_focal), third_party.keras(keras_focal)),
     differences=(
-        Difference("sigmoid_focal_loss/hopeless", "logit -50, target 1: Keras clips the probability to 1e-7", "keras",
-                   hopeless_here, hopeless_there, (12.5, 4.0295238), "keras 3.15.1"),
+        Difference("sigmoid_focal_loss/badly-wrong", "logit -50, target 1: Keras clips the probability to 1e-7", "keras",
+                   clipped_here, clipped_there, (12.5, 4.0295238), "keras 3.15.1"),
     ),
     source="torchvision.ops.sigmoid_focal_loss; Lin et al. 2017, arXiv:1708.02002",
 )  # fmt: skip

@@ -15,36 +15,37 @@ Identities: beta times it is `huber_loss` with delta = beta; it tends to `l1_los
 Source: torch.nn.functional.smooth_l1_loss; Girshick 2015, "Fast R-CNN".
 """
 
-from xloss import checks, peers
-from xloss.catalog import Form, Loss, Variant
+from xloss import third_party
+from xloss.catalog import ClassForm, Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_smooth_l1_loss(input, target, reduction="mean", beta=1.0):
-    from xloss.kernels import torch_ as k
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("beta", beta, least=0)
-    input, target, dtype = k.admit(input=input, target=target)
-    input, target = k.meet(input, target)
-    loss = k.smooth_l1(input, target, beta)
-    return k.reduce(loss, reduction, dtype)
+    arguments.check_reduction(reduction)
+    arguments.check_number("beta", beta, least=0)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    input, target = ops.broadcast_with_warning(input, target)
+    loss = ops.smooth_l1(input, target, beta)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_smooth_l1_loss(input, target, reduction="mean", beta=1.0):
-    from xloss.kernels import jax_ as k
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("beta", beta, least=0)
-    input, target, dtype = k.admit(input=input, target=target)
-    input, target = k.meet(input, target)
-    loss = k.smooth_l1(input, target, beta)
-    return k.reduce(loss, reduction, dtype)
+    arguments.check_reduction(reduction)
+    arguments.check_number("beta", beta, least=0)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    input, target = ops.broadcast_with_warning(input, target)
+    loss = ops.smooth_l1(input, target, beta)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def truth(t, input, target, beta=1.0):
-    error, beta = input - target, t.number(beta)
-    size = t.where(t.less(0, error), error, t.where(t.less(error, 0), -error, 0 * error))
-    return t.where(t.less(size, beta), error**2 / (2 * beta) if beta > 0 else size, size - beta / 2)
+    error, beta = input - target, t.const(beta)
+    size = t.where(t.lt(0, error), error, t.where(t.lt(error, 0), -error, 0 * error))
+    return t.where(t.lt(size, beta), error**2 / (2 * beta) if beta > 0 else size, size - beta / 2)
 
 
 def inputs(draw):
@@ -63,19 +64,19 @@ LOSS = Loss(
         Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
         Variant("beta=0.5", options={"beta": 0.5}, shapes=((6, 3),)),
         Variant("beta=0", options={"beta": 0.0}, shapes=((6, 3),)),
-        Variant("broadcast", flags=("broadcast",), shapes=((4, 3),)),
+        Variant("broadcast", broadcast=True, shapes=((4, 3),)),
     ),
-    kinks=(0.0, 0.5, -0.5, 1.0, -1.0),
+    domain=Domain(kinks=(0.0, 0.5, -0.5, 1.0, -1.0)),
     peers=(
-        peers.functional("smooth_l1_loss"),
-        peers.optax(lambda optax, input, target, beta=1.0: _optax(optax, input, target, beta)),
+        third_party.functional("smooth_l1_loss"),
+        third_party.optax(lambda optax, input, target, beta=1.0: _optax(optax, input, target, beta)),
     ),
-    form=Form("SmoothL1Loss"),
+    class_form=ClassForm("SmoothL1Loss"),
     source="torch.nn.functional.smooth_l1_loss",
 )
 
 
 def _optax(optax, input, target, beta):
     if beta == 0:
-        raise peers.Unsupported("optax.losses.huber_loss, over beta, has no beta = 0")
+        raise third_party.Unsupported("optax.losses.huber_loss, over beta, has no beta = 0")
     return optax.losses.huber_loss(input, target, delta=beta) / beta

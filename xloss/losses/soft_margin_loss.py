@@ -18,30 +18,31 @@ Source: torch.nn.functional.soft_margin_loss.
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Difference, Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, Difference, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_soft_margin_loss(input, target, reduction="mean"):
-    from xloss.kernels import integers_torch as integers
-    from xloss.kernels import torch_ as k
+    from xloss.ops import integers_torch as integers
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    input, target, dtype = integers.admit(input, target)
-    checks.check_broadcasts_to("target", target.shape, "input", input.shape)
-    loss = k.softplus(-target * input)
-    return k.reduce(loss, reduction, dtype)
+    arguments.check_reduction(reduction)
+    input, target, dtype = integers.validate_and_upcast(input, target)
+    arguments.check_broadcasts_to("target", target.shape, "input", input.shape)
+    loss = ops.softplus(-target * input)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_soft_margin_loss(input, target, reduction="mean"):
-    from xloss.kernels import integers_jax as integers
-    from xloss.kernels import jax_ as k
+    from xloss.ops import integers_jax as integers
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    input, target, dtype = integers.admit(input, target)
-    checks.check_broadcasts_to("target", target.shape, "input", input.shape)
-    loss = k.softplus(-target * input)
-    return k.reduce(loss, reduction, dtype)
+    arguments.check_reduction(reduction)
+    input, target, dtype = integers.validate_and_upcast(input, target)
+    arguments.check_broadcasts_to("target", target.shape, "input", input.shape)
+    loss = ops.softplus(-target * input)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def truth(t, input, target):
@@ -51,7 +52,7 @@ def truth(t, input, target):
 def inputs(draw):
     x, y = draw.real(draw.shape).astype(np.float64), draw.signs(draw.shape).astype(np.float64)
     # Of a score beyond 709 torch makes inf in float64: beyond 88 it does in float32.
-    if draw.regime in ("confident", "hopeless"):
+    if draw.regime in ("confident", "badly_wrong"):
         gap = draw.rng.uniform(4, 90 if draw.regime == "confident" else 0.7 * draw.big, draw.shape)
         x = gap * y if draw.regime == "confident" else -gap * y
     elif draw.regime == "large":
@@ -85,11 +86,10 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
-        Variant("integers", flags=("integers",), shapes=((6, 3),)),
+        Variant("integers", draws=("integers",), shapes=((6, 3),)),
     ),
-    wrt=("input",),
-    peers=(peers.functional("soft_margin_loss"),),
-    loose=("target",),
+    arguments=Arguments(wrt=("input",), untyped=("target",)),
+    peers=(third_party.functional("soft_margin_loss"),),
     differences=(
         Difference("soft_margin_loss/overflow", "score -200, label 1, float32", "torch.nn.functional",
                    wrong_here, wrong_there, ("200.0", "inf"), "torch 2.13.0",

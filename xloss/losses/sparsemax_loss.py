@@ -23,20 +23,21 @@ Source: Martins and Astudillo 2016, "From Softmax to Sparsemax", arXiv:1602.0206
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Difference, Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_sparsemax_loss(input, target, ignore_index=-100, reduction="mean"):
     import torch
 
-    from xloss.kernels import margins_torch as m
-    from xloss.kernels import torch_ as k
+    from xloss.ops import margins_torch as m
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    checks.check_integer("ignore_index", ignore_index)
-    input, dtype = k.admit(input=input)
-    labels, ignored, outside, axis = k.admit_classes(input, target, None, ignore_index)
+    arguments.check_reduction(reduction)
+    arguments.check_integer("ignore_index", ignore_index)
+    input, dtype = ops.validate_and_upcast(input=input)
+    labels, ignored, outside, axis = ops.validate_classes(input, target, None, ignore_index)
     index = labels.unsqueeze(axis)
     greatest = input.detach().amax(axis, keepdim=True)
     x = input - greatest
@@ -47,23 +48,23 @@ def torch_sparsemax_loss(input, target, ignore_index=-100, reduction="mean"):
     others = torch.where(torch.zeros_like(inside).scatter(axis, index, True), 0.0, p)
     missed = torch.where(inside, 0.0, threshold - x).gather(axis, index).squeeze(axis)
     loss = (others.sum(axis) ** 2 + (others * others).sum(axis)) / 2 + missed
-    loss = k.poison(loss, ~torch.isfinite(greatest).squeeze(axis))
+    loss = ops.nan_where(loss, ~torch.isfinite(greatest).squeeze(axis))
     # Where a class leads by 1 the loss has no gradient to poison: the score itself brings one.
-    loss = torch.where(ignored, 0.0, k.poison(loss, outside, input.gather(axis, index).squeeze(axis)))
-    return k.reduce(loss, reduction, dtype, weights=(~ignored).to(input.dtype))
+    loss = torch.where(ignored, 0.0, ops.nan_where(loss, outside, input.gather(axis, index).squeeze(axis)))
+    return ops.reduce(loss, reduction, dtype, weights=(~ignored).to(input.dtype))
 
 
 def jax_sparsemax_loss(input, target, ignore_index=-100, reduction="mean"):
     import jax
     import jax.numpy as jnp
 
-    from xloss.kernels import jax_ as k
-    from xloss.kernels import margins_jax as m
+    from xloss.ops import jax as ops
+    from xloss.ops import margins_jax as m
 
-    checks.check_reduction(reduction)
-    checks.check_integer("ignore_index", ignore_index)
-    input, dtype = k.admit(input=input)
-    labels, ignored, outside, axis = k.admit_classes(input, target, None, ignore_index)
+    arguments.check_reduction(reduction)
+    arguments.check_integer("ignore_index", ignore_index)
+    input, dtype = ops.validate_and_upcast(input=input)
+    labels, ignored, outside, axis = ops.validate_classes(input, target, None, ignore_index)
     index = jnp.expand_dims(labels, axis)
     greatest = jax.lax.stop_gradient(input).max(axis, keepdims=True, initial=-jnp.inf)
     x = input - greatest
@@ -76,29 +77,29 @@ def jax_sparsemax_loss(input, target, ignore_index=-100, reduction="mean"):
     others = jnp.where(jax.lax.broadcasted_iota(index.dtype, x.shape, axis) == index, 0.0, p)
     missed = jnp.take_along_axis(jnp.where(inside, 0.0, threshold - x), index, axis).squeeze(axis)
     loss = (others.sum(axis) ** 2 + (others * others).sum(axis)) / 2 + missed
-    loss = k.poison(loss, ~jnp.isfinite(greatest).squeeze(axis))
+    loss = ops.nan_where(loss, ~jnp.isfinite(greatest).squeeze(axis))
     # Where a class leads by 1 the loss has no gradient to poison: the score itself brings one.
-    loss = jnp.where(ignored, 0.0, k.poison(loss, outside, jnp.take_along_axis(input, index, axis).squeeze(axis)))
-    return k.reduce(loss, reduction, dtype, weights=(~ignored).astype(input.dtype))
+    loss = jnp.where(ignored, 0.0, ops.nan_where(loss, outside, jnp.take_along_axis(input, index, axis).squeeze(axis)))
+    return ops.reduce(loss, reduction, dtype, weights=(~ignored).astype(input.dtype))
 
 
 def truth(t, input, target, ignore_index=-100):
-    axis = checks.class_axis(input.shape)
+    axis = arguments.class_axis(input.shape)
     x = np.moveaxis(input, axis, -1)
     counted = target != ignore_index
     labels = np.where(counted, target, 0)
     # A class is in the support where those above it lie above it by less than 1 in all.
     lead = x[..., None, :] - x[..., :, None]
-    inside = t.less(t.sum(t.where(t.less(0, lead), lead, 0), x.ndim), 1)
+    inside = t.lt(t.sum(t.where(t.lt(0, lead), lead, 0), x.ndim), 1)
     count = t.sum(t.where(inside, 1, 0), x.ndim - 1, keepdims=True)
     threshold = (t.sum(t.where(inside, x, 0), x.ndim - 1, keepdims=True) - 1) / count
     squares = t.sum(t.where(inside, x**2 - threshold**2, 0), x.ndim - 1)
     picked = np.take_along_axis(x, labels[..., None], -1)[..., 0]
-    return t.where(counted, -picked + squares / 2 + t.number(0.5), 0), t.where(counted, 1, 0)
+    return t.where(counted, -picked + squares / 2 + t.const(0.5), 0), t.where(counted, 1, 0)
 
 
 def inputs(draw):
-    axis = checks.class_axis(draw.shape)
+    axis = arguments.class_axis(draw.shape)
     ignore_index = draw.variant.options.get("ignore_index", -100)
     target = draw.labels(draw.shape[:axis] + draw.shape[axis + 1 :], draw.shape[axis], ignore_index)
     input = draw.logits(draw.shape, axis, target)
@@ -113,7 +114,7 @@ def optax_labels(optax, input, target):
     import jax
 
     if input.ndim != 2:
-        raise peers.Unsupported("optax takes a batch of rows")
+        raise third_party.Unsupported("optax takes a batch of rows")
     with jax.numpy_dtype_promotion("standard"):  # which it relies on
         return optax.losses.multiclass_sparsemax_loss(input, target)
 
@@ -144,13 +145,12 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(shapes=((6, 5), (2, 3, 4))),
-        Variant("unbatched", flags=("unbatched",), shapes=((5,),)),
-        Variant("ignore_index=1", options={"ignore_index": 1}, flags=("ignored",), shapes=((6, 5),)),
+        Variant("unbatched", unbatched=True, shapes=((5,),)),
+        Variant("ignore_index=1", options={"ignore_index": 1}, ignored=True, shapes=((6, 5),)),
     ),
-    wrt=("input",),
-    row_axis=lambda _argument, rank: 0 if rank == 1 else 1,
-    regimes=("near_kink", "on_kink", "all_ignored"),
-    peers=(peers.optax(optax_labels, same_shape=False),),
+    arguments=Arguments(wrt=("input",), class_axes=lambda _argument, rank: 0 if rank == 1 else 1),
+    domain=Domain(regimes=("near_kink", "on_kink", "all_ignored")),
+    peers=(third_party.optax(optax_labels, same_shape=False),),
     differences=(
         Difference("sparsemax_loss/name", "scores (0.5, 0), label 1: optax's loss of this name asks one question of yes or no "
                    "of each score; its multiclass_sparsemax_loss is this loss",

@@ -18,42 +18,43 @@ Source: keras.losses.SquaredHinge (which takes 0 and 1 for -1 and 1).
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Difference, Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_squared_hinge_loss(input, target, reduction="mean"):
-    from xloss.kernels import integers_torch as integers
-    from xloss.kernels import torch_ as k
+    from xloss.ops import integers_torch as integers
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    input, target, dtype = integers.admit(input, target)
-    input, target = k.meet(input, target)
-    loss = k.hinge(1 - target * input) ** 2
-    return k.reduce(loss, reduction, dtype)
+    arguments.check_reduction(reduction)
+    input, target, dtype = integers.validate_and_upcast(input, target)
+    input, target = ops.broadcast_with_warning(input, target)
+    loss = ops.hinge(1 - target * input) ** 2
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_squared_hinge_loss(input, target, reduction="mean"):
-    from xloss.kernels import integers_jax as integers
-    from xloss.kernels import jax_ as k
+    from xloss.ops import integers_jax as integers
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    input, target, dtype = integers.admit(input, target)
-    input, target = k.meet(input, target)
-    loss = k.hinge(1 - target * input) ** 2
-    return k.reduce(loss, reduction, dtype)
+    arguments.check_reduction(reduction)
+    input, target, dtype = integers.validate_and_upcast(input, target)
+    input, target = ops.broadcast_with_warning(input, target)
+    loss = ops.hinge(1 - target * input) ** 2
+    return ops.reduce(loss, reduction, dtype)
 
 
 def truth(t, input, target):
     short = 1 - target * input
-    return t.where(t.less(short, 0), 0, short) ** 2
+    return t.where(t.lt(short, 0), 0, short) ** 2
 
 
 def inputs(draw):
     x, y = draw.real(draw.shape).astype(np.float64), draw.signs(draw.shape).astype(np.float64)
     if draw.regime == "confident":
         x = y * (1 - x * 10.0 ** -draw.rng.uniform(1, 7, draw.shape))
-    elif draw.regime == "hopeless":
+    elif draw.regime == "badly_wrong":
         x = -draw.big * y * (1 + np.abs(x))
     elif draw.regime in ("near_kink", "on_kink"):
         x = y
@@ -61,7 +62,7 @@ def inputs(draw):
     return draw.arrays(input=x, target=y.astype(np.int64) if draw.has("integers") else draw.round(y))
 
 
-KERAS = peers.keras(lambda losses: losses.SquaredHinge())
+KERAS = third_party.keras(lambda losses: losses.SquaredHinge())
 
 
 def labels(function):
@@ -88,11 +89,11 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
-        Variant("integers", flags=("integers",), shapes=((6, 3),)),
+        Variant("integers", draws=("integers",), shapes=((6, 3),)),
     ),
-    regimes=("near_kink", "on_kink"),
+    arguments=Arguments(untyped=("target",)),
+    domain=Domain(regimes=("near_kink", "on_kink")),
     peers=(KERAS,),
-    loose=("target",),
     differences=(
         Difference("squared_hinge_loss/binary-labels", "score 1/2, label 0: a number like others, or taken for -1", "keras",
                    labels_here, labels_there, (1.0, 2.25), "keras 3.15.1"),

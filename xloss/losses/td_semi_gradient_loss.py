@@ -23,74 +23,74 @@ Source: Sutton 1988, "Learning to predict by the methods of temporal differences
 
 import numpy as np
 
-from xloss import checks
-from xloss.catalog import Loss, Variant
+from xloss.catalog import Arguments, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_td_semi_gradient_loss(input, reward, next_value, done=None, discount=0.99, reduction="mean"):
     import torch
 
-    from xloss.kernels import torch_ as k
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("discount", discount, least=0, most=1)
-    input, reward, next_value, dtype = k.admit(input=input, reward=reward, next_value=next_value)
-    checks.check_same_shape("reward", reward.shape, "input", input.shape)
-    checks.check_same_shape("next_value", next_value.shape, "input", input.shape)
+    arguments.check_reduction(reduction)
+    arguments.check_number("discount", discount, least=0, most=1)
+    input, reward, next_value, dtype = ops.validate_and_upcast(input=input, reward=reward, next_value=next_value)
+    arguments.check_same_shape("reward", reward.shape, "input", input.shape)
+    arguments.check_same_shape("next_value", next_value.shape, "input", input.shape)
     if done is not None:
         if not isinstance(done, torch.Tensor):
-            checks.refuse_type("done", type(done).__name__, "an array of booleans")
+            arguments.raise_type_error("done", type(done).__name__, "an array of booleans")
         if done.dtype != torch.bool:
-            checks.refuse_type("done", f"dtype {done.dtype}", "dtype bool")
-        checks.check_same_shape("done", done.shape, "input", input.shape)
+            arguments.raise_type_error("done", f"dtype {done.dtype}", "dtype bool")
+        arguments.check_same_shape("done", done.shape, "input", input.shape)
         next_value = torch.where(done, 0.0, next_value)
     target = reward + discount * next_value
     error = target.detach() - input
     loss = 0.5 * error * error
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_td_semi_gradient_loss(input, reward, next_value, done=None, discount=0.99, reduction="mean"):
     import jax
     import jax.numpy as jnp
 
-    from xloss.kernels import jax_ as k
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("discount", discount, least=0, most=1)
-    input, reward, next_value, dtype = k.admit(input=input, reward=reward, next_value=next_value)
-    checks.check_same_shape("reward", reward.shape, "input", input.shape)
-    checks.check_same_shape("next_value", next_value.shape, "input", input.shape)
+    arguments.check_reduction(reduction)
+    arguments.check_number("discount", discount, least=0, most=1)
+    input, reward, next_value, dtype = ops.validate_and_upcast(input=input, reward=reward, next_value=next_value)
+    arguments.check_same_shape("reward", reward.shape, "input", input.shape)
+    arguments.check_same_shape("next_value", next_value.shape, "input", input.shape)
     if done is not None:
         if not isinstance(done, (jax.Array, np.ndarray)):
-            checks.refuse_type("done", type(done).__name__, "an array of booleans")
+            arguments.raise_type_error("done", type(done).__name__, "an array of booleans")
         if done.dtype != bool:
-            checks.refuse_type("done", f"dtype {done.dtype}", "dtype bool")
-        checks.check_same_shape("done", done.shape, "input", input.shape)
+            arguments.raise_type_error("done", f"dtype {done.dtype}", "dtype bool")
+        arguments.check_same_shape("done", done.shape, "input", input.shape)
         next_value = jnp.where(done, 0.0, next_value)
     target = reward + discount * next_value
     error = jax.lax.stop_gradient(target) - input
     loss = 0.5 * error * error
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def truth(t, input, reward, next_value, done=None, discount=0.99):
     done = np.zeros(input.shape, dtype=bool) if done is None else done
-    target = reward + t.number(discount) * t.where(done, 0, next_value)
-    return (t.stop(target) - input) ** 2 / 2
+    target = reward + t.const(discount) * t.where(done, 0, next_value)
+    return (t.stop_gradient(target) - input) ** 2 / 2
 
 
 def inputs(draw):
     input, target = draw.pair()
     reward = draw.real(draw.shape)
-    if draw.regime in ("confident", "hopeless"):
+    if draw.regime in ("confident", "badly_wrong"):
         # What the next value has to be for that target, nearly.
         discount = draw.variant.options.get("discount", 0.99)
         next_value = draw.round((target.astype(np.float64) - reward) / discount)
     else:
         next_value = target
     done = draw.labels(draw.shape, 2).astype(bool) if draw.has("done") else None
-    if draw.regime in ("confident", "hopeless") and done is not None:
+    if draw.regime in ("confident", "badly_wrong") and done is not None:
         reward = draw.round(np.where(done, target, reward))
     return draw.arrays(input=input, reward=reward, next_value=next_value, done=done)
 
@@ -106,7 +106,6 @@ LOSS = Loss(
         Variant(shapes=((6, 3), (5,), ())),
         Variant("done", tensors=("done",), options={"discount": 0.5}, shapes=((6, 3),)),
     ),
-    wrt=("input",),
-    batched=("input", "reward", "next_value", "done"),
+    arguments=Arguments(wrt=("input",), batched=("input", "reward", "next_value", "done")),
     source="Sutton 1988; rlax.td_learning",
 )

@@ -26,96 +26,99 @@ with triplet losses".
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Difference, Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False, reduction="mean"):
     import torch
 
-    from xloss.kernels import distances_torch as d
-    from xloss.kernels import torch_ as k
+    from xloss.ops import distances_torch as d
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
+    arguments.check_reduction(reduction)
     check_options(margin, p, eps, swap)
-    anchor, positive, negative, dtype = k.admit(anchor=anchor, positive=positive, negative=negative)
+    anchor, positive, negative, dtype = ops.validate_and_upcast(anchor=anchor, positive=positive, negative=negative)
     check_axes(anchor=anchor.shape, positive=positive.shape, negative=negative.shape)
     to_positive = d.distance(anchor, positive, p, eps)
     to_negative = d.distance(anchor, negative, p, eps)
     if swap:
         to_negative = torch.minimum(to_negative, d.distance(positive, negative, p, eps))
-    loss = k.hinge(torch.full_like(to_positive, margin) + to_positive - to_negative)
-    return k.reduce(loss, reduction, dtype)
+    loss = ops.hinge(torch.full_like(to_positive, margin) + to_positive - to_negative)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False, reduction="mean"):
     import jax.numpy as jnp
 
-    from xloss.kernels import distances_jax as d
-    from xloss.kernels import jax_ as k
+    from xloss.ops import distances_jax as d
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
+    arguments.check_reduction(reduction)
     check_options(margin, p, eps, swap)
-    anchor, positive, negative, dtype = k.admit(anchor=anchor, positive=positive, negative=negative)
+    anchor, positive, negative, dtype = ops.validate_and_upcast(anchor=anchor, positive=positive, negative=negative)
     check_axes(anchor=anchor.shape, positive=positive.shape, negative=negative.shape)
     to_positive = d.distance(anchor, positive, p, eps)
     to_negative = d.distance(anchor, negative, p, eps)
     if swap:
         to_negative = jnp.minimum(to_negative, d.distance(positive, negative, p, eps))
-    loss = k.hinge(jnp.full_like(to_positive, margin) + to_positive - to_negative)
-    return k.reduce(loss, reduction, dtype)
+    loss = ops.hinge(jnp.full_like(to_positive, margin) + to_positive - to_negative)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def check_options(margin, p, eps, swap):
     """A margin and a degree > 0, a number, a bool."""
-    checks.check_number("margin", margin, above=0)
-    checks.check_number("p", p, above=0)
-    checks.check_number("eps", eps)
+    arguments.check_number("margin", margin, above=0)
+    arguments.check_number("p", p, above=0)
+    arguments.check_number("eps", eps)
     if not isinstance(swap, bool):
-        checks.refuse_type("swap", f"{type(swap).__name__} {swap!r}", "a bool")
+        arguments.raise_type_error("swap", f"{type(swap).__name__} {swap!r}", "a bool")
 
 
 def check_axes(**shapes):
     """As many axes in all, and shapes that broadcast."""
     check_ranks(**shapes)
-    checks.broadcast_shape(**shapes)
+    arguments.broadcast_shape(**shapes)
 
 
 def check_ranks(**shapes):
     """As many axes in all."""
     for name, shape in shapes.items():
         if len(shape) != len(shapes["anchor"]):
-            checks.refuse(name, f"shape {tuple(shape)}", f"as many axes as anchor, of shape {tuple(shapes['anchor'])}")
+            arguments.raise_value_error(
+                name, f"shape {tuple(shape)}", f"as many axes as anchor, of shape {tuple(shapes['anchor'])}"
+            )
 
 
 def norm(t, x, p):
     """The norm along the last axis, and what it is a growing function of."""
-    size = t.where(x == 0, 0, t.where(t.less(x, 0), -x, x))
+    size = t.where(x == 0, 0, t.where(t.lt(x, 0), -x, x))
     if p == 1:
         total = t.sum(size, -1)
         return total, total
     if p == np.inf:
         total = size[..., 0]
         for k in range(1, size.shape[-1]):
-            total = t.where(t.less(total, size[..., k]), size[..., k], total)
+            total = t.where(t.lt(total, size[..., k]), size[..., k], total)
         return total, total
-    powers = x * x if p == 2 else t.where(x == 0, 0, t.where(x == 0, 1, size) ** t.number(p))
+    powers = x * x if p == 2 else t.where(x == 0, 0, t.where(x == 0, 1, size) ** t.const(p))
     total, nothing = t.sum(powers, -1), (x == 0).all(-1)
     some = t.where(nothing, 1, total)
-    return t.where(nothing, 0, np.sqrt(some) if p == 2 else some ** (1 / t.number(p))), total
+    return t.where(nothing, 0, np.sqrt(some) if p == 2 else some ** (1 / t.const(p))), total
 
 
 def truth(t, anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False):
-    to_positive, _ = norm(t, anchor - positive + t.number(eps), p)
-    to_negative, total = norm(t, anchor - negative + t.number(eps), p)
+    to_positive, _ = norm(t, anchor - positive + t.const(eps), p)
+    to_negative, total = norm(t, anchor - negative + t.const(eps), p)
     if swap:
-        other, other_total = norm(t, positive - negative + t.number(eps), p)
-        to_negative = t.where(t.less(other_total, total), other, to_negative)
-    gap = t.number(margin) + to_positive - to_negative
-    return t.where(t.less(gap, 0), 0, gap)
+        other, other_total = norm(t, positive - negative + t.const(eps), p)
+        to_negative = t.where(t.lt(other_total, total), other, to_negative)
+    gap = t.const(margin) + to_positive - to_negative
+    return t.where(t.lt(gap, 0), 0, gap)
 
 
-def smooth(anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False):
+def differentiable_mask(anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False):
     """Away from the kink of the loss, of the swap, and of the norms, by more than a few roundings."""
     a, b, c = (array.astype(np.longdouble) for array in (anchor, positive, negative))
     unit = 16 * (2.0**-52 if anchor.dtype == np.float64 else 2.0**-23)
@@ -148,7 +151,7 @@ def draw_triplets(draw, exact):
     shape, margin = draw.shape, draw.variant.options.get("margin", 1.0)
     anchor, positive, negative = (draw.real(shape) for _ in range(3))
     wide = anchor.astype(np.float64)
-    if draw.regime in ("confident", "hopeless"):
+    if draw.regime in ("confident", "badly_wrong"):
         near = draw.round(wide + draw.rng.normal(size=shape) * 10.0 ** -draw.rng.uniform(1, 5, shape))
         far = draw.round(wide + draw.rng.normal(size=shape) * draw.big)
         positive, negative = (near, far) if draw.regime == "confident" else (far, near)
@@ -198,18 +201,19 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(shapes=((6, 3), (2, 3, 2))),
-        Variant("unbatched", flags=("unbatched",), shapes=((5,),)),
+        Variant("unbatched", unbatched=True, shapes=((5,),)),
         Variant("swap", options={"swap": True, "eps": 0.0}, shapes=((6, 3),)),
         Variant("p=1.5", options={"p": 1.5, "margin": 0.5}, shapes=((5, 3),)),
         Variant("p=inf", options={"p": float("inf")}, shapes=((5, 3),)),
     ),
-    wrt=("anchor", "positive", "negative"),
-    batched=("anchor", "positive", "negative"),
-    row_axis=lambda _argument, rank: rank - 1,
+    arguments=Arguments(
+        wrt=("anchor", "positive", "negative"),
+        batched=("anchor", "positive", "negative"),
+        class_axes=lambda _argument, rank: rank - 1,
+    ),
+    domain=Domain(kinks=(0.0,), differentiable_mask=differentiable_mask),
     workloads={"published": (32768, 8192)},
-    kinks=(0.0,),
-    smooth=smooth,
-    peers=(peers.functional("triplet_margin_loss"),),
+    peers=(third_party.functional("triplet_margin_loss"),),
     differences=(
         Difference("triplet_margin_loss/eps", "eps is added to each difference, or to the sum of their squares",
                    "optax", lambda: here(eps=1e-2), lambda: of_optax(eps=1e-2), (0.7914860249, 0.8616969585), "optax 0.2.8"),

@@ -24,9 +24,9 @@ Source: torch.nn.functional.triplet_margin_with_distance_loss.
 
 import functools
 
-from xloss import checks
-from xloss.catalog import Form, Loss, Peer, Variant
+from xloss.catalog import Arguments, ClassForm, Domain, Loss, Peer, Variant
 from xloss.losses import triplet_margin_loss
+from xloss.ops import arguments
 
 
 def torch_triplet_margin_with_distance_loss(
@@ -34,20 +34,20 @@ def torch_triplet_margin_with_distance_loss(
 ):
     import torch
 
-    from xloss.kernels import distances_torch as d
-    from xloss.kernels import torch_ as k
+    from xloss.ops import distances_torch as d
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
+    arguments.check_reduction(reduction)
     check_options(distance_function, margin, swap)
-    anchor, positive, negative, dtype = k.admit(anchor=anchor, positive=positive, negative=negative)
+    anchor, positive, negative, dtype = ops.validate_and_upcast(anchor=anchor, positive=positive, negative=negative)
     check_axes(distance_function, anchor=anchor.shape, positive=positive.shape, negative=negative.shape)
     distance = d.distance if distance_function is None else distance_function
     to_positive, to_negative = distance(anchor, positive), distance(anchor, negative)
     if swap:
         to_negative = torch.minimum(to_negative, distance(positive, negative))
-    to_positive, to_negative, _ = k.admit(distance_function=to_positive, of_negative=to_negative)
-    loss = k.hinge(torch.full_like(to_positive, margin) + to_positive - to_negative)
-    return k.reduce(loss, reduction, dtype)
+    to_positive, to_negative, _ = ops.validate_and_upcast(distance_function=to_positive, of_negative=to_negative)
+    loss = ops.hinge(torch.full_like(to_positive, margin) + to_positive - to_negative)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_triplet_margin_with_distance_loss(
@@ -55,36 +55,38 @@ def jax_triplet_margin_with_distance_loss(
 ):
     import jax.numpy as jnp
 
-    from xloss.kernels import distances_jax as d
-    from xloss.kernels import jax_ as k
+    from xloss.ops import distances_jax as d
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
+    arguments.check_reduction(reduction)
     check_options(distance_function, margin, swap)
-    anchor, positive, negative, dtype = k.admit(anchor=anchor, positive=positive, negative=negative)
+    anchor, positive, negative, dtype = ops.validate_and_upcast(anchor=anchor, positive=positive, negative=negative)
     check_axes(distance_function, anchor=anchor.shape, positive=positive.shape, negative=negative.shape)
     distance = d.distance if distance_function is None else distance_function
     to_positive, to_negative = distance(anchor, positive), distance(anchor, negative)
     if swap:
         to_negative = jnp.minimum(to_negative, distance(positive, negative))
-    to_positive, to_negative, _ = k.admit(distance_function=to_positive, of_negative=to_negative)
-    loss = k.hinge(jnp.full_like(to_positive, margin) + to_positive - to_negative)
-    return k.reduce(loss, reduction, dtype)
+    to_positive, to_negative, _ = ops.validate_and_upcast(distance_function=to_positive, of_negative=to_negative)
+    loss = ops.hinge(jnp.full_like(to_positive, margin) + to_positive - to_negative)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def check_options(distance_function, margin, swap):
     """A function, a margin > 0, a bool."""
     if distance_function is not None and not callable(distance_function):
-        checks.refuse_type("distance_function", type(distance_function).__name__, "a function of two tensors, or None")
-    checks.check_number("margin", margin, above=0)
+        arguments.raise_type_error(
+            "distance_function", type(distance_function).__name__, "a function of two tensors, or None"
+        )
+    arguments.check_number("margin", margin, above=0)
     if not isinstance(swap, bool):
-        checks.refuse_type("swap", f"{type(swap).__name__} {swap!r}", "a bool")
+        arguments.raise_type_error("swap", f"{type(swap).__name__} {swap!r}", "a bool")
 
 
 def check_axes(distance_function, **shapes):
     """As many axes in all; what else a distance asks of shapes is its own affair."""
     triplet_margin_loss.check_ranks(**shapes)
     if distance_function is None:
-        checks.broadcast_shape(**shapes)
+        arguments.broadcast_shape(**shapes)
 
 
 def truth(t, anchor, positive, negative, distance=2, margin=1.0, swap=False):
@@ -92,22 +94,22 @@ def truth(t, anchor, positive, negative, distance=2, margin=1.0, swap=False):
     return triplet_margin_loss.truth(t, anchor, positive, negative, margin, p, eps, swap)
 
 
-def smooth(anchor, positive, negative, distance=2, margin=1.0, swap=False):
+def differentiable_mask(anchor, positive, negative, distance=2, margin=1.0, swap=False):
     p, eps = (1, 0.0) if distance == "l1" else (2, 1e-6)
-    return triplet_margin_loss.smooth(anchor, positive, negative, margin, p, eps, swap)
+    return triplet_margin_loss.differentiable_mask(anchor, positive, negative, margin, p, eps, swap)
 
 
 def inputs(draw):
     return triplet_margin_loss.draw_triplets(draw, exact="distance" in draw.variant.options)
 
 
-def adapt(function, framework):
+def wrap_call(function, framework):
     """The option `distance` for a function: "l1" is the sum of the absolute differences."""
 
     def l1(x, y):
         if framework == "torch":
             return (x - y).abs().sum(-1)
-        from xloss.kernels.jax_ import absolute
+        from xloss.ops.jax import absolute
 
         return absolute(x - y).sum(-1)
 
@@ -121,7 +123,7 @@ def adapt(function, framework):
 def functional(**arguments):
     import torch
 
-    return adapt(torch.nn.functional.triplet_margin_with_distance_loss, "torch")(**arguments)
+    return wrap_call(torch.nn.functional.triplet_margin_with_distance_loss, "torch")(**arguments)
 
 
 LOSS = Loss(
@@ -135,13 +137,14 @@ LOSS = Loss(
         Variant(shapes=((6, 3), (2, 3, 2))),
         Variant("distance=l1+swap", options={"distance": "l1", "swap": True}, shapes=((5, 3),)),
     ),
-    wrt=("anchor", "positive", "negative"),
-    batched=("anchor", "positive", "negative"),
-    row_axis=lambda _argument, rank: rank - 1,
-    kinks=(0.0,),
-    smooth=smooth,
+    arguments=Arguments(
+        wrt=("anchor", "positive", "negative"),
+        batched=("anchor", "positive", "negative"),
+        class_axes=lambda _argument, rank: rank - 1,
+    ),
+    domain=Domain(kinks=(0.0,), differentiable_mask=differentiable_mask),
     peers=(Peer("torch.nn.functional", "torch", functional),),
-    adapt=adapt,
-    form=Form(keyword_only=True),
+    wrap_call=wrap_call,
+    class_form=ClassForm(keyword_only=True),
     source="torch.nn.functional.triplet_margin_with_distance_loss",
 )

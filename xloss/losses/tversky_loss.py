@@ -25,68 +25,69 @@ Source: Salehi et al. 2017, arXiv:1706.05721.
 
 import numpy as np
 
-from xloss import checks, peers
-from xloss.catalog import Difference, Loss, Variant
+from xloss import third_party
+from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_tversky_loss(input, target, reduction="mean", alpha=0.5, beta=0.5, smooth=1.0, from_logits=False):
-    from xloss.kernels import overlap_torch as overlap
-    from xloss.kernels import torch_ as k
+    from xloss.ops import overlap_torch as overlap
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("alpha", alpha, least=0)
-    checks.check_number("beta", beta, least=0)
-    checks.check_number("smooth", smooth, least=0)
-    input, target, dtype = k.admit(input=input, target=target)
-    p, q, t = overlap.admit_masks(input, target, from_logits)
+    arguments.check_reduction(reduction)
+    arguments.check_number("alpha", alpha, least=0)
+    arguments.check_number("beta", beta, least=0)
+    arguments.check_number("smooth", smooth, least=0)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    p, q, t = overlap.validate_masks(input, target, from_logits)
     loss = overlap.tversky(p, q, t, alpha, beta, smooth)
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_tversky_loss(input, target, reduction="mean", alpha=0.5, beta=0.5, smooth=1.0, from_logits=False):
-    from xloss.kernels import jax_ as k
-    from xloss.kernels import overlap_jax as overlap
+    from xloss.ops import jax as ops
+    from xloss.ops import overlap_jax as overlap
 
-    checks.check_reduction(reduction)
-    checks.check_number("alpha", alpha, least=0)
-    checks.check_number("beta", beta, least=0)
-    checks.check_number("smooth", smooth, least=0)
-    input, target, dtype = k.admit(input=input, target=target)
-    p, q, t = overlap.admit_masks(input, target, from_logits)
+    arguments.check_reduction(reduction)
+    arguments.check_number("alpha", alpha, least=0)
+    arguments.check_number("beta", beta, least=0)
+    arguments.check_number("smooth", smooth, least=0)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    p, q, t = overlap.validate_masks(input, target, from_logits)
     loss = overlap.tversky(p, q, t, alpha, beta, smooth)
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def truth(t, input, target, alpha=0.5, beta=0.5, smooth=1.0, from_logits=False):
     p = 1 / (1 + np.exp(-input)) if from_logits else input
     axes = tuple(range(min(1, p.ndim - 1), p.ndim))
     total = lambda x: t.sum(x, axes)  # noqa: E731
-    alpha, beta, smooth = map(t.number, (alpha, beta, smooth))
+    alpha, beta, smooth = map(t.const, (alpha, beta, smooth))
     true_positive = total(p * target)
     index = true_positive + smooth
     below = true_positive + alpha * total(p * (1 - target)) + beta * total((1 - p) * target) + smooth
-    there = t.less(0, below)
+    there = t.lt(0, below)
     return t.where(there, 1 - index / t.where(there, below, 1), 0)
 
 
 def inputs(draw):
-    """Masks are 0 or 1 where a prediction is to be confident or hopeless, and shades of grey elsewhere."""
+    """Masks are 0 or 1 where a prediction is to be confident or badly wrong, and shades of grey elsewhere."""
     p, target = draw.unit(draw.shape), draw.unit(draw.shape)
     if draw.regime in ("subnormal", "tiny"):
         target = draw.round(draw.rng.uniform(0.1, 0.9, draw.shape))
-    elif draw.regime in ("confident", "hopeless", "large"):
+    elif draw.regime in ("confident", "badly_wrong", "large"):
         target = draw.round(p.astype(np.float64) > 0.5)
-        if draw.regime == "hopeless":
+        if draw.regime == "badly_wrong":
             p = draw.round(1 - p.astype(np.float64))
     if draw.has("logits"):
         p = draw.real(draw.shape).astype(np.float64)
-        if draw.regime in ("confident", "hopeless"):
-            sign = (2 * target.astype(np.float64) - 1) * (-1 if draw.regime == "hopeless" else 1)
+        if draw.regime in ("confident", "badly_wrong"):
+            sign = (2 * target.astype(np.float64) - 1) * (-1 if draw.regime == "badly_wrong" else 1)
             p = sign * draw.rng.uniform(4, 80 if draw.regime == "confident" else draw.big, draw.shape)
     return draw.arrays(input=draw.round(p), target=target)
 
 
-def row_axis(_argument, rank):
+def class_axes(_argument, rank):
     """All axes of a sample: each output depends on the whole of its sample."""
     return 0 if rank == 1 else 1 if rank == 2 else tuple(range(1, rank))
 
@@ -113,10 +114,10 @@ def swapped_there():
 
 def keras_tversky(losses, alpha=0.5, beta=0.5, smooth=1.0):
     if smooth:
-        raise peers.Unsupported("Keras has no smoothing, but 1e-7 added to the denominator")
+        raise third_party.Unsupported("Keras has no smoothing, but 1e-7 added to the denominator")
 
     def call(target, input):
-        axes = row_axis("input", input.ndim)
+        axes = class_axes("input", input.ndim)
         # With the meanings of alpha and beta that it has, not those that it documents.
         return losses.Tversky(alpha=beta, beta=alpha, axis=axes)(target, input)
 
@@ -125,7 +126,7 @@ def keras_tversky(losses, alpha=0.5, beta=0.5, smooth=1.0):
 
 def optax_tversky(optax, input, target, alpha=0.5, beta=0.5, smooth=1.0, from_logits=False):
     if not from_logits or input.ndim < 2:
-        raise peers.Unsupported("optax takes logits here, in batches")
+        raise third_party.Unsupported("optax takes logits here, in batches")
     return optax.losses.dice_loss(input[..., None], target[..., None], smooth=smooth, alpha=alpha, beta=beta)
 
 
@@ -138,14 +139,14 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(options={"alpha": 0.25, "beta": 0.75}, shapes=((6, 3), (2, 3, 2))),
-        Variant("unbatched", flags=("unbatched",), shapes=((5,),)),
+        Variant("unbatched", unbatched=True, shapes=((5,),)),
         Variant("smooth=0", options={"smooth": 0.0}, shapes=((6, 3),)),
-        Variant("from_logits", options={"alpha": 2.0, "beta": 0.5, "from_logits": True}, flags=("logits",),
+        Variant("from_logits", options={"alpha": 2.0, "beta": 0.5, "from_logits": True}, draws=("logits",),
                 shapes=((6, 3),)),
     ),
-    row_axis=row_axis,
-    without={"nonfinite": "probabilities and masks that are not in [0, 1] are refused"},
-    peers=(peers.optax(optax_tversky), peers.keras(keras_tversky)),
+    arguments=Arguments(class_axes=class_axes),
+    domain=Domain(skip_regimes={"nonfinite": "probabilities and masks that are not in [0, 1] are refused"}),
+    peers=(third_party.optax(optax_tversky), third_party.keras(keras_tversky)),
     differences=(
         Difference("tversky_loss/keras", "alpha weighs false positives, as Keras documents; in Keras it weighs false negatives",
                    "keras", swapped_here, swapped_there, (2 / 3, 0.5), "keras 3.15.1"),

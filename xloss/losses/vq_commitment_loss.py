@@ -18,40 +18,40 @@ Identities: its value is 1 + beta times that of `mse_loss`.
 Source: van den Oord et al. 2017, arXiv:1711.00937.
 """
 
-from xloss import checks
-from xloss.catalog import Loss, Variant
+from xloss.catalog import Arguments, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_vq_commitment_loss(input, quantized, beta=0.25, reduction="mean"):
-    from xloss.kernels import torch_ as k
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("beta", beta, least=0)
-    input, quantized, dtype = k.admit(input=input, quantized=quantized)
-    checks.check_same_shape("quantized", quantized.shape, "input", input.shape)
+    arguments.check_reduction(reduction)
+    arguments.check_number("beta", beta, least=0)
+    input, quantized, dtype = ops.validate_and_upcast(input=input, quantized=quantized)
+    arguments.check_same_shape("quantized", quantized.shape, "input", input.shape)
     codebook = input.detach() - quantized
     commitment = input - quantized.detach()
     loss = codebook * codebook + beta * (commitment * commitment)
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_vq_commitment_loss(input, quantized, beta=0.25, reduction="mean"):
     import jax
 
-    from xloss.kernels import jax_ as k
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("beta", beta, least=0)
-    input, quantized, dtype = k.admit(input=input, quantized=quantized)
-    checks.check_same_shape("quantized", quantized.shape, "input", input.shape)
+    arguments.check_reduction(reduction)
+    arguments.check_number("beta", beta, least=0)
+    input, quantized, dtype = ops.validate_and_upcast(input=input, quantized=quantized)
+    arguments.check_same_shape("quantized", quantized.shape, "input", input.shape)
     codebook = jax.lax.stop_gradient(input) - quantized
     commitment = input - jax.lax.stop_gradient(quantized)
     loss = codebook * codebook + beta * (commitment * commitment)
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def truth(t, input, quantized, beta=0.25):
-    return (t.stop(input) - quantized) ** 2 + t.number(beta) * (input - t.stop(quantized)) ** 2
+    return (t.stop_gradient(input) - quantized) ** 2 + t.const(beta) * (input - t.stop_gradient(quantized)) ** 2
 
 
 def inputs(draw):
@@ -70,7 +70,6 @@ LOSS = Loss(
         Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
         Variant("beta=2", options={"beta": 2.0}, shapes=((6, 3),)),
     ),
-    wrt=("input", "quantized"),
-    batched=("input", "quantized"),
+    arguments=Arguments(wrt=("input", "quantized"), batched=("input", "quantized")),
     source="van den Oord et al. 2017, arXiv:1711.00937",
 )

@@ -23,56 +23,56 @@ import math
 
 import numpy as np
 
-from xloss import checks
-from xloss.catalog import Loss, Variant
+from xloss.catalog import Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_wing_loss(input, target, omega=10.0, epsilon=2.0, reduction="mean"):
     import torch
 
-    from xloss.kernels import torch_ as k
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("omega", omega, above=0)
-    checks.check_number("epsilon", epsilon, above=0)
-    input, target, dtype = k.admit(input=input, target=target)
-    input, target = k.meet(input, target)
-    size = k.absolute(input - target)
+    arguments.check_reduction(reduction)
+    arguments.check_number("omega", omega, above=0)
+    arguments.check_number("epsilon", epsilon, above=0)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    input, target = ops.broadcast_with_warning(input, target)
+    size = ops.absolute(input - target)
     beyond = size >= omega
-    curved = omega * k.log1p(torch.where(beyond, 0.0, size) / epsilon)
+    curved = omega * ops.log1p(torch.where(beyond, 0.0, size) / epsilon)
     # The great terms first: between them nothing is lost, where |e| is about omega.
     straight = (size - omega) + omega * math.log1p(omega / epsilon)
     loss = torch.where(beyond, straight, curved)
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def jax_wing_loss(input, target, omega=10.0, epsilon=2.0, reduction="mean"):
     import jax.numpy as jnp
 
-    from xloss.kernels import jax_ as k
+    from xloss.ops import jax as ops
 
-    checks.check_reduction(reduction)
-    checks.check_number("omega", omega, above=0)
-    checks.check_number("epsilon", epsilon, above=0)
-    input, target, dtype = k.admit(input=input, target=target)
-    input, target = k.meet(input, target)
-    size = k.absolute(input - target)
+    arguments.check_reduction(reduction)
+    arguments.check_number("omega", omega, above=0)
+    arguments.check_number("epsilon", epsilon, above=0)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    input, target = ops.broadcast_with_warning(input, target)
+    size = ops.absolute(input - target)
     beyond = size >= omega
-    curved = omega * k.log1p(jnp.where(beyond, 0.0, size) / epsilon)
+    curved = omega * ops.log1p(jnp.where(beyond, 0.0, size) / epsilon)
     # The great terms first: between them nothing is lost, where |e| is about omega.
     straight = (size - omega) + omega * math.log1p(omega / epsilon)
     loss = jnp.where(beyond, straight, curved)
-    return k.reduce(loss, reduction, dtype)
+    return ops.reduce(loss, reduction, dtype)
 
 
 def truth(t, input, target, omega=10.0, epsilon=2.0):
-    error, omega, epsilon = input - target, t.number(omega), t.number(epsilon)
-    size = t.where(t.less(0, error), error, t.where(t.less(error, 0), -error, 0 * error))
+    error, omega, epsilon = input - target, t.const(omega), t.const(epsilon)
+    size = t.where(t.lt(0, error), error, t.where(t.lt(error, 0), -error, 0 * error))
     constant = omega - omega * (1 + omega / epsilon).log()
-    return t.where(t.less(size, omega), omega * np.log(1 + size / epsilon), size - constant)
+    return t.where(t.lt(size, omega), omega * np.log(1 + size / epsilon), size - constant)
 
 
-def smooth(input, target, omega=10.0, **_):
+def differentiable_mask(input, target, omega=10.0, **_):
     x, y = input.astype(np.float64), target.astype(np.float64)
     u = 2.0**-53 if input.dtype == np.float64 else 2.0**-24
     with np.errstate(invalid="ignore"):  # of infinity less infinity
@@ -96,9 +96,8 @@ LOSS = Loss(
     variants=(
         Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
         Variant("omega=1", options={"omega": 1.0, "epsilon": 0.5}, shapes=((6, 3),)),
-        Variant("broadcast", flags=("broadcast",), shapes=((4, 3),)),
+        Variant("broadcast", broadcast=True, shapes=((4, 3),)),
     ),
-    kinks=(0.0, 1.0, -1.0, 10.0, -10.0),
-    smooth=smooth,
+    domain=Domain(kinks=(0.0, 1.0, -1.0, 10.0, -10.0), differentiable_mask=differentiable_mask),
     source="Feng et al. 2018, arXiv:1711.06753",
 )

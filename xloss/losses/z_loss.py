@@ -21,57 +21,57 @@ Source: de Brebisson and Vincent 2016, arXiv:1604.08859; as here PaLM, arXiv:220
 
 import numpy as np
 
-from xloss import checks
-from xloss.catalog import Loss, Variant
+from xloss.catalog import Arguments, Domain, Loss, Variant
+from xloss.ops import arguments
 
 
 def torch_z_loss(input, target, ignore_index=-100, reduction="mean", z_weight=1e-4):
     import torch
 
-    from xloss.kernels import margins_torch as m
-    from xloss.kernels import torch_ as k
+    from xloss.ops import margins_torch as m
+    from xloss.ops import torch as ops
 
-    checks.check_reduction(reduction)
-    checks.check_integer("ignore_index", ignore_index)
-    checks.check_number("z_weight", z_weight, least=0)
-    input, dtype = k.admit(input=input)
-    labels, ignored, outside, axis = k.admit_classes(input, target, None, ignore_index)
-    greatest, log_total = k.log_sum_exp(input, axis)
+    arguments.check_reduction(reduction)
+    arguments.check_integer("ignore_index", ignore_index)
+    arguments.check_number("z_weight", z_weight, least=0)
+    input, dtype = ops.validate_and_upcast(input=input)
+    labels, ignored, outside, axis = ops.validate_classes(input, target, None, ignore_index)
+    greatest, log_total = ops.log_sum_exp(input, axis)
     z = greatest + log_total
-    loss = k.nll_of_logits(input, labels, axis) + m.times(z * z, z_weight)
-    loss = torch.where(ignored, 0.0, k.poison(loss, outside))
-    return k.reduce(loss, reduction, dtype, weights=(~ignored).to(input.dtype))
+    loss = ops.nll_of_logits(input, labels, axis) + m.times(z * z, z_weight)
+    loss = torch.where(ignored, 0.0, ops.nan_where(loss, outside))
+    return ops.reduce(loss, reduction, dtype, weights=(~ignored).to(input.dtype))
 
 
 def jax_z_loss(input, target, ignore_index=-100, reduction="mean", z_weight=1e-4):
     import jax.numpy as jnp
 
-    from xloss.kernels import jax_ as k
-    from xloss.kernels import margins_jax as m
+    from xloss.ops import jax as ops
+    from xloss.ops import margins_jax as m
 
-    checks.check_reduction(reduction)
-    checks.check_integer("ignore_index", ignore_index)
-    checks.check_number("z_weight", z_weight, least=0)
-    input, dtype = k.admit(input=input)
-    labels, ignored, outside, axis = k.admit_classes(input, target, None, ignore_index)
-    greatest, log_total = k.log_sum_exp(input, axis)
+    arguments.check_reduction(reduction)
+    arguments.check_integer("ignore_index", ignore_index)
+    arguments.check_number("z_weight", z_weight, least=0)
+    input, dtype = ops.validate_and_upcast(input=input)
+    labels, ignored, outside, axis = ops.validate_classes(input, target, None, ignore_index)
+    greatest, log_total = ops.log_sum_exp(input, axis)
     z = greatest + log_total
-    loss = k.nll_of_logits(input, labels, axis) + m.times(z * z, z_weight)
-    loss = jnp.where(ignored, 0.0, k.poison(loss, outside))
-    return k.reduce(loss, reduction, dtype, weights=(~ignored).astype(input.dtype))
+    loss = ops.nll_of_logits(input, labels, axis) + m.times(z * z, z_weight)
+    loss = jnp.where(ignored, 0.0, ops.nan_where(loss, outside))
+    return ops.reduce(loss, reduction, dtype, weights=(~ignored).astype(input.dtype))
 
 
 def truth(t, input, target, ignore_index=-100, z_weight=1e-4):
-    axis = checks.class_axis(input.shape)
+    axis = arguments.class_axis(input.shape)
     z = np.log(t.sum(np.exp(input), axis))
     counted = target != ignore_index
     labels = np.where(counted, target, 0)
     picked = np.take_along_axis(input, np.expand_dims(labels, axis), axis).squeeze(axis)
-    return t.where(counted, z - picked + t.number(z_weight) * z**2, 0), t.where(counted, 1, 0)
+    return t.where(counted, z - picked + t.const(z_weight) * z**2, 0), t.where(counted, 1, 0)
 
 
 def inputs(draw):
-    axis = checks.class_axis(draw.shape)
+    axis = arguments.class_axis(draw.shape)
     ignore_index = draw.variant.options.get("ignore_index", -100)
     target = draw.labels(draw.shape[:axis] + draw.shape[axis + 1 :], draw.shape[axis], ignore_index)
     return draw.arrays(input=draw.logits(draw.shape, axis, target), target=target)
@@ -86,11 +86,10 @@ LOSS = Loss(
     inputs=inputs,
     variants=(
         Variant(shapes=((6, 5), (2, 3, 4))),
-        Variant("unbatched", flags=("unbatched",), shapes=((5,),)),
-        Variant("ignored+z_weight=0.125", options={"z_weight": 0.125}, flags=("ignored",), shapes=((6, 5),)),
+        Variant("unbatched", unbatched=True, shapes=((5,),)),
+        Variant("ignored+z_weight=0.125", options={"z_weight": 0.125}, ignored=True, shapes=((6, 5),)),
     ),
-    wrt=("input",),
-    row_axis=lambda _argument, rank: 0 if rank == 1 else 1,
-    regimes=("all_ignored",),
+    arguments=Arguments(wrt=("input",), class_axes=lambda _argument, rank: 0 if rank == 1 else 1),
+    domain=Domain(regimes=("all_ignored",)),
     source="PaLM, arXiv:2204.02311; ST-MoE, arXiv:2202.08906",
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from xloss.catalog import LOSSES, get
-from xloss.inputs import DTYPES, REGIMES, applicable
+from xloss.parity.inputs import DTYPES, REGIMES, applicable
 
 # What a sweep that is not full asks of this dtype only: the slower mechanisms, the rarer shapes.
 MAIN_DTYPE = "float32"

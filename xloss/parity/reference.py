@@ -12,23 +12,23 @@ from typing import Any
 import flint
 import numpy as np
 
-from xloss.truth import Exact, balls
+from xloss.parity.truth import Exact, balls
 
 
 @dataclass(frozen=True, eq=False)  # one is as good as itself: what is derived from it is kept
 class Expected:
     """The exact result, as the sum of two float64, and the scale of its sensitivity.
 
-    `condition` is sum_i |x_i dT/dx_i|, with what the order of a summation may add: a relative error u in each input moves
-    the result T by at most u times it; `slope` says what an absolute error does, in an input (sum_i |dT/dx_i|) or in an
+    `rel_condition` is sum_i |x_i dT/dx_i|, with what the order of a summation may add: a relative error u in each input moves
+    the result T by at most u times it; `abs_condition` says what an absolute error does, in an input (sum_i |dT/dx_i|) or in an
     intermediate result (times inputs). Elements that are NaN here have no exact value; `undefined` says what is right there: "nonfinite" (a NaN or an infinity), "nan or zero",
     "anything", or "nan".
     """
 
     high: np.ndarray
     low: np.ndarray
-    condition: np.ndarray
-    slope: np.ndarray
+    rel_condition: np.ndarray
+    abs_condition: np.ndarray
     undefined: str = "nonfinite"
 
 
@@ -128,7 +128,7 @@ class Reference:
         """1 + the sum of a row's |x|: by what an absolute error in an intermediate result may be multiplied."""
         return 1 + sum(self.own, np.zeros(self.exact.values.shape))
 
-    def condition(self, sizes: list[np.ndarray]) -> np.ndarray:
+    def rel_condition(self, sizes: list[np.ndarray]) -> np.ndarray:
         """Sum over inputs of |x d(value)/dx|, x being of the sizes given."""
         with np.errstate(invalid="ignore"):
             return sum((x * d for x, d in zip(sizes, self.first, strict=True)), np.zeros(self.exact.values.shape))
@@ -137,7 +137,7 @@ class Reference:
     def value(self, reduction: str) -> Expected:
         """The loss."""
         values = self.exact.values
-        spread, slope = self.condition(self.own), (1 + self.condition(self._ones)) * self.reach
+        spread, slope = self.rel_condition(self.own), (1 + self.rel_condition(self._ones)) * self.reach
         if reduction == "none":
             return expected(values, spread, slope)
         by = self.denominator(reduction)

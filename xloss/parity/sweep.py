@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from xloss.parity.cells import MAIN_DTYPE, Cell
-from xloss.parity.check import FRAMEWORKS, check
+from xloss.parity.evaluate import FRAMEWORKS, check
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,7 +18,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from xloss.inputs import DTYPES
+from xloss.parity.inputs import DTYPES
 from xloss.parity.reference import Expected
 
 # A loss is a chain of some four elementary operations, each right to about an ulp (two units of roundoff); a derivative is
@@ -59,9 +59,9 @@ def allowed(expected: Expected, dtype: str, kind: str) -> np.ndarray:
     compute = "float64" if dtype == "float64" else "float32"
     size = np.abs(expected.high)
     unit = float(ml_dtypes.finfo(DTYPES[compute]).eps) / 2
-    budget = K[compute][kind] * unit * (size + expected.condition)
+    budget = K[compute][kind] * unit * (size + expected.rel_condition)
     # XLA takes numbers below the smallest normal one for 0, inputs and intermediate results alike.
-    budget = budget + float(ml_dtypes.finfo(DTYPES[compute]).smallest_normal) * 2 * (1 + expected.slope)
+    budget = budget + float(ml_dtypes.finfo(DTYPES[compute]).smallest_normal) * 2 * (1 + expected.abs_condition)
     if dtype != compute:
         # Half an ulp for the one rounding to 16 bits, and a hair for where it falls on the other side of a tie.
         budget = budget + ulp(dtype, size) * 0.5 * (1 + 2**-10)
@@ -85,7 +85,7 @@ def judge(got: Any, expected: Expected, dtype: str, kind: str) -> Verdict:
     if got.size == 0:
         return Verdict(True, 0.0, 0.0, 0.0, 0.0, 0.0, "")
     wide = got.astype(np.float64)
-    known = ~np.isnan(expected.high) & ~np.isnan(expected.condition)
+    known = ~np.isnan(expected.high) & ~np.isnan(expected.rel_condition)
     wrong_where_unknown = ~known & np.isnan(expected.high) & ~_fits(wide, expected.undefined)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         limit = allowed(expected, dtype, kind)
@@ -139,8 +139,8 @@ def ulps_where_conditioned(got: Any, expected: Expected, dtype: str, most: float
     least = float(ml_dtypes.finfo(DTYPES[dtype]).smallest_normal)
     with np.errstate(invalid="ignore"):
         well = np.isfinite(expected.high) & (np.abs(expected.high) > least)
-        well &= expected.condition <= most * np.abs(expected.high)
-        error = np.abs((wide - expected.high) - expected.low) - 2 * least * (1 + expected.slope)
+        well &= expected.rel_condition <= most * np.abs(expected.high)
+        error = np.abs((wide - expected.high) - expected.low) - 2 * least * (1 + expected.abs_condition)
     error = np.where(np.isnan(error) | np.isinf(wide), np.inf, np.maximum(error, 0))
     greatest = float(ml_dtypes.finfo(DTYPES[dtype]).max)
     error = np.where(np.isinf(wide) & (np.abs(expected.high) > greatest * (1 - 2**-8)), 0, error)

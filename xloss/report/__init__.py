@@ -61,8 +61,8 @@ def write(source: Path, out: Path, claims: Sequence[Result] | None = None) -> li
         out: the folder to write to.
         claims: results of `xloss.claims.run`, which become the last section of the page.
     """
+    from xloss.files import write_text, write_whole
     from xloss.report import pages, speed
-    from xloss.terminal import write_text, write_whole
 
     table, environment = read(source)
     benchmarks = speed.build(source)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from xloss.report import words
+from xloss.report import format as words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,9 +48,9 @@ def build(
 def contents(table: pd.DataFrame, environment: Mapping[str, Any]) -> dict[str, Any]:
     """All that the pages show, summed up."""
     from xloss.catalog import LOSSES
-    from xloss.inputs import DTYPES, REGIMES
+    from xloss.parity.inputs import DTYPES, REGIMES
     from xloss.parity.verdict import K
-    from xloss.report import heat, tables
+    from xloss.report.parity import heatmap, tables
 
     table = tables.prepare(table)
     mine, others = tables.ours(table), tables.peers(table)
@@ -66,9 +66,9 @@ def contents(table: pd.DataFrame, environment: Mapping[str, Any]) -> dict[str, A
         "facts": facts(table, environment),
         "counts": tables.counts(table),
         "status_words": STATUS_WORDS,
-        "maps": heat.maps(table, DTYPES),
-        "steps": heat.STEPS,
-        "short": heat.SHORT,
+        "maps": heatmap.maps(table, DTYPES),
+        "steps": heatmap.STEPS,
+        "short": heatmap.SHORT,
         "budget_k": K["float32"],
         "distributions": {quantity: tables.distribution(table, name) for name, quantity in tables.ASKED.items()},
         "bad": bad[:MOST],
@@ -179,11 +179,11 @@ def html(found: Mapping[str, Any], style: str, claims: str = "", speed: str = ""
     """The page; `claims` and `speed` are HTML of this package's own making, all other text is escaped."""
     from markupsafe import Markup
 
-    from xloss.report import figures
+    from xloss.report import svg
 
     def drawing(quantity: str, what: str) -> Markup:
         ruler = "in ulps" if what == "ulps" else "against the budget"
-        return Markup(figures.distribution(found["distributions"][quantity], what, f"{quantity.title()}, {ruler}"))
+        return Markup(svg.distribution(found["distributions"][quantity], what, f"{quantity.title()}, {ruler}"))
 
     parts = {"claims": Markup(claims), "benchmarks": Markup(speed)}
     return html_environment().get_template("report.html").render(**found, **parts, style=Markup(style), drawing=drawing)

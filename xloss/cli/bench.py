@@ -1,0 +1,291 @@
+"""`xloss bench`: one loss, everyone who has it, one table."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xloss.cli.console import BROKEN, NOTHING, USAGE, WELL, console, progress
+from xloss.files import write_whole
+
+if TYPE_CHECKING:
+    from xloss.bench.session import Asked
+    from xloss.catalog import Loss
+
+SHORT = {
+    "f64": "float64", "f32": "float32", "bf16": "bfloat16", "f16": "float16",
+    "double": "float64", "float": "float32", "half": "float16",
+}  # fmt: skip
+STOPPED = ("error", "crash", "timeout", "oom")
+INTERRUPTED = 130
+
+
+def bench(
+    loss: Annotated[list[str] | None, typer.Argument(help="A loss's name; several: a table each.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All losses of the catalogue.")] = False,
+    shape: Annotated[str | None, typer.Option(help="Shape of the first argument: 8192,32000.")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Instead of a shape: small, medium (the default), large, published, vocabulary.")
+    ] = None,
+    dtype: Annotated[
+        list[str] | None, typer.Option(help="f32 (the default), bf16, f16, f64 or a full name; several: a table each.")
+    ] = None,
+    variant: Annotated[str | None, typer.Option(help="A variant of the loss; `xloss explain LOSS` has them.")] = None,
+    framework: Annotated[list[str] | None, typer.Option(help="Only this framework: torch or jax.")] = None,
+    implementation: Annotated[
+        list[str] | None, typer.Option(help="Only this one: xloss, torch.nn.functional, optax, keras.")
+    ] = None,
+    mode: Annotated[list[str] | None, typer.Option(help="Only this mode: eager, compile or jit.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    rounds: Annotated[int, typer.Option(help="Processes that each is timed in; fewer than 5 allow no verdict.")] = 5,
+    samples: Annotated[int, typer.Option(help="Samples to take in each process.")] = 30,
+    seconds: Annotated[float, typer.Option(help="Stop sampling after this long, with some samples at least.")] = 0.3,
+    compiling: Annotated[bool, typer.Option("--compile/--no-compile", help="Time compiling, too.")] = True,
+    memory: Annotated[bool, typer.Option("--memory/--no-memory", help="Measure peak memory, too.")] = True,
+    accuracy: Annotated[bool, typer.Option("--accuracy/--no-accuracy", help="Measure errors in ulps, too.")] = True,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Value and gradient only, and torch.compile only by --mode compile.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds that one process may take before it is ended.")] = 600.0,
+    out: Annotated[Path | None, typer.Option(help="Write the rows to FILE.csv, .parquet or .json.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON, with all samples.")] = False,
+) -> None:
+    """Measure one loss, by everyone who has it: time, compile time, peak memory, bandwidth reached, ulps.
+
+    Each is timed in several fresh processes, in turn with the others. Ratios are to the fastest, of value and gradient
+    together, with a bootstrap interval and a verdict: slower, same, or ambiguous where the interval says neither.
+    """
+    from xloss.bench import session
+    from xloss.cli import bench_table
+
+    try:
+        records = _losses(loss, everything, shape=shape, variant=variant)
+        kinds = [_variant(record, variant) for record in records]
+        records, kinds, shapes = _sized(records, kinds, shape, size)
+        dtypes = _dtypes(dtype)
+        _positive(rounds=rounds, samples=samples, seconds=seconds, timeout=timeout)
+        _suffix(out)
+        _named(device=[device], framework=framework, mode=mode, implementation=implementation)
+        present = _present(framework)
+    except ValueError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(USAGE) from None
+    chosen = [_contestants(record, present, mode, implementation, quick) for record in records]
+    tables = [
+        [_asked(one, record.name, kind, given, name, device, samples, seconds) for one in some]
+        for record, kind, given, some in zip(records, kinds, shapes, chosen, strict=True)
+        for name in dtypes
+        if some
+    ]
+    if not tables:
+        there = dict.fromkeys(one for record in records for one in session.contestants(record))
+        typer.echo(f"nothing to measure: what there is, is {', '.join(there)}", err=True)
+        raise typer.Exit(NOTHING)
+    plan = session.Plan(rounds, timeout=timeout, compiling=compiling, memory=memory, accuracy=accuracy)
+    if quick:
+        plan = session.Plan(rounds, (session.MAIN,), False, False, False, timeout)
+    rows: list[dict[str, Any]] = []
+    try:
+        with session.no_orphans():
+            frameworks = list(dict.fromkeys(one.work.framework for table in tables for one in table))
+            for name in frameworks if device != "cpu" else ():
+                if why := session.no_device(name, device):
+                    typer.echo(why, err=True)
+                    raise typer.Exit(USAGE)
+            facts = _facts(device, session.bandwidth(frameworks, device, timeout), rounds)
+            for table in tables:
+                with progress(f"{table[0].work.loss}, {table[0].work.dtype}", quiet=as_json) as show:
+                    found = bench_table.compared(session.run(table, plan, show), facts["copy_bytes_per_second"])
+                rows += found
+                if out is not None:
+                    keep(rows, facts, out)
+                if not as_json:
+                    bench_table.show(found, facts, console())
+    except KeyboardInterrupt:
+        typer.echo("interrupted; nothing is left running", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    if as_json:
+        typer.echo(json.dumps({**facts, "rows": rows}, indent=1))
+    raise typer.Exit(exit_code(rows))
+
+
+def _losses(names: list[str] | None, everything: bool, **single: str | None) -> list[Loss]:
+    """The records asked for; what only one loss can have (a shape, a variant) is refused where there are several."""
+    from xloss.catalog import LOSSES, get
+
+    if everything and names:
+        raise ValueError(f"loss: expected names or --all, got both ({', '.join(names)})")
+    if not everything and not names:
+        raise ValueError(f"loss: name one, as in `xloss bench mse_loss`, or --all: {', '.join(LOSSES)}")
+    try:
+        records = [get(name) for name in dict.fromkeys(names or LOSSES)]
+    except KeyError as error:
+        raise ValueError(
+            f"loss: {error.args[0]}{'' if str(error.args[0]).endswith('?') else ';'} `xloss list` has them all"
+        ) from None
+    for what, given in single.items():
+        if given is not None and len(records) > 1:
+            raise ValueError(f"{what}: expected one loss with it, got {len(records)}")
+    return records
+
+
+def _variant(record: Loss, name: str | None) -> str:
+    if name is None:
+        return record.variants[0].name
+    try:
+        return record.variant(name).name
+    except KeyError as error:
+        raise ValueError(f"variant: {error.args[0]}") from None
+
+
+def _sized(
+    records: list[Loss], kinds: list[str], shape: str | None, size: str | None
+) -> tuple[list[Loss], list[str], list[tuple[int, ...]]]:
+    """The losses that have the size, and their shapes; where it is one loss only, it must."""
+    from xloss.bench.session import shape_at
+    from xloss.bench.workload import SIZES
+    from xloss.catalog import Unsupported
+    from xloss.parity.cells import check_names
+
+    if shape is not None:
+        if size is not None:
+            raise ValueError(f"size: expected none beside a shape, got {size!r}")
+        return records, kinds, [_shape(records[0], kinds[0], shape)]
+    check_names("size", [size or "medium"], SIZES)
+    found = []
+    for record, kind in zip(records, kinds, strict=True):
+        try:
+            found.append((record, kind, shape_at(record, kind, size or "medium")))
+        except Unsupported as reason:
+            if len(records) == 1:
+                raise ValueError(f"size: {reason}") from None
+            typer.echo(f"left out: {reason}", err=True)
+    return [one[0] for one in found], [one[1] for one in found], [one[2] for one in found]
+
+
+def _shape(record: Loss, variant: str, text: str) -> tuple[int, ...]:
+    """The shape in figures; of a rank that the variant has, or of any where every element stands for itself."""
+    figures = text.strip().strip("()").replace(" ", "")
+    if figures in ("scalar", ""):
+        given: tuple[int, ...] = ()
+    elif re.fullmatch(r"[1-9]\d*([,x][1-9]\d*)*,?", figures):
+        given = tuple(int(part) for part in re.findall(r"\d+", figures))
+    else:
+        raise ValueError(f"shape: expected positive numbers such as 8192,32000, got {text!r}")
+    shapes = record.variant(variant).shapes
+    elementwise = (
+        record.arguments.class_axes is not None
+        and record.arguments.class_axes(record.arguments.wrt[0], len(given)) is None
+    )
+    if not elementwise and len(given) not in {len(known) for known in shapes}:
+        known = " or ".join(",".join(map(str, one)) or "scalar" for one in shapes)
+        raise ValueError(f"shape: expected one like {known} for {record.name}, got {text!r}")
+    return given
+
+
+def _dtypes(names: list[str] | None) -> list[str]:
+    from xloss.parity.inputs import DTYPES
+
+    given = [part for name in names or ["float32"] for part in name.split(",")]
+    full = [SHORT.get(name, name) for name in given]
+    for name, known in zip(given, full, strict=True):
+        if known not in DTYPES:
+            raise ValueError(f"dtype: expected one of {', '.join(DTYPES)} (f64, f32, bf16, f16), got {name!r}")
+    return list(dict.fromkeys(full))
+
+
+def _named(**given: list[str] | None) -> None:
+    """Refuse an unknown device, framework, mode or implementation."""
+    from xloss.bench.workload import CONTESTANTS
+    from xloss.parity.cells import check_names
+
+    known = dict(
+        zip(
+            ("framework", "mode", "implementation"), zip(*(c.split("/") for c in CONTESTANTS), strict=True), strict=True
+        )
+    )
+    for what, names in given.items():
+        check_names(what, names or (), dict.fromkeys(known.get(what, ("cpu", "cuda"))))
+
+
+def _present(asked: list[str] | None) -> list[str]:
+    """The frameworks to measure: those asked for, or those that are installed, with a line for the one that is not."""
+    import importlib.util
+
+    present = []
+    for name in asked or ("torch", "jax"):
+        if importlib.util.find_spec(name):
+            present.append(name)
+            continue
+        advice = f"{name} is not installed; install it with: pip install 'xloss[{name}]'"
+        if asked:
+            raise ValueError(f"framework: {advice}")
+        typer.echo(f"left out: {advice}", err=True)
+    return present
+
+
+def _contestants(record: Loss, frameworks: list[str], modes: list[str] | None, implementations: list[str] | None,
+                 quick: bool) -> list[str]:  # fmt: skip
+    """Those of the loss that were asked for."""
+    from xloss.bench.session import contestants
+
+    wanted = modes or [mode for mode in ("eager", "compile", "jit") if mode != "compile" or not quick]
+    chosen = []
+    for one in contestants(record):
+        framework, mode, implementation = one.split("/")
+        if framework in frameworks and mode in wanted and (not implementations or implementation in implementations):
+            chosen.append(one)
+    return chosen
+
+
+def _positive(**numbers: float) -> None:
+    for name, value in numbers.items():
+        if not value > 0 or math.isinf(value):
+            raise ValueError(f"{name}: expected a positive number, got {value:g}")
+
+
+def _suffix(out: Path | None) -> None:
+    if out is not None and out.suffix not in (".csv", ".parquet", ".json"):
+        raise ValueError(f"out: expected a file named .csv, .parquet or .json, got {str(out)!r}")
+
+
+def _asked(contestant: str, loss: str, variant: str, shape: tuple[int, ...], dtype: str, device: str, samples: int,
+           seconds: float) -> Asked:  # fmt: skip
+    from xloss.bench.session import ASKED, MAIN, Asked
+    from xloss.bench.workload import Work
+
+    return Asked(Work(loss, contestant, MAIN, ASKED, dtype, device), variant, shape, samples, seconds)
+
+
+def _facts(device: str, bandwidth: float, rounds: int) -> dict[str, Any]:
+    from xloss import environment
+
+    return {**environment.describe(), "device": device, "copy_bytes_per_second": bandwidth, "rounds": rounds}
+
+
+def keep(rows: list[dict[str, Any]], facts: dict[str, Any], out: Path) -> None:
+    """Write the rows; where the format has no lists, notes and samples are JSON in their columns."""
+    import pandas as pd
+
+    if out.suffix == ".json":
+        write_whole(out, lambda path: path.write_text(json.dumps({**facts, "rows": rows}, indent=1) + "\n", "utf-8"))
+        return
+    table = pd.DataFrame(rows)
+    for name in ("notes", "samples"):
+        table[name] = table[name].map(json.dumps)
+    for name in ("created", "cpu", "cores", "copy_bytes_per_second", "rounds", "xloss"):
+        table[name] = facts[name]
+    write = table.to_csv if out.suffix == ".csv" else table.to_parquet
+    write_whole(out, lambda path: write(path, index=False))
+
+
+def exit_code(rows: list[dict[str, Any]]) -> int:
+    """3 where something crashed, timed out or raised; 4 where nobody could be measured."""
+    if any(row["status"] in STOPPED for row in rows):
+        return BROKEN
+    return WELL if any(row["status"] == "ok" for row in rows) else NOTHING

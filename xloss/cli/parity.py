@@ -1,0 +1,224 @@
+"""`xloss parity`: sweep, say what was found, keep the table."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from xloss.cli.console import BROKEN, DISAGREES, NOTHING, USAGE, WELL, console, progress
+from xloss.files import write_text, write_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def parity(
+    loss: Annotated[list[str] | None, typer.Option(help="Only this loss; may be given several times.")] = None,
+    dtype: Annotated[
+        list[str] | None, typer.Option(help="Only this dtype: float64, float32, bfloat16, float16.")
+    ] = None,
+    regime: Annotated[
+        list[str] | None, typer.Option(help="Only this regime of inputs: typical, confident, on_kink, ...")
+    ] = None,
+    framework: Annotated[list[str] | None, typer.Option(help="Only this framework: torch or jax.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    case: Annotated[list[str] | None, typer.Option(help="Only this case, as a failure or a report names it.")] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Every mechanism, reduction, shape and peer in every dtype.")
+    ] = False,
+    peers: Annotated[
+        bool, typer.Option(help="Whether to measure torch.nn.functional, optax and Keras as well.")
+    ] = True,
+    seed: Annotated[int, typer.Option(help="Draw other inputs.")] = 0,
+    jobs: Annotated[int, typer.Option(help="Worker processes; 1 checks in this one, 0 takes a worker per core.")] = 0,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds that one group of cases may take before its worker is ended.")
+    ] = 600.0,
+    out: Annotated[
+        Path | None, typer.Option(help="Write data/parity.parquet, .csv and .json below this folder.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print summary and failures as JSON.")] = False,
+) -> None:
+    """Check every loss, in both frameworks and by every mechanism, against the exact result.
+
+    An implementation passes where its result is the exact result for inputs a few units of roundoff away. xloss's own
+    must; those of torch.nn.functional, optax and Keras are measured by the same ruler, and where they miss it, that is a
+    finding, not a failure.
+    """
+    from xloss.parity import Cell, cells, sweep
+    from xloss.parity.cells import check_names
+    from xloss.parity.evaluate import FRAMEWORKS
+
+    try:
+        check_names("device", [device], ("cpu", "cuda"))
+        check_names("framework", framework or (), FRAMEWORKS)
+        asked = [Cell.parse(one) for one in case] if case else cells(loss, dtype, regime, device, seed, full)
+    except (ValueError, KeyError) as error:
+        _usage(str(error.args[0]))
+    chosen = tuple(framework or FRAMEWORKS)
+    _check_installed(chosen, device if not case else asked[0].device)
+    if not asked:
+        typer.echo("nothing to check: no case has that loss, dtype and regime", err=True)
+        raise typer.Exit(NOTHING)
+    start = time.perf_counter()
+    with progress("cases", quiet=as_json) as show:
+        if jobs == 1 or len(asked) == 1:
+            table = _inline(asked, chosen, peers, show)
+        else:
+            from xloss.parity.processes import Workers
+
+            with Workers(jobs or None, timeout) as workers:
+                table = sweep(asked, workers, frameworks=chosen, peers=peers, progress=show)
+    seconds = time.perf_counter() - start
+    facts = _facts(
+        table, seconds, len(asked), {"device": device, "seed": seed, "full": full, "frameworks": list(chosen)}
+    )
+    if out is not None:
+        keep(table, facts, out)
+    if as_json:
+        typer.echo(json.dumps({**facts, "failures": failures(table).to_dict("records")}, indent=2))
+    else:
+        _print(table, facts)
+        if out is not None:
+            console().print(f"kept in {out / 'data'}; make pages of it with: xloss report", markup=False)
+    raise typer.Exit(exit_code(table))
+
+
+def _usage(message: str) -> Any:
+    typer.echo(message, err=True)
+    raise typer.Exit(USAGE)
+
+
+def _check_installed(frameworks: tuple[str, ...], device: str) -> None:
+    import importlib.util
+
+    for name in frameworks:
+        if importlib.util.find_spec(name) is None:
+            _usage(f"framework: {name} is not installed; install it (pip install 'xloss[{name}]') or leave it out with "
+                   f"--framework {' '.join(other for other in ('torch', 'jax') if other != name)}")  # fmt: skip
+    if device == "cuda":
+        from xloss.parity.mechanisms import load
+
+        for name in frameworks:
+            try:
+                load(name).device(device)
+            except RuntimeError as error:
+                _usage(str(error))
+
+
+def _inline(asked: Any, frameworks: tuple[str, ...], peers: bool, show: Any) -> pd.DataFrame:
+    import warnings
+
+    from xloss.parity import sweep
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a sweep reports what it finds in its table
+        return sweep(asked, frameworks=frameworks, peers=peers, progress=show)
+
+
+def failures(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of xloss's own that are not as they should be, the worst first."""
+    own = table[(table["implementation"] == "xloss") & ~table["status"].isin(["ok", "unsupported"])]
+    return own.sort_values("budget", ascending=False, na_position="first", kind="stable")
+
+
+def exit_code(table: pd.DataFrame) -> int:
+    """What the sweep amounts to; see the epilog of `xloss --help`."""
+    from xloss.parity.sweep import BAD, STOPPED
+
+    own = table[table["implementation"] == "xloss"]["status"]
+    if own.isin(STOPPED).any():
+        return BROKEN
+    if own.isin(BAD).any():
+        return DISAGREES
+    return WELL if (own == "ok").any() else NOTHING
+
+
+def _facts(table: pd.DataFrame, seconds: float, cases: int, how: dict[str, Any]) -> dict[str, Any]:
+    from xloss import environment
+
+    counts = table.groupby(["implementation", "framework", "status"]).size().rename("checks").reset_index()
+    return {
+        **environment.describe(),
+        **how,
+        "cells": cases,
+        "checks": int((table["status"] != "unsupported").sum()),
+        "seconds": round(seconds, 2),
+        "counts": counts.to_dict("records"),
+    }
+
+
+def keep(table: pd.DataFrame, facts: dict[str, Any], out: Path) -> None:
+    """Write the table as parquet and csv, and the facts about it as json, each whole or not at all."""
+    data = out / "data"
+    write_whole(data / "parity.parquet", lambda path: table.to_parquet(path, index=False))
+    write_whole(data / "parity.csv", lambda path: table.to_csv(path, index=False))
+    write_text(data / "parity.json", json.dumps(facts, indent=2) + "\n")
+
+
+def _print(table: pd.DataFrame, facts: dict[str, Any]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    screen = console()
+    grid = Table(title="worst distance from the exact result, by who computed it", title_justify="left")
+    for heading in ("implementation", "framework"):
+        grid.add_column(heading)
+    for heading in ("checks", "ok", "inaccurate", "broken", "p99 ulps of values", "worst / allowed"):
+        grid.add_column(heading, justify="right")
+    for (implementation, framework), rows in table[table["status"] != "unsupported"].groupby(
+        ["implementation", "framework"], sort=False
+    ):
+        counts = rows["status"].value_counts()
+        good, off = int(counts.get("ok", 0)), int(counts.get("inaccurate", 0) + counts.get("differs", 0))
+        numbers = (len(rows), good, off, len(rows) - good - off)
+        values = rows[(rows["mechanism"] == "value") & (rows["reduction"] == "none")]["max_ulp"]
+        tail = f"{values.quantile(0.99, interpolation='higher'):.3g}" if len(values) else "-"
+        grid.add_row(str(implementation), str(framework), *map(str, numbers), tail, f"{rows['budget'].max():.3g}")
+    screen.print(grid)
+    bad = failures(table)
+    # One example of each fault: all its reductions and regimes have the same cause.
+    shown = bad.drop_duplicates(["loss", "framework", "mechanism", "argument", "status"]).head(8)
+    for row in shown.to_dict("records"):
+        argument = f" by {row['argument']}" if row["argument"] else ""
+        head = (
+            f"{row['loss']}, xloss.{row['framework']}, {row['mechanism']}{argument}, {row['reduction']}, {row['dtype']}"
+        )
+        screen.print(f"\n[bold red]{row['status']}[/bold red]  {escape(head)}, {row['regime']}")
+        screen.print(f"  {escape(str(row['reason']))}")
+        if row["status"] in ("inaccurate", "differs"):
+            screen.print(f"  {escape(whose(table, row))}")
+        screen.print(f"  reproduce: xloss parity --case '{escape(str(row['case_id']).split('#')[0])}'")
+    if len(bad) > len(shown):
+        screen.print(f"\n... and {len(bad) - len(shown)} more checks of xloss that are not ok")
+    verdict = "all checks of xloss are within the budget" if bad.empty else f"{len(bad)} checks of xloss are not ok"
+    rate = facts["checks"] / facts["seconds"]
+    screen.print(
+        f"\n{verdict}: {facts['checks']} checks, {facts['cells']} cases, {facts['seconds']} s, {rate:.0f} checks/s"
+    )
+
+
+def whose(table: pd.DataFrame, row: Mapping[Any, Any]) -> str:
+    """Which framework is wrong: how the others did on the very same question."""
+    case = str(row["case_id"]).split("#")[0]
+    same = table[
+        table["case_id"].str.startswith(case + "#")
+        & (table["reduction"] == row["reduction"])
+        & (table["argument"] == row["argument"])
+        & (table["mechanism"].isin([row["mechanism"], "backward"]))
+        & (table["status"].isin(["ok", "inaccurate"]))
+    ]
+    others = same[(same["implementation"] != row["implementation"]) | (same["framework"] != row["framework"])]
+    others = others.drop_duplicates(["implementation", "framework"])
+    if others.empty:
+        return f"{row['framework']} is wrong; no one else was asked"
+    said = [
+        f"{o['implementation']} ({o['framework']}) is {'right' if o['status'] == 'ok' else 'wrong too'}"
+        for o in others.to_dict("records")
+    ]
+    return f"{row['framework']} is wrong; " + ", ".join(said)

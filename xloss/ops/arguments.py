@@ -1,0 +1,142 @@
+"""What both frameworks refuse, in the same words. Looks only at names, shapes and options, never at values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+FLOATS = ("float64", "float32", "bfloat16", "float16")
+REDUCTIONS = ("none", "mean", "sum")
+
+
+class Parts:
+    """The type of `PARTS`, which stands in for a reduction inside `sum_and_denominator`."""
+
+    def __repr__(self) -> str:
+        return "PARTS"
+
+
+PARTS: Any = Parts()
+
+
+def raise_value_error(argument: str, got: object, expected: str) -> NoReturn:
+    """Raise the `ValueError` that names the argument, what came and what was expected."""
+    raise ValueError(f"{argument}: expected {expected}, got {got}")
+
+
+def raise_type_error(argument: str, got: object, expected: str) -> NoReturn:
+    """Raise the `TypeError` that names the argument, what came and what was expected."""
+    raise TypeError(f"{argument}: expected {expected}, got {got}")
+
+
+def check_reduction(reduction: str, allowed: Sequence[str] = REDUCTIONS) -> None:
+    """Refuse a reduction that the loss does not have."""
+    if reduction not in allowed and reduction is not PARTS:
+        raise_value_error("reduction", repr(reduction), "one of " + ", ".join(map(repr, allowed)))
+
+
+def promote(dtypes: Sequence[str]) -> str:
+    """Name the floating dtype that holds all of `dtypes`; two different 16-bit formats meet in float32."""
+    widest = max(dtypes, key=lambda name: 16 if name.endswith("float16") else int(name[5:]))
+    if widest.endswith("float16") and len(set(dtypes)) > 1:
+        return "float32"
+    return widest
+
+
+def check_same_shape(name: str, shape: Sequence[int], like: str, expected: Sequence[int]) -> None:
+    """Refuse a tensor whose shape is not exactly that of another argument."""
+    if tuple(shape) != tuple(expected):
+        raise_value_error(name, f"shape {tuple(shape)}", f"the shape of {like}, {tuple(expected)}")
+
+
+def broadcast_shape(**shapes: Sequence[int]) -> tuple[int, ...]:
+    """Give the shape to which all arguments broadcast; refuse when there is none, naming the one that does not fit."""
+    common: tuple[int, ...] = ()
+    names: list[str] = []
+    for name, given in shapes.items():
+        shape = tuple(given)
+        rank = max(len(shape), len(common))
+        left = (1,) * (rank - len(common)) + common
+        right = (1,) * (rank - len(shape)) + shape
+        if any(a != b and a != 1 and b != 1 for a, b in zip(left, right, strict=True)):
+            raise_value_error(name, f"shape {shape}", f"a shape that broadcasts with {' and '.join(names)}, {common}")
+        common = tuple(b if a == 1 else a for a, b in zip(left, right, strict=True))
+        names.append(name)
+    return common
+
+
+def check_broadcasts_to(name: str, shape: Sequence[int], like: str, expected: Sequence[int]) -> None:
+    """Refuse a tensor that does not broadcast to exactly the shape of another argument."""
+    if broadcast_shape(**{like: expected, name: shape}) != tuple(expected):
+        raise_value_error(
+            name, f"shape {tuple(shape)}", f"a shape that broadcasts to that of {like}, {tuple(expected)}"
+        )
+
+
+def class_axis(input_shape: Sequence[int]) -> int:
+    """Give the axis of the classes of an (unbatched or batched, K-dimensional) input; refuse a scalar."""
+    if not input_shape:
+        raise_value_error("input", "shape ()", "shape (C), (N, C) or (N, C, d1, ..., dK)")
+    return 0 if len(input_shape) == 1 else 1
+
+
+def check_class_target(input: Sequence[int], target: Sequence[int], probabilities: bool, weight: Any,
+                       ignore_index: int | None) -> int:  # fmt: skip
+    """Refuse a target, or class weights, that do not fit the input (given by their shapes); give the class axis.
+
+    With `ignore_index` None, what comes is class indices already.
+    """
+    axis = class_axis(input)
+    without_classes = tuple(input[:axis]) + tuple(input[axis + 1 :])
+    if probabilities:
+        check_same_shape("target (class probabilities)", target, "input", input)
+        if ignore_index is not None and ignore_index >= 0:
+            raise_value_error(
+                "ignore_index", repr(ignore_index), "none: it goes with class indices, and target is floating"
+            )
+    elif tuple(target) != without_classes:
+        expected = f"{without_classes}, that of input, {tuple(input)}, without its classes"
+        raise_value_error("target (class indices)", f"shape {tuple(target)}", expected)
+    if weight is not None and tuple(weight.shape) != (input[axis],):
+        raise_value_error(
+            "weight", f"shape {tuple(weight.shape)}", f"one for each of the {input[axis]} classes, ({input[axis]},)"
+        )
+    return axis
+
+
+def check_weight(weight: Any, input: Any, name: str = "weight", broadcast: bool = False) -> None:
+    """Refuse elementwise weights (None passes) that have not the shape of the input, or do not `broadcast` to it."""
+    if weight is not None:
+        check = check_broadcasts_to if broadcast else check_same_shape
+        check(name, weight.shape, "input", input.shape)
+
+
+def check_integer(name: str, value: object) -> None:
+    """Refuse what is not a whole number."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise_type_error(name, f"{type(value).__name__} {value!r}", "an integer")
+
+
+def check_flags(**flags: object) -> None:
+    """Refuse what is neither True nor False, as torch does: a number here is an argument in the wrong place."""
+    for name, value in flags.items():
+        if not isinstance(value, bool):
+            raise_type_error(name, f"{type(value).__name__} {value!r}", "True or False")
+
+
+def check_number(name: str, value: float, *, above: float | None = None, least: float | None = None,
+                 most: float | None = None) -> None:  # fmt: skip
+    """Refuse a number outside of its range, a NaN included."""
+    expected = " and ".join(
+        f"{sign} {bound:g}" for sign, bound in ((">", above), (">=", least), ("<=", most)) if bound is not None
+    )
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise_type_error(name, f"{type(value).__name__} {value!r}", f"a number {expected}".rstrip())
+    inside = (
+        value == value
+        and (above is None or value > above)
+        and (least is None or value >= least)
+        and (most is None or value <= most)
+    )
+    if not inside:
+        raise_value_error(name, repr(value), f"a number {expected}".rstrip())

@@ -1,0 +1,81 @@
+"""None, sum, mean, batchmean: the one place, per framework, where a loss meets its denominator.
+
+A loss hands over its unreduced values (weighted already) and what its mean divides by: `weights`, whose sum is the
+denominator, or nothing, for the count. Here lives the mean-of-means bug: the mean over a batch is not the mean of the
+means over its micro-batches unless all have the same denominator. `sum_and_denominator` gives both parts, so that sums
+and denominators can be added up apart and divided once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from xloss.ops.arguments import PARTS
+
+
+def torch_reduce(loss: Any, reduction: str, dtype: Any, weights: Any = None, batch: int | None = None,
+                 terms: Any = None) -> Any:  # fmt: skip
+    """Reduce `loss` (in the dtype it was computed in) and round once, to `dtype`.
+
+    `terms` are what the mean adds up, where that is not the loss itself.
+    """
+    if terms is not None and reduction not in ("none", "sum"):
+        loss = terms
+    if reduction == "none":
+        # Forward mode gives a 0-d float32 tensor times a Python number a tangent in float64; there and back mends it.
+        return (loss.double() if loss.ndim == 0 and loss.device.type != "mps" else loss).to(dtype)
+    if reduction == "sum":
+        return loss.sum().to(dtype)
+    if reduction == "mean" and weights is None:
+        return loss.mean().to(dtype)
+    if reduction == "mean":
+        return (loss.sum() / weights.sum()).to(dtype)
+    if reduction == "batchmean":
+        return (loss.sum() / batch).to(dtype)
+    denominator = loss.new_tensor(float(loss.numel())) if weights is None else weights.sum()
+    return loss.sum(), denominator
+
+
+def jax_reduce(loss: Any, reduction: str, dtype: Any, weights: Any = None, batch: int | None = None,
+               terms: Any = None) -> Any:  # fmt: skip
+    """Reduce `loss` (in the dtype it was computed in) and round once, to `dtype`.
+
+    `terms` are what the mean adds up, where that is not the loss itself.
+    """
+    import jax.numpy as jnp
+
+    if terms is not None and reduction not in ("none", "sum"):
+        loss = terms
+    if reduction == "none":
+        return loss.astype(dtype)
+    if reduction == "sum":
+        return loss.sum().astype(dtype)
+    if reduction == "mean" and weights is None:
+        return loss.mean().astype(dtype)
+    if reduction == "mean":
+        return (loss.sum() / weights.sum()).astype(dtype)
+    if reduction == "batchmean":
+        return (loss.sum() / batch).astype(dtype)
+    denominator = jnp.asarray(float(loss.size), loss.dtype) if weights is None else weights.sum()
+    return loss.sum(), denominator
+
+
+def sum_and_denominator(loss: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+    """Give the two parts of a loss's mean, `sum` and `denominator`, in the dtype of computation (float32 at least).
+
+    `loss` is a loss of `xloss.torch` or `xloss.jax`; the other arguments are its own, without `reduction`. Over
+    micro-batches, add up the sums and the denominators and divide once: that is the mean over the whole batch, and its
+    gradient, whatever the class weights and ignored labels::
+
+        sums, denominators = zip(*(sum_and_denominator(cross_entropy, x, y) for x, y in micro_batches))
+        loss = sum(sums) / sum(denominators)
+
+    Raises `TypeError` when `reduction` is given or when `loss` is not a loss of this package.
+    """
+    if "reduction" in kwargs:
+        raise TypeError("reduction: sum_and_denominator chooses it; leave it out")
+    if not hasattr(loss, "__xloss__"):
+        raise TypeError(f"loss: expected a loss of xloss.torch or xloss.jax, got {loss!r}")
+    total, denominator = loss(*args, **kwargs, reduction=PARTS)
+    return total, denominator

@@ -1,0 +1,131 @@
+"""What the rest of the package asks of a framework.
+
+A `Problem` is a loss at a point: a function, its arrays on the device, its options. A mechanism is one way in which a
+user gets a number out of it; `Framework.mechanisms` gives them by name, and `torch_.py` and `jax_.py` implement them in
+the same order. All take and give dictionaries of arrays by argument name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from xloss.ops.arguments import PARTS
+
+Arrays = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A loss at a point.
+
+    `function(**arrays, **options, reduction=reduction)`; `wrt` names the arguments to differentiate by, `batched` those
+    that carry the batch, and along which axis; `denominator` is what the batch's mean divides by, for mechanisms that
+    see a part of the batch at a time, and `scaled` says that this mean is not that of the sum; `program` the compiled
+    function, for the mechanism that runs one.
+    """
+
+    function: Callable[..., Any]
+    arrays: Arrays
+    options: Mapping[str, Any]
+    reduction: str
+    wrt: tuple[str, ...]
+    batched: Mapping[str, int] = field(default_factory=dict)
+    denominator: Any = 1.0
+    scaled: bool = False
+    program: Any = None
+
+    def __call__(self, *values: Any, **changes: Any) -> Any:
+        """Evaluate with other arrays for `wrt`, in order, or by name."""
+        arrays = {**self.arrays, **dict(zip(self.wrt, values, strict=False)), **changes}
+        return self.function(**arrays, **self.options, reduction=self.reduction)
+
+    @property
+    def primals(self) -> tuple[Any, ...]:
+        """The arrays to differentiate by."""
+        return tuple(self.arrays[name] for name in self.wrt)
+
+    def by_name(self, values: Any) -> dict[str, Any]:
+        """Values in the order of `wrt`, by name."""
+        return dict(zip(self.wrt, values, strict=True))
+
+    def of(self, reduction: str) -> Problem:
+        """The same with another reduction."""
+        return replace(self, reduction=reduction)
+
+    def rows(self) -> int:
+        """The size of the batch."""
+        name, axis = next(iter(self.batched.items()))
+        return self.arrays[name].shape[axis]
+
+    def share(self, **part: Any) -> Any:
+        """What a part of the batch (its batched arguments) adds to the loss of the whole."""
+        if self.scaled and self.reduction == "mean":
+            return self.of(PARTS)(**part)[0] / self.denominator
+        return self.of("sum")(**part) / self.denominator
+
+    def cut(self, arrays: Arrays, part: slice) -> dict[str, Any]:
+        """A part of the batch: the batched ones of these arrays, along their axes."""
+        return {name: arrays[name][(slice(None),) * axis + (part,)] for name, axis in self.batched.items()}
+
+
+@dataclass(frozen=True)
+class Directions:
+    """What the linear mechanisms act on: the cotangent of the unreduced loss, a tangent for each argument."""
+
+    cotangent: Any
+    tangents: Arrays
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run of one mechanism, for `Framework.run`.
+
+    `alone` keeps it out of a greater program; `hasty` lets the compiler leave out what takes it long.
+    """
+
+    run: Callable[[Problem, Directions], Arrays]
+    problem: Problem
+    alone: bool = False
+    fast_compile: bool = False
+
+
+Outcome = tuple[Any, float]  # what a task gave, or the exception that it raised, and the seconds it took
+
+
+class Framework(Protocol):
+    """One framework, on one device at a time."""
+
+    name: str
+
+    def version(self) -> str:
+        """The installed version."""
+        ...
+
+    def device(self, device: str) -> Any:
+        """The framework's device for "cpu" or "cuda"; `RuntimeError` says why there is none."""
+        ...
+
+    def scope(self, dtype: str) -> AbstractContextManager[Any]:
+        """The settings under which arrays of that dtype are what they seem (x64 in JAX)."""
+        ...
+
+    def put(self, array: np.ndarray, device: Any, contiguous: bool = True) -> Any:
+        """The array on the device, of the very same dtype; strided memory where asked for and possible."""
+        ...
+
+    def get(self, array: Any) -> np.ndarray:
+        """The array as NumPy's, of the very same dtype."""
+        ...
+
+    def run(self, tasks: list[Task], directions: Directions, programs: dict[Any, Any], key: Any) -> list[Outcome]:
+        """Run all tasks. `programs` keeps what was compiled, under `key`, for tasks that differ in values only."""
+        ...
+
+    def mechanisms(self) -> Mapping[str, Callable[..., Any]]:
+        """The mechanisms by name; what each takes and gives stands in `xloss.parity.probes`."""
+        ...

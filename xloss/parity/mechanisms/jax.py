@@ -1,0 +1,259 @@
+"""The mechanisms in JAX. `torch_.py` has them in the same order."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xloss.parity.mechanisms.base import Directions, Outcome, Problem, Task
+
+
+class Jax:
+    """JAX."""
+
+    name = "jax"
+
+    def version(self) -> str:
+        return jax.__version__
+
+    def device(self, device: str) -> jax.Device:
+        platform = "gpu" if device == "cuda" else device
+        try:
+            return jax.devices(platform)[0]
+        except RuntimeError as error:
+            raise RuntimeError(f"device: jax {jax.__version__} sees no {device} device ({error})") from error
+
+    @contextlib.contextmanager
+    def scope(self, dtype: str) -> Iterator[None]:
+        with x64(dtype == "float64"), jax.numpy_dtype_promotion("strict"):
+            yield
+
+    def put(self, array: np.ndarray, device: Any, contiguous: bool = True) -> jax.Array:  # noqa: ARG002 - no strides here
+        put = jax.device_put(array, device)
+        if put.dtype != array.dtype and array.dtype.kind not in "iu":
+            raise TypeError(f"JAX made {put.dtype} of {array.dtype}: x64 is off")
+        return put
+
+    def get(self, array: jax.Array) -> np.ndarray:
+        return np.asarray(array)
+
+    def run(self, tasks: list[Task], directions: Directions, programs: dict[Any, Any], key: Any) -> list[Outcome]:
+        """The hasty ones in one program under `jit`, the others in another; what cannot be traced says why."""
+        outcomes: list[Outcome] = [(None, 0.0)] * len(tasks)
+        for fast_compile in (False, True):
+            together = [
+                number for number, task in enumerate(tasks) if not task.alone and task.fast_compile == fast_compile
+            ]
+            if not together:
+                continue
+            start = time.perf_counter()
+            some = [tasks[number] for number in together]
+            failures, results = self._together(some, directions, programs, (key, fast_compile))
+            share = (time.perf_counter() - start) / len(together)
+            for number, failure in zip(together, failures, strict=True):
+                outcomes[number] = (next(results) if failure is None else failure, share)
+        for number, task in enumerate(tasks):
+            if task.alone:
+                outcomes[number] = _alone(task, directions)
+        return outcomes
+
+    def _together(self, tasks: list[Task], directions: Directions, programs: dict[Any, Any], key: Any) -> Any:
+        """What each task raised, or None, and the results of those that did not."""
+        arrays = dict(tasks[0].problem.arrays)
+        for attempt in ("all", "traceable"):
+            if key not in programs:
+                failures = [None if attempt == "all" else _failure(task, directions) for task in tasks]
+                good = [task for task, failure in zip(tasks, failures, strict=True) if failure is None]
+                programs[key] = failures, bundle(good)
+            failures, program = programs[key]
+            traced = [task.problem.denominator for task, no in zip(tasks, failures, strict=True) if no is None]
+            try:
+                given = program(arrays, traced, directions.cotangent, directions.tangents)
+                return failures, iter(jax.block_until_ready(given))
+            except Exception as error:  # of one of the tasks, or the second time of the compiler or the device
+                programs.pop(key)
+                last = error
+        return [last] * len(tasks), iter(())
+
+    def mechanisms(self) -> Mapping[str, Callable[..., Any]]:
+        return MECHANISMS
+
+
+def x64(enabled: bool) -> Any:
+    """A scope in which 64-bit dtypes exist, or do not."""
+    if hasattr(jax, "enable_x64"):
+        return jax.enable_x64(enabled)
+    from jax.experimental import disable_x64, enable_x64
+
+    return enable_x64() if enabled else disable_x64()
+
+
+def value(p: Problem) -> Any:
+    return p()
+
+
+def backward(p: Problem) -> Any:
+    """The nearest thing to `backward()`: `value_and_grad`."""
+    return p.by_name(jax.value_and_grad(p, argnums=tuple(range(len(p.wrt))))(*p.primals)[1])
+
+
+def grad(p: Problem) -> Any:
+    return p.by_name(jax.grad(p, argnums=tuple(range(len(p.wrt))))(*p.primals))
+
+
+def vjp(p: Problem, cotangent: Any) -> Any:
+    _, pull = jax.vjp(p, *p.primals)
+    return p.by_name(pull(cotangent))
+
+
+def jvp(p: Problem, tangents: tuple[Any, ...]) -> Any:
+    return jax.jvp(p, p.primals, tangents)[1]
+
+
+def per_sample_vmap(p: Problem) -> Any:
+    def one(*row: Any) -> Any:
+        return p.share(
+            **{name: jnp.expand_dims(x, axis) for (name, axis), x in zip(p.batched.items(), row, strict=True)}
+        )
+
+    argnums = tuple(list(p.batched).index(name) for name in p.wrt)
+    ways = {"in_axes": tuple(p.batched.values()), "out_axes": tuple(p.batched[name] for name in p.wrt)}
+    batched = [p.arrays[name] for name in p.batched]
+    return p.by_name(jax.vmap(jax.grad(one, argnums=argnums), **ways)(*batched))
+
+
+def per_sample_loop(p: Problem) -> Any:
+    """One sample after the other; `lax.map` is the loop that a compiled program has."""
+
+    def one(row: Any) -> Any:
+        part = lambda *xs: p.share(**{**row, **p.by_name(xs)})  # noqa: E731
+        return jax.grad(part, argnums=tuple(range(len(p.wrt))))(*(row[name] for name in p.wrt))
+
+    rows = jax.lax.map(
+        one,
+        {name: jnp.expand_dims(jnp.moveaxis(p.arrays[name], axis, 0), axis + 1) for name, axis in p.batched.items()},
+    )
+    return {
+        name: jnp.moveaxis(x.squeeze(p.batched[name] + 1), 0, p.batched[name]) for name, x in p.by_name(rows).items()
+    }
+
+
+def accumulate(p: Problem) -> Any:
+    cut = p.rows() // 3 + 1
+    total = [jnp.zeros_like(x) for x in p.primals]
+    for part in (slice(0, cut), slice(cut, None)):
+
+        def loss(*xs: Any, part: slice = part) -> Any:
+            return p.share(**p.cut({**p.arrays, **p.by_name(xs)}, part))
+
+        micro = jax.grad(loss, argnums=tuple(range(len(p.wrt))))(*p.primals)
+        total = [a + b for a, b in zip(total, micro, strict=True)]
+    return p.by_name(total)
+
+
+def detach(p: Problem, held: str) -> Any:
+    def loss(*xs: Any) -> Any:
+        return p(**{name: jax.lax.stop_gradient(x) if name == held else x for name, x in p.by_name(xs).items()})
+
+    return p.by_name(jax.grad(loss, argnums=tuple(range(len(p.wrt))))(*p.primals))
+
+
+def hvp(p: Problem, direction: Any) -> Any:
+    """Forward over reverse, by the first argument."""
+    return jax.jvp(jax.grad(p), (p.primals[0],), (direction,))[1]
+
+
+def double_backward(p: Problem, direction: Any) -> Any:
+    """Reverse over reverse, by the first argument."""
+    return jax.vjp(jax.grad(p), p.primals[0])[1](direction)[0]
+
+
+def eager(p: Problem) -> Any:
+    """Value and gradients operation by operation, without `jit`."""
+    value, grads = jax.value_and_grad(p, argnums=tuple(range(len(p.wrt))))(*p.primals)
+    return value, p.by_name(grads)
+
+
+def bundle(tasks: list[Task]) -> Any:
+    """All tasks as one compiled function of arrays, denominators and directions; hasty if the first one is."""
+
+    def program(arrays: Any, denominators: Any, cotangent: Any, tangents: Any) -> Any:
+        return [
+            task.run(replace(task.problem, arrays=arrays, denominator=by), Directions(cotangent, tangents))
+            for task, by in zip(tasks, denominators, strict=True)
+        ]
+
+    return fast_compile_jit(program) if tasks and tasks[0].fast_compile else jax.jit(program)
+
+
+# On a CPU most of XLA's time goes into making each fused kernel and into LLVM's optimizations of it. Without them a
+# program is there several times sooner; it computes the same operations, more slowly.
+FAST_COMPILE = {
+    "xla_backend_optimization_level": 0,
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
+}
+
+
+def fast_compile_jit(function: Callable[..., Any]) -> Any:
+    """`jax.jit` that on a CPU compiles in a fraction of the time, to slower code: for a program that runs once."""
+    return jax.jit(function, compiler_options=_fast_compile_options() if jax.default_backend() == "cpu" else None)
+
+
+@functools.cache
+def _fast_compile_options() -> dict[str, Any]:
+    """Those of `HASTY` that this version's compiler knows."""
+    out = {}
+    for name, setting in FAST_COMPILE.items():
+        try:
+            jax.jit(lambda x: -x, compiler_options={name: setting}).lower(np.float32(1)).compile()
+        except Exception as error:  # of a type that differs by version
+            if name not in str(error):
+                raise
+        else:
+            out[name] = setting
+    return out
+
+
+def _failure(task: Task, directions: Directions) -> Exception | None:
+    """What tracing a task raises."""
+    try:
+        jax.eval_shape(
+            lambda arrays: task.run(replace(task.problem, arrays=arrays), directions), dict(task.problem.arrays)
+        )
+    except Exception as error:  # whatever a contestant raises is a finding about it
+        return error
+    return None
+
+
+def _alone(task: Task, directions: Directions) -> Outcome:
+    start = time.perf_counter()
+    try:
+        result: Any = jax.block_until_ready(task.run(task.problem, directions))
+    except Exception as error:  # whatever a contestant raises is a finding about it
+        result = error
+    return result, time.perf_counter() - start
+
+
+MECHANISMS: Mapping[str, Callable[..., Any]] = {
+    "value": value,
+    "backward": backward,
+    "grad": grad,
+    "vjp": vjp,
+    "jvp": jvp,
+    "per_sample.vmap": per_sample_vmap,
+    "per_sample.loop": per_sample_loop,
+    "accumulate": accumulate,
+    "detach": detach,
+    "hvp": hvp,
+    "double_backward": double_backward,
+    "eager": eager,
+}

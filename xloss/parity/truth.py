@@ -1,0 +1,295 @@
+"""The exact result: a loss's textbook formula in ball arithmetic, its derivatives by differences of tiny step.
+
+A formula is evaluated on object arrays of `flint.arb`, numbers that carry an error bound through every operation, at
+hundreds of bits. A derivative is a central difference with step 2^-200: its truncation error is of the order of 2^-400,
+and its rounding error is in the ball. So truth shares neither code, nor precision, nor automatic differentiation with
+what it judges. The precision is doubled until every ball is far narrower than the last digit of the dtype under test.
+
+Branches and stopped gradients: a formula asks its `Tape` for `where` and `stop`. The tape notes what was decided (or
+held) at the point itself and repeats it at the displaced points, so that on a kink the derivative is that of the branch
+which the formula names, and a stopped term stays what it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import flint
+import numpy as np
+
+STEP_BITS = 200
+SPARE_BITS = 64
+LAST_PRECISION = 30_000
+
+
+class Undecided(Exception):
+    """Two balls overlap, so that a comparison has no answer at this precision."""
+
+
+class Imprecise(Exception):
+    """No precision up to `LAST_PRECISION` made the balls narrow enough."""
+
+
+class Tape:
+    """What a formula may ask for beyond arithmetic: branches, stopped values, sums.
+
+    The first evaluation records; later ones, after `rewind`, repeat.
+    """
+
+    def __init__(self) -> None:
+        self._notes: list[Any] = []
+        self._at = 0
+        self._recording = True
+
+    def rewind(self) -> None:
+        """Go back to the start and repeat from now on what was recorded."""
+        self._at = 0
+        self._recording = False
+
+    def _note(self, make: Callable[[], Any]) -> Any:
+        if self._recording:
+            self._notes.append(make())
+            return self._notes[-1]
+        self._at += 1
+        return self._notes[self._at - 1]
+
+    def where(self, condition: np.ndarray, yes: Any, no: Any) -> np.ndarray:
+        """Choose elementwise; the choice made at the point itself is kept at displaced points."""
+        chosen = self._note(lambda: np.asarray(condition, dtype=bool))
+        yes, no = (x if isinstance(x, np.ndarray) else np.array(arb(x), dtype=object) for x in (yes, no))
+        return np.where(chosen, yes, no)
+
+    def stop_gradient(self, x: np.ndarray) -> np.ndarray:
+        """Hold `x` at its value: a stopped gradient."""
+        return self._note(lambda: x)
+
+    def lt(self, x: Any, y: Any) -> np.ndarray:
+        """Tell where x < y at the point itself; balls that overlap without being the same point raise `Undecided`."""
+        return self._note(lambda: _compare(x, y))
+
+    @staticmethod
+    def sum(x: np.ndarray, axis: int, keepdims: bool = False) -> np.ndarray:
+        """The sum along `axis`; of none, a ball's 0."""
+        return np.asarray(np.sum(x, axis=axis, keepdims=keepdims, initial=flint.arb(0)), dtype=object)
+
+    def const(self, value: float) -> Any:
+        """An option (a Python number) as an exact ball."""
+        return arb(value)
+
+
+def _less(x: Any, y: Any) -> bool:
+    x, y = arb(x), arb(y)
+    if x.is_nan() or y.is_nan():
+        return False
+    if x < y:
+        return True
+    if x >= y:
+        return False
+    raise Undecided(f"{x} against {y}")
+
+
+_compare = np.vectorize(_less, otypes=[bool])
+
+
+def arb(value: Any) -> Any:
+    """A number as a ball of radius 0; a ball as itself."""
+    return value if isinstance(value, flint.arb) else flint.arb(float(value))
+
+
+def balls(array: np.ndarray) -> np.ndarray:
+    """A floating array as balls of radius 0; an integer or boolean array as it is."""
+    if array.dtype.kind in "iub":
+        return array
+    wide = np.asarray(array, dtype=np.float64)
+    out = np.empty(wide.shape, dtype=object)
+    for index in np.ndindex(wide.shape):
+        out[index] = flint.arb(float(wide[index]))
+    return out
+
+
+@dataclass(frozen=True)
+class Column:
+    """A set of elements of one argument that are displaced together, since no output depends on two of them."""
+
+    argument: str
+    place: Any  # index of these elements in their argument: `...` (elementwise), slices but for the row axes, or one element
+    dense: bool = False
+
+
+@dataclass
+class Exact:
+    """The exact unreduced values, first derivatives and second derivatives at one point, as arrays of balls.
+
+    `first[c]` is shaped like `values`: the derivative of each output by that one element of column c on which it
+    depends; `second[c, d]` likewise, for c <= d, where asked for.
+    """
+
+    values: np.ndarray
+    weights: np.ndarray | None
+    factors: np.ndarray | None
+    columns: list[Column]
+    first: list[np.ndarray]
+    second: dict[tuple[int, int], np.ndarray]
+    arrays: Mapping[str, np.ndarray]
+    precision: int
+
+    @property
+    def denominator(self) -> Any:
+        """What the mean divides by."""
+        if self.weights is None:
+            return flint.arb(self.values.size)
+        with flint.ctx.workprec(self.precision):
+            return _sum(self.weights)
+
+    def mixed(self, c: int, d: int) -> np.ndarray:
+        """The second derivative by columns c and d."""
+        return self.second[min(c, d), max(c, d)]
+
+    def own(self, c: int, array: np.ndarray | None = None) -> np.ndarray:
+        """Column c's elements (of its argument, or of an array of that shape), broadcast to the outputs' shape."""
+        column = self.columns[c]
+        source = self.arrays[column.argument] if array is None else array
+        return np.broadcast_to(source[column.place], self.values.shape) if column.dense else source[column.place]
+
+    def scatter(self, argument: str, per_column: Sequence[np.ndarray]) -> np.ndarray:
+        """Put one array per column (contracted over outputs for dense ones) together to the argument's shape."""
+        mine = [c for c, column in enumerate(self.columns) if column.argument == argument]
+        out = np.empty(self.arrays[argument].shape, dtype=object)
+        with flint.ctx.workprec(self.precision):
+            for c in mine:
+                column = self.columns[c]
+                out[column.place] = _sum(per_column[c]) if column.dense else per_column[c]
+        return out
+
+
+def _sum(array: np.ndarray) -> Any:
+    return sum(np.ravel(array), start=flint.arb(0))
+
+
+def columns(
+    arrays: Mapping[str, np.ndarray], wrt: Sequence[str], class_axes: Any, shape: tuple[int, ...]
+) -> list[Column]:
+    """Split the arguments differentiated by into as few columns as the structure of the loss allows.
+
+    What is left of an argument without its row axes has the shape of the values; where it has not, it is broadcast or
+    shared, and each of its elements enters several outputs.
+    """
+    out = []
+    for argument in wrt:
+        array = arrays[argument]
+        axis = None if class_axes is None else class_axes(argument, array.ndim)
+        axes = () if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        rest = tuple(size for a, size in enumerate(array.shape) if a not in axes)
+        if class_axes is None or rest != shape:
+            out += [Column(argument, index, dense=True) for index in np.ndindex(array.shape)]
+        else:
+            for index in np.ndindex(*(array.shape[a] for a in axes)):
+                place: list[Any] = [slice(None)] * array.ndim
+                for a, i in zip(axes, index, strict=True):
+                    place[a] = i
+                # With an ellipsis what is taken stays an array, a 0-d one too.
+                out.append(Column(argument, (*place, ...)))
+    return out
+
+
+def _step(x: Any) -> Any:
+    """Tiny against the scale on which a loss changes: 1, or |x| next to a singularity at 0."""
+    unit = flint.arb(2) ** -STEP_BITS
+    if x == 0 or not x.is_finite():
+        return unit
+    return unit * min(abs(x), flint.arb(1), key=lambda ball: ball.mid())
+
+
+_steps = np.vectorize(_step, otypes=[object])
+
+
+def evaluate(
+    truth: Callable[..., Any],
+    arrays: Mapping[str, np.ndarray],
+    options: Mapping[str, Any],
+    wrt: Sequence[str],
+    class_axes: Any,
+    order: int = 2,
+    digits: int = 53,
+    least_exponent: int = -1074,
+) -> Exact:
+    """Evaluate values and derivatives up to `order`, precisely enough for a dtype of that many digits and exponent."""
+    finite = all(
+        np.isfinite(array.astype(np.float64)).all() for array in arrays.values() if array.dtype.kind not in "iub"
+    )
+    # What is left of a second difference, twice the step's bits lower, should reach the dtype's smallest number.
+    precision = 2 * STEP_BITS - least_exponent + digits + SPARE_BITS
+    while precision <= LAST_PRECISION:
+        before = flint.ctx.prec
+        flint.ctx.prec = precision
+        try:
+            exact = _evaluate(truth, arrays, options, wrt, class_axes, order)
+            exact.precision = precision
+        except Undecided:
+            exact = None
+        finally:
+            flint.ctx.prec = before
+        if exact is not None and narrow(exact, digits, least_exponent, finite):
+            return exact
+        precision *= 2
+    raise Imprecise(f"{getattr(truth, '__module__', truth)}: balls stay too wide at {LAST_PRECISION} bits")
+
+
+def narrow(exact: Exact, digits: int, least_exponent: int, finite: bool = True) -> bool:
+    """Tell whether every ball's radius is below a millionth of the dtype's last digit there.
+
+    A ball that says nothing (log of one that contains 0) is too wide, unless the inputs were not `finite`: then it may be
+    that there is no result.
+    """
+    relative = flint.arb(2) ** -(digits + 20)
+    absolute = flint.arb(2) ** (least_exponent - 20)
+    for array in (exact.values, *exact.first, *exact.second.values()):
+        for ball in np.ravel(array):
+            if ball.is_finite() and not ball.rad() <= abs(ball.mid()) * relative + absolute:
+                return False
+            if finite and not ball.is_finite():
+                return False
+    return True
+
+
+def _evaluate(truth: Any, arrays: Any, options: Any, wrt: Any, class_axes: Any, order: int) -> Exact:
+    exact_arrays = {name: balls(array) for name, array in arrays.items()}
+    tape = Tape()
+
+    def at(displaced: Mapping[str, np.ndarray]) -> tuple[np.ndarray, Any, Any]:
+        out = truth(tape, **{**exact_arrays, **displaced}, **options)
+        tape.rewind()
+        values, *rest = out if isinstance(out, tuple) else (out,)
+        weights, factors = (*rest, None, None)[:2]
+        return np.asarray(values, dtype=object), weights, factors
+
+    values, weights, factors = at({})
+    cols = columns(exact_arrays, wrt, class_axes, values.shape)
+    steps = {argument: _steps(exact_arrays[argument]) if exact_arrays[argument].size else exact_arrays[argument]
+             for argument in wrt}  # fmt: skip
+    exact = Exact(values, weights, factors, cols, [], {}, exact_arrays, 0)
+
+    def moved(*moves: tuple[int, int]) -> np.ndarray:
+        out: dict[str, np.ndarray] = {}
+        for c, sign in moves:
+            column = cols[c]
+            array = out.get(column.argument, exact_arrays[column.argument]).copy()
+            array[column.place] = array[column.place] + sign * steps[column.argument][column.place]
+            out[column.argument] = array
+        return at(out)[0]
+
+    widths = [exact.own(c, steps[column.argument]) for c, column in enumerate(cols)]
+    ahead = [moved((c, 1)) for c in range(len(cols))] if order else []
+    behind = [moved((c, -1)) for c in range(len(cols))] if order else []
+    exact.first = [(a - b) / (2 * w) for a, b, w in zip(ahead, behind, widths, strict=True)] if order else []
+    if order > 1:
+        for c in range(len(cols)):
+            exact.second[c, c] = (ahead[c] - 2 * values + behind[c]) / widths[c] ** 2
+            for d in range(c + 1, len(cols)):
+                # The two corners on the diagonal, without what the axes alone make of them: as exact as four corners.
+                corners = moved((c, 1), (d, 1)) + moved((c, -1), (d, -1))
+                axes = ahead[c] + behind[c] + ahead[d] + behind[d] - 2 * values
+                exact.second[c, d] = (corners - axes) / (2 * widths[c] * widths[d])
+    return exact

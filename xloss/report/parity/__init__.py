@@ -1,0 +1,1 @@
+"""The report of a parity sweep: its tables and its heatmap."""

@@ -1,0 +1,199 @@
+"""What benchmarks amount to: pure functions from the long table of asv's results, and the rows of `xloss bench`, to data.
+
+The long table is that of `xloss.bench.asv.results.derive`. A *place* is a machine and a device of it; a *contestant* is an
+implementation in a framework and a mode, as in "xloss · jax jit".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+MAIN = "value_and_grad"
+#: What one cell is, apart from environment and commit.
+CELL = ["machine", "device", "kind", "loss", "quantity", "framework", "mode", "implementation", "size", "dtype", "caches", "ruler"]  # fmt: skip
+MODES = {"eager": 0, "compile": 1, "jit": 2}
+IMPLEMENTATIONS = {"xloss": 0, "torch.nn.functional": 1, "optax": 2, "keras": 3}
+SIZES = ("small", "medium", "large", "published", "vocabulary")
+
+
+#: Bytes and GB/s.
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two contestants of one loss, measured in turn: the second's time over the first's, with interval and verdict."""
+
+    ratio: float
+    low: float
+    high: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Duel:
+    """One table of `xloss bench`: seconds, worst ulps and pairs by contestant."""
+
+    loss: str
+    variant: str
+    shape: str
+    dtype: str
+    seconds: Mapping[str, float]
+    ulps: Mapping[str, float]
+    pairs: Mapping[tuple[str, str], Pair]
+
+
+#: Who is compared to whom: the first's time is the unit.
+PAIRS: tuple[tuple[str, str], ...] = (
+    ("xloss · torch compile", "xloss · jax jit"),
+    ("xloss · torch eager", "xloss · jax jit"),
+    ("torch.nn.functional · torch eager", "xloss · torch eager"),
+    ("optax · jax jit", "xloss · jax jit"),
+)
+
+
+def prepare(table: pd.DataFrame) -> pd.DataFrame:
+    """The measured rows with `who` was measured, oldest first; other frameworks' and skipped cells have said nothing."""
+    table = table[table["status"] == "ok"].copy()
+    table["who"] = table["implementation"].fillna("") + " · " + table["framework"] + " " + table["mode"].fillna("")
+    return table.sort_values(["date", "environment"], kind="stable", ignore_index=True)
+
+
+def failed(table: pd.DataFrame) -> pd.DataFrame:
+    """The cells that failed, of the table before `prepare`."""
+    return table[table["status"] == "failed"]
+
+
+def newest(table: pd.DataFrame) -> pd.DataFrame:
+    """Of each cell the newest measurement, in the newest version of its framework at its place."""
+    if table.empty:
+        return table
+    order = table["version"].map(numbers)
+    top = order.groupby([table["machine"], table["device"], table["framework"]]).transform("max")
+    return table[order == top].drop_duplicates(CELL, keep="last")
+
+
+def numbers(version: Any) -> tuple[int, ...]:
+    """A version as something that can be put in order."""
+    return tuple(int(part) for part in re.findall(r"\d+", str(version).split("+")[0]))
+
+
+def places(table: pd.DataFrame) -> list[tuple[str, str]]:
+    """The machines with their devices, the CPU before the GPU."""
+    return sorted(
+        {(str(machine), str(device)) for machine, device in zip(table["machine"], table["device"], strict=True)}
+    )
+
+
+def contestants(table: pd.DataFrame) -> list[str]:
+    """Who was measured, xloss and PyTorch first."""
+    known = table[table["mode"].notna()].drop_duplicates("who")
+    keyed = {
+        row["who"]: (IMPLEMENTATIONS.get(row["implementation"], 9), MODES.get(row["mode"], 9), row["who"])
+        for row in known.to_dict("records")
+    }
+    return sorted(keyed, key=lambda who: keyed[who])
+
+
+def duels(rows: Sequence[Mapping[str, Any]]) -> list[Duel]:
+    """The tables of `xloss bench`, each with what its pairs amount to. `rows` are those that the command writes."""
+    from xloss.bench.compare import ratio
+
+    tables: dict[tuple[str, str, str, str], dict[str, Mapping[str, Any]]] = {}
+    for row in rows:
+        key = (str(row["loss"]), str(row["variant"]), str(row["shape"]), str(row["dtype"]))
+        tables.setdefault(key, {})[f"{row['implementation']} · {row['framework']} {row['mode']}"] = row
+    out = []
+    for key, by in sorted(tables.items()):
+        pairs = {}
+        for first, second in PAIRS:
+            taken = [by[who]["samples"] if who in by else [] for who in (first, second)]
+            count = min(map(len, taken))
+            if count:
+                found = ratio(taken[0][:count], taken[1][:count])
+                pairs[first, second] = Pair(found.ratio, found.low, found.high, found.verdict)
+        seconds = {
+            who: float(row["value_and_grad_seconds"]) for who, row in by.items() if _is(row["value_and_grad_seconds"])
+        }
+        ulps = {who: float(row["gradient_worst_ulps"]) for who, row in by.items() if _is(row["gradient_worst_ulps"])}
+        out.append(Duel(*key, seconds, ulps, pairs))
+    return out
+
+
+def tally(found: Sequence[Duel], pair: tuple[str, str]) -> dict[str, int]:
+    """How often the second was faster, slower, the same, or it remained open."""
+    said = [duel.pairs[pair].verdict for duel in found if pair in duel.pairs]
+    return {verdict: said.count(verdict) for verdict in ("faster", "slower", "same", "ambiguous")}
+
+
+def times(table: pd.DataFrame, dtype: str = "float32", quantity: str = MAIN) -> pd.DataFrame:
+    """The times of a place (newest only): on a GPU its own with cold caches, where those were measured; else the host's."""
+    part = table[(table["quantity"] == quantity) & (table["dtype"] == dtype)]
+    own = part[(part["kind"] == "device") & (part["caches"] == "cold")]
+    return own if not own.empty else part[part["kind"] == "speed"]
+
+
+def copy_gb_s(table: pd.DataFrame) -> float:
+    """The copy bandwidth of a place in GB/s, by the framework that copies faster; NaN where it was not measured."""
+    from xloss.bench.bandwidth import COPY_BYTES
+
+    rows = table[(table["kind"] == "machine") & (table["quantity"] == "copy")]
+    if rows.empty:
+        return float("nan")
+    return max(
+        2 * COPY_BYTES[device] / value / 1e9 for device, value in zip(rows["device"], rows["value"], strict=True)
+    )
+
+
+def roofline(table: pd.DataFrame, dtype: str = "float32") -> dict[str, dict[str, list[Point]]]:
+    """By contestant and loss ("" their median): least bytes and GB/s at each size."""
+    out: dict[str, dict[str, list[Point]]] = {}
+    rows = times(table, dtype)
+    rows = rows[rows["gb_s"] > 0]
+    for who in contestants(rows):
+        part = rows[rows["who"] == who]
+        lines = {str(loss): _points(group) for loss, group in part.groupby("loss")}
+        medians = part.groupby("size")[["least_bytes", "gb_s"]].median().reset_index()
+        out[who] = {**lines, "": _points(medians[medians["size"].isin(SIZES[:3])])}
+    return out
+
+
+def _points(rows: pd.DataFrame) -> list[Point]:
+    return sorted(zip(rows["least_bytes"], rows["gb_s"], strict=True))
+
+
+def peaks(table: pd.DataFrame, dtype: str = "float32", quantity: str = MAIN) -> pd.DataFrame:
+    """Peak memory at the largest size that a contestant has, one row for each loss and contestant.
+
+    Where several rulers were used: the device's, the compiler's plan, resident memory, in this order.
+    """
+    rows = table[(table["kind"] == "memory") & (table["dtype"] == dtype) & (table["quantity"] == quantity)].copy()
+    rows["place"] = rows["size"].map({"small": 0, "medium": 1, "large": 2}).fillna(-1)
+    rows["order"] = rows["ruler"].map({"resident": 0, "analysed": 1, "device": 2})
+    return rows.sort_values(["place", "order"]).drop_duplicates(["loss", "who"], keep="last")
+
+
+def compiling(table: pd.DataFrame) -> pd.DataFrame:
+    """Compile times: a row for each contestant and loss, a column for each stage."""
+    rows = table[table["kind"] == "compiling"]
+    return rows.pivot_table(index=["who", "loss"], columns="quantity", values="value", aggfunc="last")
+
+
+def worst_ulps(table: pd.DataFrame, dtype: str = "float32") -> dict[tuple[str, str], tuple[float, float]]:
+    """The worst error of value and gradient by loss and contestant."""
+    rows = table[(table["kind"] == "accuracy") & (table["dtype"] == dtype)]
+    wide = rows.pivot_table(index=["loss", "who"], columns="quantity", values="value", aggfunc="last")
+    wide = wide.reindex(columns=["value_worst", "gradient_worst"])
+    return {
+        (str(index[0]), str(index[1])): (float(value), float(gradient))
+        for index, (value, gradient) in zip(wide.index, wide.to_numpy(), strict=True)
+    }
+
+
+def _is(value: Any) -> bool:
+    return value is not None and float(value) == float(value)
