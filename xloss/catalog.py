@@ -60,6 +60,12 @@ class Difference:
     seen: str
     link: str = ""
 
+    @classmethod
+    def between(cls, id: str, case: str, who: str, measure: Callable[[Any], Any], ours: Callable[..., Any],
+                theirs: Callable[..., Any], expected: tuple[Any, Any], seen: str, link: str = "") -> Difference:  # fmt: skip
+        """Make a difference of one measurement, `measure(function)`, taken of this package's function and of another."""
+        return cls(id, case, who, lambda: measure(ours), lambda: measure(theirs), expected, seen, link)
+
 
 @dataclass(frozen=True)
 class Peer:

@@ -13,6 +13,7 @@ import ml_dtypes
 import numpy as np
 
 from xloss.catalog import Loss, Variant
+from xloss.ops.arguments import class_axis
 
 DTYPES: dict[str, Any] = {
     "float64": np.dtype(np.float64),
@@ -161,6 +162,13 @@ class Draw:
             gap = gap if self.regime == "confident" else -gap
             np.put_along_axis(x, index, np.take_along_axis(x, index, axis) + gap, axis)
         return self.round(x)
+
+    def labelled_logits(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Logits of `shape`, a label for each of its rows, and class weights if the variant asks for them."""
+        axis = class_axis(self.shape)
+        rest, classes = self.shape[:axis] + self.shape[axis + 1 :], self.shape[axis]
+        labels = self.labels(rest, classes, self.variant.options.get("ignore_index", -100))
+        return self.logits(self.shape, axis, labels), labels, self.optional("weight", (classes,))
 
     def simplex(self, shape: tuple[int, ...], axis: int) -> np.ndarray:
         """Probabilities that sum to about 1 along `axis`; nearly or exactly one-hot in the confident regime."""
