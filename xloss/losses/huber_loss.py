@@ -10,21 +10,31 @@ Args:
     delta: where the two meet, > 0. Default: 1.0.
     weight: w, the shape of `input`, or None.
 
+Returns: shape () for `'mean'` and `'sum'`, the shape of `input` for `'none'`; the widest dtype of the arguments.
+
 Domain: all reals. Gradient: w times e clipped to [-delta, delta]. The second derivative at |e| = delta is that of the
 linear side, 0.
 Errors: `ValueError` for shapes, reductions and a delta that is not positive, `TypeError` for anything but floating
 tensors.
 Identities: delta times `smooth_l1_loss` with beta = delta; half of `mse_loss` with delta beyond all errors.
 
+>>> import numpy as np, xloss.jax
+>>> print(xloss.jax.huber_loss(np.float32([0.5, 3.0]), np.float32([0.0, 0.0]), reduction="none"))
+[0.125 2.5  ]
+
 Source: torch.nn.functional.huber_loss; Huber 1964, "Robust Estimation of a Location Parameter".
 """
+
+from __future__ import annotations
 
 from xloss import third_party
 from xloss.catalog import Arguments, ClassForm, Domain, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
+def torch_huber_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean", delta: float = 1.0,
+                     weight: Tensor | None = None) -> Tensor:  # fmt: skip
     import torch
 
     from xloss.ops import torch as ops
@@ -42,7 +52,8 @@ def torch_huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     return ops.reduce(loss, reduction, dtype)
 
 
-def jax_huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
+def jax_huber_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean", delta: float = 1.0,
+                   weight: ArrayLike | None = None) -> Array:  # fmt: skip
     import jax.numpy as jnp
 
     from xloss.ops import jax as ops
