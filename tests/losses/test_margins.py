@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from xloss.catalog import LOSSES
-from xloss.parity.evaluate import DIGITS
-from xloss.parity.inputs import Draw, applicable
+from xloss.parity.inputs import DIGITS, Draw, applicable
 from xloss.parity.mechanisms import load
 from xloss.parity.mechanisms.jax import fast_compile_jit
 from xloss.parity.reference import Reference, floats

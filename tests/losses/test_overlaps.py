@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from xloss.catalog import LOSSES
-from xloss.parity.evaluate import DIGITS
+from xloss.parity.inputs import DIGITS
 from xloss.parity.mechanisms import load
 from xloss.parity.mechanisms.jax import fast_compile_jit
 from xloss.parity.reference import floats

@@ -34,7 +34,7 @@ def held(loss: Loss) -> bool:
     class Watch(Tape):
         stopped = False
 
-        def stop(self, x: Any) -> Any:
+        def stop_gradient(self, x: Any) -> Any:
             self.stopped = True
             return x
 
@@ -137,7 +137,7 @@ def hessian_vector(loss: Loss, x: Any, v: Any) -> np.ndarray:
     if held(loss):
         variant = loss.variants[0]
         cell = Cell(loss.name, variant.name, variant.shapes[0], "typical", "float64")
-        return exact(cell, loss, variant)[1].curvature(loss.arguments.wrt[0], np.asarray(v), "mean").high
+        return exact(loss, cell)[1].curvature(loss.arguments.wrt[0], np.asarray(v), "mean").high
     got = differences(lambda x: torch_slopes(loss, x), x.numpy(), v.numpy())
     return np.where(np.abs(got) < 1e-8, 0.0, got)
 

@@ -12,8 +12,8 @@ import pytest
 from xloss.catalog import LOSSES, Loss
 from xloss.parity import truth
 from xloss.parity.cells import Cell, cells
-from xloss.parity.evaluate import DIGITS, exact
-from xloss.parity.inputs import DTYPES, Draw
+from xloss.parity.evaluate import exact
+from xloss.parity.inputs import DIGITS, DTYPES, Draw
 from xloss.parity.reference import Reference
 from xloss.parity.truth import Exact, Imprecise, Tape, Undecided, balls, evaluate, narrow
 

@@ -50,13 +50,13 @@ def parity(
     must; those of torch.nn.functional, optax and Keras are measured by the same ruler, and where they miss it, that is a
     finding, not a failure.
     """
+    from xloss.catalog import FRAMEWORKS
+    from xloss.ops.arguments import check_choice
     from xloss.parity import Cell, cells, sweep
-    from xloss.parity.cells import check_names
-    from xloss.parity.evaluate import FRAMEWORKS
 
     try:
-        check_names("device", [device], ("cpu", "cuda"))
-        check_names("framework", framework or (), FRAMEWORKS)
+        check_choice("device", [device], ("cpu", "cuda"))
+        check_choice("framework", framework or (), FRAMEWORKS)
         asked = [Cell.parse(one) for one in case] if case else cells(loss, dtype, regime, device, seed, full)
     except (ValueError, KeyError) as error:
         _usage(str(error.args[0]))

@@ -148,10 +148,12 @@ def doctor(as_json: Json = False) -> None:
 
 
 def _small_check(framework: str) -> str:
+    from xloss.catalog import get
     from xloss.parity import Cell
-    from xloss.parity.evaluate import check
+    from xloss.parity.evaluate import evaluate
 
-    rows = check(Cell("mse_loss", "default", (6, 3), "typical", "float64"), (framework,), with_peers=False)
+    cell = Cell("mse_loss", "default", (6, 3), "typical", "float64")
+    rows = evaluate(get(cell.loss), cell, (framework,), peers=False)
     bad = [row for row in rows if row["status"] not in ("ok", "unsupported")]
     return "ok" if not bad else f"{len(bad)} of {len(rows)} checks fail: {bad[0]['mechanism']}: {bad[0]['reason']}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 FLOATS = ("float64", "float32", "bfloat16", "float16")
@@ -102,6 +102,14 @@ def check_class_target(input: Sequence[int], target: Sequence[int], probabilitie
             "weight", f"shape {tuple(weight.shape)}", f"one for each of the {input[axis]} classes, ({input[axis]},)"
         )
     return axis
+
+
+def check_choice(name: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse a word that is not among those known, and list them."""
+    known = list(known)
+    for word in given:
+        if word not in known:
+            raise_value_error(name, repr(word), f"one of {', '.join(known)}")
 
 
 def check_weight(weight: Any, input: Any, name: str = "weight", broadcast: bool = False) -> None:

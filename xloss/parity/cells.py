@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from xloss.catalog import LOSSES, get
+from xloss.catalog import LOSSES, Loss, get
+from xloss.ops.arguments import check_choice
+from xloss.parity import policy
 from xloss.parity.inputs import DTYPES, REGIMES, applicable
 
-# What a sweep that is not full asks of this dtype only: the slower mechanisms, the rarer shapes.
-MAIN_DTYPE = "float32"
+
+check_names = check_choice
 
 
 @dataclass(frozen=True, order=True)
 class Cell:
     """One point at which all implementations of a loss are checked by all mechanisms that apply.
 
-    A `light` one, in a sweep that is not full, is not compiled by JAX: another variant in another dtype.
-
-    `full` asks for every mechanism with every reduction; otherwise the slower ones run in a few telling regimes. Its
-    `case_id`, given to `Cell.parse` or to `xloss parity --case`, makes the very same cell again.
+    `full` asks for every mechanism with every reduction; otherwise `xloss.parity.policy` says what is asked. Its
+    `case_id`, given to `Cell.parse` or to `xloss parity --case`, makes the very same cell again. `torch_only` is how a
+    default sweep spares JAX the compiling of rarer cells; it is no part of the question.
     """
 
     loss: str
@@ -30,13 +31,17 @@ class Cell:
     device: str = "cpu"
     seed: int = 0
     full: bool = False
-    light: bool = field(default=False, compare=False)  # no part of the question: PyTorch alone answers
+    torch_only: bool = field(default=False, compare=False)
+
+    @property
+    def shape_text(self) -> str:
+        """The shape in one word: "6x3", or "scalar"."""
+        return shape_text(self.shape)
 
     @property
     def case_id(self) -> str:
         """The cell in one word."""
-        shape = "x".join(map(str, self.shape)) or "scalar"
-        parts = [self.loss, self.variant, shape, self.regime, self.dtype, self.device, str(self.seed)]
+        parts = [self.loss, self.variant, self.shape_text, self.regime, self.dtype, self.device, str(self.seed)]
         return ":".join(parts + (["full"] if self.full else []))
 
     @classmethod
@@ -54,17 +59,14 @@ class Cell:
         except ValueError as error:
             raise ValueError(f"case: {case_id!r} has no such shape or seed ({error})") from error
         get(loss).variant(variant)
-        check_names("regime", [regime], REGIMES)
-        check_names("dtype", [dtype], DTYPES)
+        check_choice("regime", [regime], REGIMES)
+        check_choice("dtype", [dtype], DTYPES)
         return cell
 
 
-def check_names(what: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse a name that is not known, with the list of those that are."""
-    known = list(known)
-    for name in given:
-        if name not in known:
-            raise ValueError(f"{what}: expected one of {', '.join(known)}, got {name!r}")
+def shape_text(shape: tuple[int, ...]) -> str:
+    """Return a shape in one word: "6x3", or "scalar"."""
+    return "x".join(map(str, shape)) or "scalar"
 
 
 def cells(
@@ -75,29 +77,29 @@ def cells(
     seed: int = 0,
     full: bool = False,
 ) -> list[Cell]:
-    """All cells of the losses, dtypes and regimes named; all there are where none is named.
+    """Return all cells of the losses, dtypes and regimes named; all there are where none is named.
 
     Raises `ValueError` for an unknown name. The first shape of a variant is asked in all regimes that apply, its other
     shapes in the typical one.
     """
-    check_names("dtype", dtypes or (), DTYPES)
-    check_names("regime", regimes or (), REGIMES)
-    chosen = list(dtypes or DTYPES)
+    check_choice("dtype", dtypes or (), DTYPES)
+    check_choice("regime", regimes or (), REGIMES)
+    records = [get(name) for name in losses] if losses else LOSSES.values()
+    return [
+        cell
+        for loss in records
+        for cell in _cells_of(loss, list(dtypes or DTYPES), device, seed, full)
+        if not regimes or cell.regime in regimes
+    ]
+
+
+def _cells_of(loss: Loss, dtypes: list[str], device: str, seed: int, full: bool) -> list[Cell]:
     out = []
-    for loss in [get(name) for name in losses] if losses else LOSSES.values():
-        for variant in loss.variants:
-            for dtype in chosen:
-                for shape in variant.shapes:
-                    for regime in applicable(loss, variant) if shape == variant.shapes[0] else ("typical",):
-                        # Another shape is another program to compile. Unless all is asked for, other shapes are asked in
-                        # the main dtype only, and the batches of none and of one with the first variant.
-                        small = regime in ("empty", "one")
-                        rare = small or shape != variant.shapes[0]
-                        main = dtype == MAIN_DTYPE or len(chosen) == 1
-                        if rare and not full and not (main and (not small or variant is loss.variants[0])):
-                            continue
-                        light = dtype != MAIN_DTYPE and variant is not loss.variants[0]
-                        light = light and not full and len(chosen) > 1
-                        if not regimes or regime in regimes:
-                            out.append(Cell(loss.name, variant.name, shape, regime, dtype, device, seed, full, light))
+    for variant in loss.variants:
+        for dtype in dtypes:
+            torch_only = policy.torch_only(loss, variant, dtype, dtypes, full)
+            for shape in variant.shapes:
+                for regime in applicable(loss, variant) if shape == variant.shapes[0] else ("typical",):
+                    if policy.shape_is_asked(loss, variant, shape, regime, dtype, dtypes, full):
+                        out.append(Cell(loss.name, variant.name, shape, regime, dtype, device, seed, full, torch_only))
     return out

@@ -1,177 +1,137 @@
-"""The answer to one cell: every implementation, every probe, one row each."""
+"""Evaluate one cell of one loss: prepare the question, run it in each framework, judge the answers, make rows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from xloss.catalog import Loss, Unsupported, Variant, get
-from xloss.parity import truth
-from xloss.parity.cells import MAIN_DTYPE, Cell
+from xloss.catalog import FRAMEWORKS, Loss, Unsupported, Variant
+from xloss.parity import policy, truth
+from xloss.parity.cells import Cell
 from xloss.parity.diagnosis import explain
-from xloss.parity.inputs import Draw
+from xloss.parity.inputs import DIGITS, Draw
 from xloss.parity.mechanisms import Framework, Problem, load
-from xloss.parity.mechanisms.base import Directions, Task
-from xloss.parity.probes import Draws, Probe, probes
-from xloss.parity.reference import Reference
+from xloss.parity.mechanisms.base import Directions, Outcome, Task
+from xloss.parity.probes import Probe, probes
+from xloss.parity.reference import Expected, Reference
 from xloss.parity.verdict import judge
 
-FRAMEWORKS = ("torch", "jax")
 OURS = "xloss"
-# Binary digits and least exponent of each dtype: what truth must be far more precise than.
-DIGITS = {"float64": (53, -1074), "float32": (24, -149), "bfloat16": (8, -133), "float16": (11, -24)}
+NUMBERS = ("max_abs", "max_rel", "max_ulp", "p99_ulp", "budget")
+Row = dict[str, Any]
 
 
-def check(cell: Cell, frameworks: tuple[str, ...] = FRAMEWORKS, with_peers: bool = True,
-          programs: dict[Any, Any] | None = None) -> list[dict[str, Any]]:  # fmt: skip
-    """Check one cell; a row (a mapping with the columns of the sweep) for every check.
+@dataclass
+class Question:
+    """All that a cell asks, in NumPy: nothing in it depends on a framework."""
 
-    `programs`, handed from cell to cell of one loss, variant and dtype, keeps compiled programs for the next regime.
+    loss: Loss
+    cell: Cell
+    variant: Variant
+    arrays: Mapping[str, np.ndarray]
+    reference: Reference
+    wrt: tuple[str, ...]
+    batched: Mapping[str, int]
+    directions: Directions
+    probes: list[Probe]
+    _expected: dict[str, dict[str, Expected]] = field(default_factory=dict)
+
+    def expected(self, probe: Probe) -> dict[str, Expected]:
+        """Return what is right for a probe, by argument; computed once for probes that share it."""
+        if probe.key not in self._expected:
+            self._expected[probe.key] = probe.expect(self.reference, self.directions)
+        return self._expected[probe.key]
+
+
+def evaluate(loss: Loss, cell: Cell, frameworks: tuple[str, ...] = FRAMEWORKS, peers: bool = True,
+             programs: dict[Any, Any] | None = None) -> list[Row]:  # fmt: skip
+    """Judge all implementations of a loss in one cell; return a row (the columns of a sweep) for every check.
+
+    Args:
+        loss: any record, of the catalogue or not; `cell.loss` is its name in the rows.
+        cell: where it is asked.
+        frameworks: which of "torch" and "jax".
+        peers: whether the peers of the record are judged as well.
+        programs: handed from cell to cell of one loss, variant and dtype, keeps compiled programs for the next regime.
     """
-    loss = get(cell.loss)
-    variant = loss.variant(cell.variant)
-    arrays, reference = exact(cell, loss, variant)
-    shape = reference.exact.values.shape
-    wrt = differentiable(loss, arrays)
-    batched = batch_arguments(loss, variant, arrays)
-    batch = cell_batch(loss, arrays)
-    draws = draw_directions(cell, arrays, wrt, shape)
-    plan = list(probes(cell, loss, loss.reductions, wrt, batched, batch))
-    memory: dict[str, dict[str, Any]] = {}
+    question = prepare(loss, cell)
     programs = {} if programs is None else programs
-    by = reference.denominator("mean")
-    rows = []
+    rows: list[Row] = []
     for name in frameworks:
-        if cell.light and name == "jax" and len(frameworks) > 1:
+        if cell.torch_only and name == "jax" and len(frameworks) > 1:
             continue
         framework = load(name)
-        device = framework.device(cell.device)
         with framework.scope(cell.dtype):
-            put = lambda array: framework.put(array, device, cell.regime != "noncontiguous")  # noqa: B023, E731
-            ready = {key: put(array) for key, array in arrays.items()}
-            directions = Directions(put(draws.cotangent), {key: put(array) for key, array in draws.tangents.items()})
-            problem = Problem(
-                loss.implementation(name),
-                ready,
-                variant.options,
-                "none",
-                wrt,
-                batched,
-                float(by) if by != 0 else float("nan"),
-                reference.exact.factors is not None,
-            )
-            for implementation, function in contestants(loss, name, with_peers and _peers_too(cell, name, variant)):
-                asked = [
-                    probe for probe in plan if name in probe.frameworks and (probe.peers or implementation == OURS)
-                ]
+            problem, directions = _on_device(question, framework)
+            for implementation, function in contestants(loss, name, peers and policy.peers_are_asked(loss, cell, name)):
+                asked = [p for p in question.probes if name in p.frameworks and (p.peers or implementation == OURS)]
                 running = [probe for probe in asked if not probe.reason]
-                tasks = [_task(framework, probe, replace(problem, function=function), cell) for probe in running]
-                key = (
-                    name,
-                    implementation,
-                    arrays_key(arrays),
-                    tuple((p.mechanism, p.reduction) for p in running if not p.alone),
-                )
-                outcomes = framework.run(tasks, directions, programs, key)
-                answers = dict(zip(map(id, running), outcomes, strict=True))
+                tasks = [_task(question, framework, probe, replace(problem, function=function)) for probe in running]
+                key = (name, implementation, _signature(question, running))
+                outcomes = iter(framework.run(tasks, directions, programs, key))
                 for probe in asked:
-                    if probe.key not in memory and not probe.reason:
-                        memory[probe.key] = probe.expect(reference, draws)
-                    rows += _rows(
-                        cell, framework, implementation, probe, answers.get(id(probe)), memory, reference, arrays
-                    )
+                    outcome = None if probe.reason else next(outcomes)
+                    rows += _rows(question, framework, implementation, probe, outcome)
     return rows
 
 
-def contestants(loss: Loss, framework: str, with_peers: bool) -> list[tuple[str, Any]]:
-    """Who is measured in a framework: xloss's own implementation, and its peers."""
-    peers = [(peer.name, peer.call) for peer in loss.peers if peer.framework == framework]
-    return [(OURS, loss.implementation(framework)), *(peers if with_peers else [])]
+def prepare(loss: Loss, cell: Cell) -> Question:
+    """Draw the inputs of a cell, compute its exact results, and collect its probes."""
+    variant = loss.variant(cell.variant)
+    arrays, reference = exact(loss, cell)
+    wrt = loss.arguments.differentiable(arrays)
+    batched = batch_arguments(loss, variant, arrays)
+    asked = list(probes(loss, cell, wrt, batched, reference.batch))
+    directions = draw_directions(cell, arrays, wrt, reference.exact.values.shape)
+    return Question(loss, cell, variant, arrays, reference, wrt, batched, directions, asked)
 
 
-def _peers_too(cell: Cell, framework: str, variant: Variant) -> bool:
-    """JAX compiles anew for every dtype and shape, so that a sweep that is not full asks its peers where it tells most."""
-    telling = cell.dtype == MAIN_DTYPE and cell.shape == variant.shapes[0] and cell.regime not in ("empty", "one")
-    return cell.full or framework == "torch" or telling
-
-
-def arrays_key(arrays: Mapping[str, np.ndarray]) -> tuple[Any, ...]:
-    """What a compiled program depends on."""
-    return tuple((name, array.shape, array.dtype.name) for name, array in arrays.items())
-
-
-def _task(framework: Framework, probe: Probe, problem: Problem, cell: Cell) -> Task:
-    problem = problem.of(probe.reduction)
-    if probe.reduction != "mean":
-        problem = replace(
-            problem, denominator=float(problem.rows()) if probe.reduction == "batchmean" and problem.batched else 1.0
-        )
-    return Task(
-        lambda p, d: probe.run(framework, p, d),
-        problem,
-        probe.alone,
-        fast_compile(cell, probe),
-    )
-
-
-def fast_compile(cell: Cell, probe: Probe) -> bool:
-    """Tell whether the compiler may leave out optimizations: in all but the values and the gradient of a first variant.
-
-    Those are what a user's own `jit` makes of them. What transformations, options, dtypes and shapes do shows without.
-    """
-    first = get(cell.loss).variants[0]
-    main = cell.shape == first.shapes[0] and cell.dtype == MAIN_DTYPE and cell.regime not in ("empty", "one")
-    telling = (probe.mechanism, probe.reduction) in (("value", "none"), ("backward", "mean"))
-    return not (cell.variant == first.name and telling and (main or cell.full))
-
-
-def exact(cell: Cell, loss: Loss, variant: Variant, order: int = 2) -> tuple[dict[str, np.ndarray], Reference]:
-    """The inputs of a cell, and its exact results with derivatives up to `order`."""
+def exact(loss: Loss, cell: Cell, order: int = 2) -> tuple[dict[str, np.ndarray], Reference]:
+    """Return the inputs of a cell, and its exact results with derivatives up to `order`."""
+    variant = loss.variant(cell.variant)
     arrays = loss.inputs(Draw(loss, variant, cell.shape, cell.regime, cell.dtype, cell.seed))
-    wrt = differentiable(loss, arrays)
+    wrt = loss.arguments.differentiable(arrays)
     result = truth.evaluate(
         loss.truth, arrays, variant.options, wrt, loss.arguments.class_axes, order, *DIGITS[cell.dtype]
     )
-    smooth = (
-        None
-        if loss.domain.differentiable_mask is None
-        else np.asarray(loss.domain.differentiable_mask(**arrays, **variant.options))
-    )
+    mask = loss.domain.differentiable_mask
+    differentiable = None if mask is None else np.asarray(mask(**arrays, **variant.options))
     if cell.regime == "subnormal" and loss.domain.kinks:
         # Which side of a kink a subnormal number is on, XLA does not say: it takes it for 0.
-        smooth = np.zeros(result.values.shape, dtype=bool)
-    return arrays, Reference(result, smooth, cell_batch(loss, arrays))
+        differentiable = np.zeros(result.values.shape, dtype=bool)
+    return arrays, Reference(result, differentiable, batch_size(loss, arrays))
 
 
-def differentiable(loss: Loss, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...]:
-    """The arguments to differentiate by: those of the loss's that are there, and floating."""
-    return tuple(name for name in loss.arguments.wrt if name in arrays and arrays[name].dtype.kind not in "iub")
+def contestants(loss: Loss, framework: str, peers: bool) -> list[tuple[str, Any]]:
+    """Return who is measured in a framework, with the function: xloss's own implementation, and its peers."""
+    others = [(peer.name, peer.call) for peer in loss.peers if peers and peer.framework == framework]
+    return [(OURS, loss.implementation(framework)), *others]
 
 
 def batch_arguments(loss: Loss, variant: Variant, arrays: Mapping[str, np.ndarray]) -> dict[str, int]:
-    """The arguments that have the batch in this cell, and along which axis."""
+    """Return the arguments that have the batch in this cell, and along which axis."""
     first = next(iter(arrays.values()))
     if not first.ndim or variant.unbatched or variant.broadcast or not variant.per_sample:
         return {}
-    batch = cell_batch(loss, arrays)
-    return {
-        name: axis
-        for name, axis in loss.arguments.batch_axes.items()
-        if name in arrays and arrays[name].ndim > axis and arrays[name].shape[axis] == batch
+    batch = batch_size(loss, arrays)
+    explicit = isinstance(loss.arguments.batched, Mapping)
+
+    def carries(name: str, axis: int) -> bool:
+        array = arrays.get(name)
+        if array is None or array.ndim <= axis or array.shape[axis] != batch:
+            return False
         # One of another rank is broadcast, unless it is a label for each row; or the loss says where its batch is.
-        and (
-            isinstance(loss.arguments.batched, Mapping)
-            or arrays[name].ndim == first.ndim
-            or (name in ("input", "target") and arrays[name].ndim == first.ndim - 1)
-        )
-    }  # fmt: skip
+        is_label = name in ("input", "target") and array.ndim == first.ndim - 1
+        return explicit or array.ndim == first.ndim or is_label
+
+    return {name: axis for name, axis in loss.arguments.batch_axes.items() if carries(name, axis)}
 
 
-def cell_batch(loss: Loss, arrays: Mapping[str, np.ndarray]) -> int:
-    """The size of the batch, as the first argument has it; 1 where it has no such axis."""
+def batch_size(loss: Loss, arrays: Mapping[str, np.ndarray]) -> int:
+    """Return the size of the batch, as the first argument has it; 1 where it has no such axis."""
     name, first = next(iter(arrays.items()))
     axis = loss.arguments.batch_axes.get(name, 0)
     return first.shape[axis] if first.ndim > axis else 1
@@ -179,17 +139,59 @@ def cell_batch(loss: Loss, arrays: Mapping[str, np.ndarray]) -> int:
 
 def draw_directions(
     cell: Cell, arrays: Mapping[str, np.ndarray], wrt: tuple[str, ...], shape: tuple[int, ...]
-) -> Draws:
-    """Cotangent and tangents: sixteenths, exact in every dtype."""
+) -> Directions:
+    """Draw the cotangent of the unreduced loss and the tangents of its arguments: sixteenths, exact in every dtype."""
     rng = np.random.default_rng([cell.seed, 7])
-    some = lambda of: np.asarray(rng.integers(-24, 25, of) / 16).astype(arrays[wrt[0]].dtype)  # noqa: E731
-    return Draws(some(shape), {name: some(arrays[name].shape) for name in wrt})
+
+    def draw(of: tuple[int, ...]) -> np.ndarray:
+        return np.asarray(rng.integers(-24, 25, of) / 16).astype(arrays[wrt[0]].dtype)
+
+    return Directions(draw(shape), {name: draw(arrays[name].shape) for name in wrt})
 
 
-def _rows(cell: Cell, framework: Framework, implementation: str, probe: Probe, outcome: Any, memory: dict[str, Any],
-          reference: Reference, arrays: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:  # fmt: skip
+def _on_device(question: Question, framework: Framework) -> tuple[Problem, Directions]:
+    """Put inputs and directions on the device; the function is filled in for each implementation."""
+    device = framework.device(question.cell.device)
+    contiguous = question.cell.regime != "noncontiguous"
+
+    def put(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        return {name: framework.put(array, device, contiguous) for name, array in arrays.items()}
+
+    by = question.reference.denominator("mean")
+    problem = Problem(
+        question.loss.implementation(framework.name),
+        put(question.arrays),
+        question.variant.options,
+        "none",
+        question.wrt,
+        question.batched,
+        float(by) if by != 0 else float("nan"),
+        question.reference.exact.factors is not None,
+    )
+    directions = question.directions
+    return problem, Directions(put({"": directions.cotangent})[""], put(directions.tangents))
+
+
+def _signature(question: Question, running: list[Probe]) -> tuple[Any, ...]:
+    """What a compiled program of these probes depends on."""
+    arrays = tuple((name, array.shape, array.dtype.name) for name, array in question.arrays.items())
+    return arrays, tuple((p.mechanism, p.reduction) for p in running if not p.separate_program)
+
+
+def _task(question: Question, framework: Framework, probe: Probe, problem: Problem) -> Task:
+    problem = problem.of(probe.reduction)
+    if probe.reduction != "mean":
+        rows = problem.rows() if probe.reduction == "batchmean" and problem.batched else 1
+        problem = replace(problem, denominator=float(rows))
+    fast = policy.compiles_fast(question.loss, question.cell, probe.mechanism, probe.reduction)
+    return Task(lambda p, d: probe.run(framework, p, d), problem, probe.separate_program, fast)
+
+
+def _rows(question: Question, framework: Framework, implementation: str, probe: Probe,
+          outcome: Outcome | None) -> list[Row]:  # fmt: skip
     """Judge what one probe of one implementation gave: one row for the value and for each argument."""
-    result, seconds = outcome or (None, 0.0)
+    cell = question.cell
+    result, seconds = outcome or ({}, 0.0)
     common = {
         "loss": cell.loss,
         "variant": cell.variant,
@@ -198,70 +200,57 @@ def _rows(cell: Cell, framework: Framework, implementation: str, probe: Probe, o
         "dtype": cell.dtype,
         "device": cell.device,
         "regime": cell.regime,
-        "shape": "x".join(map(str, cell.shape)) or "scalar",
+        "shape": cell.shape_text,
         "implementation": implementation,
         "framework": framework.name,
         "version": framework.version(),
     }
     if outcome is None or isinstance(result, Exception):
-        status, reason = _failure(probe, result)
-        numbers = dict.fromkeys(("max_abs", "max_rel", "max_ulp", "p99_ulp", "budget"), float("nan"))
-        row = {**common, "argument": "", **numbers, "status": status, "reason": reason, "seconds": seconds}
-        return [{**row, "case_id": _case(cell, row)}]
-    rows = []
-    for argument, expected in memory[probe.key].items():
-        kind = "value" if argument == "" and probe.kind == "first" and probe.alone else probe.kind
-        assert result is not None
-        got = framework.get(result[argument])
-        verdict = judge(got, expected, cell.dtype, kind)
-        reason = verdict.reason
-        if not verdict.ok:
-            cause = explain(got, expected, sizes(reference, arrays))
-            reason = f"{reason}; {cause}" if cause else reason
-        row = {
-            **common,
-            "argument": argument,
-            "max_abs": verdict.max_abs,
-            "max_rel": verdict.max_rel,
-            "max_ulp": verdict.max_ulp,
-            "p99_ulp": verdict.p99_ulp,
-            "budget": verdict.budget,
-            "status": "ok" if verdict.ok else "inaccurate",
-            "reason": reason,
-            "seconds": seconds / len(memory[probe.key]),
+        status, reason = ("unsupported", probe.reason) if outcome is None else failure(result)
+        answers = {"": {**dict.fromkeys(NUMBERS, float("nan")), "status": status, "reason": reason}}
+    else:
+        expected = question.expected(probe)
+        answers = {
+            argument: _verdict(question, framework.get(result[argument]), right, probe.kind_of(argument))
+            for argument, right in expected.items()
         }
-        rows.append({**row, "case_id": _case(cell, row)})
-    return rows
+    check = f"{implementation}/{framework.name}/{probe.mechanism}/{probe.reduction}"
+    return [
+        {**common, "argument": argument, **answer, "seconds": seconds / len(answers),
+         "case_id": f"{cell.case_id}#{check}/{argument}"}
+        for argument, answer in answers.items()
+    ]  # fmt: skip
 
 
-def _failure(probe: Probe, error: Exception | None) -> tuple[str, str]:
-    """Status and reason of a probe that was not run, or raised."""
-    if error is None:
-        return "unsupported", probe.reason
+def _verdict(question: Question, got: np.ndarray, expected: Expected, kind: str) -> Row:
+    """Judge one array: its distance to the exact result, the status, and a reason where it is too far."""
+    verdict = judge(got, expected, question.cell.dtype, kind)
+    reason = verdict.reason
+    if not verdict.ok and (cause := explain(got, expected, reduction_sizes(question))):
+        reason = f"{reason}; {cause}"
+    numbers = {name: getattr(verdict, name) for name in NUMBERS}
+    return {**numbers, "status": "ok" if verdict.ok else "inaccurate", "reason": reason}
+
+
+def failure(error: Any) -> tuple[str, str]:
+    """Return the status and the reason of an exception that an implementation raised."""
     if isinstance(error, Unsupported):
         return "unsupported", str(error)
     if isinstance(error, NotImplementedError):  # what PyTorch raises where a kernel lacks a dtype
         return "unsupported", f"{error}".split("\n")[0][:300]
-    status = "oom" if "out of memory" in str(error).lower() or "RESOURCE_EXHAUSTED" in str(error) else "error"
-    return status, f"{type(error).__name__}: {error}".split("\n")[0][:300]
+    out_of_memory = "out of memory" in str(error).lower() or "RESOURCE_EXHAUSTED" in str(error)
+    return "oom" if out_of_memory else "error", f"{type(error).__name__}: {error}".split("\n")[0][:300]
 
 
-def _case(cell: Cell, row: Mapping[str, Any]) -> str:
-    check = "/".join(
-        str(row.get(key, "")) for key in ("implementation", "framework", "mechanism", "reduction", "argument")
-    )
-    return f"{cell.case_id}#{check}"
-
-
-def sizes(reference: Reference, arrays: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """The numbers that a reduction of this cell may have taken for one another."""
-    values = reference.exact.values
-    out = {"the number of elements": float(values.size), "the batch": float(reference.batch)}
-    if reference.exact.weights is not None:
-        weights = np.asarray(reference.exact.weights)
-        out["the sum of the weights that count"] = float(reference.exact.denominator)
+def reduction_sizes(question: Question) -> dict[str, float]:
+    """Return the numbers that a reduction of this cell may have taken for one another, by what they count."""
+    exact = question.reference.exact
+    out = {"the number of elements": float(exact.values.size), "the batch": float(question.reference.batch)}
+    if exact.weights is not None:
+        weights = np.asarray(exact.weights)
+        out["the sum of the weights that count"] = float(exact.denominator)
         out["the number of elements that count"] = float(sum(weight != 0 for weight in np.ravel(weights)))
-    first = next(iter(arrays.values()))
+    first = next(iter(question.arrays.values()))
     if first.ndim > 1:
         out["the size of the second axis"] = float(first.shape[1])
     return out

@@ -21,6 +21,12 @@ DTYPES: dict[str, Any] = {
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
     "float16": np.dtype(np.float16),
 }
+# Of each dtype the binary digits of its significand and the exponent of its least subnormal number: what truth must be
+# far more precise than.
+DIGITS: dict[str, tuple[int, int]] = {
+    name: (info.nmant + 1, info.minexp - info.nmant)
+    for name, info in zip(DTYPES, map(ml_dtypes.finfo, DTYPES.values()), strict=True)
+}
 
 REGIMES: dict[str, str] = {
     "typical": "of the order of 1",

@@ -7,8 +7,10 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from xloss.parity.cells import MAIN_DTYPE, Cell
-from xloss.parity.evaluate import FRAMEWORKS, check
+from xloss.catalog import FRAMEWORKS, get
+from xloss.parity.cells import Cell
+from xloss.parity.evaluate import NUMBERS, OURS, evaluate
+from xloss.parity.policy import MAIN_DTYPE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,11 +77,11 @@ def check_group(group: Group, frameworks: tuple[str, ...] = FRAMEWORKS, peers: b
     programs: dict[Any, Any] = {}
     for cell in group:
         try:
-            rows += check(cell, frameworks, peers, programs)
+            rows += evaluate(get(cell.loss), cell, frameworks, peers, programs)
         except (KeyError, ImportError):
             raise
         except Exception as error:  # a fault of truth or inputs: of no contestant, and yet it must not pass in silence
-            rows += lost([cell], ("xloss",), "error", f"{type(error).__name__}: {error}".split("\n")[0][:300])
+            rows += lost([cell], (OURS,), "error", f"{type(error).__name__}: {error}".split("\n")[0][:300])
     return rows
 
 
@@ -107,14 +109,14 @@ def lost(group: Iterable[Cell], frameworks: Sequence[str], status: str, reason: 
     return [
         {
             **dict.fromkeys(COLUMNS, ""),
-            **dict.fromkeys(("max_abs", "max_rel", "max_ulp", "p99_ulp", "budget", "seconds"), nan),
+            **dict.fromkeys((*NUMBERS, "seconds"), nan),
             "loss": cell.loss,
             "variant": cell.variant,
             "dtype": cell.dtype,
             "device": cell.device,
             "regime": cell.regime,
-            "shape": "x".join(map(str, cell.shape)) or "scalar",
-            "implementation": "xloss",
+            "shape": cell.shape_text,
+            "implementation": OURS,
             "framework": framework,
             "status": status,
             "reason": reason,

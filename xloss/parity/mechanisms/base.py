@@ -85,12 +85,12 @@ class Directions:
 class Task:
     """One run of one mechanism, for `Framework.run`.
 
-    `alone` keeps it out of a greater program; `hasty` lets the compiler leave out what takes it long.
+    `separate_program` keeps it out of a greater program; `fast_compile` lets the compiler leave out optimizations.
     """
 
     run: Callable[[Problem, Directions], Arrays]
     problem: Problem
-    alone: bool = False
+    separate_program: bool = False
     fast_compile: bool = False
 
 

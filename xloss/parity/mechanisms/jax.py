@@ -46,11 +46,13 @@ class Jax:
         return np.asarray(array)
 
     def run(self, tasks: list[Task], directions: Directions, programs: dict[Any, Any], key: Any) -> list[Outcome]:
-        """The hasty ones in one program under `jit`, the others in another; what cannot be traced says why."""
+        """The fast_compile ones in one program under `jit`, the others in another; what cannot be traced says why."""
         outcomes: list[Outcome] = [(None, 0.0)] * len(tasks)
         for fast_compile in (False, True):
             together = [
-                number for number, task in enumerate(tasks) if not task.alone and task.fast_compile == fast_compile
+                number
+                for number, task in enumerate(tasks)
+                if not task.separate_program and task.fast_compile == fast_compile
             ]
             if not together:
                 continue
@@ -61,8 +63,8 @@ class Jax:
             for number, failure in zip(together, failures, strict=True):
                 outcomes[number] = (next(results) if failure is None else failure, share)
         for number, task in enumerate(tasks):
-            if task.alone:
-                outcomes[number] = _alone(task, directions)
+            if task.separate_program:
+                outcomes[number] = _run_separately(task, directions)
         return outcomes
 
     def _together(self, tasks: list[Task], directions: Directions, programs: dict[Any, Any], key: Any) -> Any:
@@ -183,7 +185,7 @@ def eager(p: Problem) -> Any:
 
 
 def bundle(tasks: list[Task]) -> Any:
-    """All tasks as one compiled function of arrays, denominators and directions; hasty if the first one is."""
+    """All tasks as one compiled function of arrays, denominators and directions; fast_compile if the first one is."""
 
     def program(arrays: Any, denominators: Any, cotangent: Any, tangents: Any) -> Any:
         return [
@@ -234,7 +236,7 @@ def _failure(task: Task, directions: Directions) -> Exception | None:
     return None
 
 
-def _alone(task: Task, directions: Directions) -> Outcome:
+def _run_separately(task: Task, directions: Directions) -> Outcome:
     start = time.perf_counter()
     try:
         result: Any = jax.block_until_ready(task.run(task.problem, directions))

@@ -59,7 +59,7 @@ class Torch:
             start = time.perf_counter()
             try:
                 problem = task.problem
-                if task.alone:
+                if task.separate_program:
                     if (key, number) not in programs:
                         programs[key, number] = compile_program(problem)
                     problem = replace(problem, program=programs[key, number])
