@@ -6,9 +6,11 @@ import typer
 
 from xloss.claims.command import claims
 from xloss.cli.bench import bench
+from xloss.cli.doctor import doctor
+from xloss.cli.explain import explain
+from xloss.cli.list import list_losses
 from xloss.cli.parity import parity
 from xloss.cli.report import report
-from xloss.cli.tell import doctor, explain, list_losses
 
 app = typer.Typer(
     name="xloss",

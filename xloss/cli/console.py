@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
-# What a command exits with.
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
+# Exit codes: all well, a disagreement or an inaccuracy, usage, something crashed or timed out, nothing was run.
 WELL, DISAGREES, USAGE, BROKEN, NOTHING = range(5)
-# Seconds between two lines of progress at most, where work goes on.
+# Where there is no terminal, a line of progress at least every so many seconds.
 LINES_APART = 30.0
 
 

@@ -1,20 +1,19 @@
-"""Worker processes for a sweep, on this machine: a `concurrent.futures.Executor` that outlives what its workers die of.
+"""Worker processes for a sweep on this machine: a `concurrent.futures.Executor` on pebble's pool.
 
-A process in which a backend is active must not be forked (it hangs), and one that is spawned takes seconds to import two
-frameworks: so workers are forked from a server that has imported both and started neither. Pebble's pool loses only the
-task whose worker died, where `ProcessPoolExecutor` loses all.
+Pebble loses only the task whose worker died, where `ProcessPoolExecutor` loses all.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
 import importlib.util
-import multiprocessing
 import os
 from collections.abc import Callable
 from typing import Any
 
 import pebble
+
+from xloss import forkserver
 
 
 class Workers(concurrent.futures.Executor):
@@ -23,10 +22,9 @@ class Workers(concurrent.futures.Executor):
     def __init__(self, jobs: int | None = None, timeout: float | None = 600.0):
         self.jobs = jobs or os.cpu_count() or 1
         self.timeout = timeout
-        context = multiprocessing.get_context("forkserver")
-        installed = [name for name in ("torch", "jax", "optax") if importlib.util.find_spec(name)]
-        context.set_forkserver_preload([*installed, "pandas", "xloss.parity.evaluate"])
-        self._pool = pebble.ProcessPool(max_workers=self.jobs, initializer=_start, context=context)
+        self._pool = pebble.ProcessPool(
+            max_workers=self.jobs, initializer=_start, context=forkserver.context("xloss.parity.evaluate")
+        )
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
         """Schedule a call."""

@@ -15,14 +15,14 @@ import numpy as np
 from xloss.parity.truth import Exact, balls
 
 
-@dataclass(frozen=True, eq=False)  # one is as good as itself: what is derived from it is kept
+@dataclass(frozen=True, eq=False)  # hashed by identity, so that what is derived from it can be cached
 class Expected:
     """The exact result, as the sum of two float64, and the scale of its sensitivity.
 
-    `rel_condition` is sum_i |x_i dT/dx_i|, with what the order of a summation may add: a relative error u in each input moves
-    the result T by at most u times it; `abs_condition` says what an absolute error does, in an input (sum_i |dT/dx_i|) or in an
-    intermediate result (times inputs). Elements that are NaN here have no exact value; `undefined` says what is right there: "nonfinite" (a NaN or an infinity), "nan or zero",
-    "anything", or "nan".
+    `rel_condition` is sum_i |x_i dT/dx_i|, plus what the order of a summation may add: a relative error u in each input
+    moves the result T by at most u times it. `abs_condition` bounds what an absolute error does, in an input
+    (sum_i |dT/dx_i|) or in an intermediate result (times inputs). Elements that are NaN in `high` have no exact value;
+    `undefined` says what is right there: "nonfinite" (a NaN or an infinity), "nan or zero", "anything", or "nan".
     """
 
     high: np.ndarray
@@ -47,13 +47,13 @@ _lows = np.vectorize(_low, otypes=[float])
 
 
 def floats(array: np.ndarray) -> np.ndarray:
-    """Balls to the nearest float64."""
+    """Return the nearest float64 of each ball."""
     array = np.asarray(array, dtype=object)
     return np.asarray(_highs(array)) if array.size else np.zeros(array.shape)
 
 
 def expected(truth: Any, condition: Any, slope: Any, undefined: str = "nonfinite") -> Expected:
-    """Make an `Expected` of balls."""
+    """Make an `Expected` of balls and their condition numbers."""
     array = np.asarray(truth, dtype=object)
     high = floats(array)
     low = _lows(array, high) if array.size else high
@@ -61,7 +61,7 @@ def expected(truth: Any, condition: Any, slope: Any, undefined: str = "nonfinite
 
 
 def _precisely(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Add up at the precision that the balls have; flint's own default is 53 bits."""
+    """Run a method at the precision that the balls have; flint's own default is 53 bits."""
 
     @functools.wraps(method)
     def precise(self: Reference, *args: Any, **kwargs: Any) -> Any:
@@ -72,51 +72,55 @@ def _precisely(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Reference:
-    """The exact results of one cell, each made when it is asked for."""
+    """The exact results of one cell with their condition numbers, each computed when it is asked for.
 
-    def __init__(self, exact: Exact, smooth: np.ndarray | None, batch: int):
-        self.exact, self.smooth, self.batch = exact, smooth, batch
-        self.count = range(len(exact.columns))
+    A column is a set of elements of one argument that no output shares (`xloss.parity.truth.Column`); `mask` is True where
+    the derivative is that of the formula (`Domain.differentiable_mask`), None everywhere.
+    """
+
+    def __init__(self, exact: Exact, mask: np.ndarray | None, batch: int):
+        self.exact, self.mask, self.batch = exact, mask, batch
+        self.columns = range(len(exact.columns))
 
     @cached_property
-    def own(self) -> list[np.ndarray]:
-        """|x| of each column."""
-        return [np.abs(floats(self.exact.own(c))) for c in self.count]
+    def abs_x(self) -> list[np.ndarray]:
+        """|x| of each column, of the shape of the values."""
+        return [np.abs(floats(self.exact.own(c))) for c in self.columns]
 
     @cached_property
-    def first(self) -> list[np.ndarray]:
-        """The first derivatives, absolute."""
+    def abs_first(self) -> list[np.ndarray]:
+        """|dT/dx| of each column."""
         return [np.abs(floats(x)) for x in self.exact.first]
 
     @cached_property
-    def second(self) -> dict[tuple[int, int], np.ndarray]:
-        """The second derivatives, absolute."""
+    def abs_second(self) -> dict[tuple[int, int], np.ndarray]:
+        """|d2T/dx dy| of each pair of columns."""
         return {key: np.abs(floats(x)) for key, x in self.exact.second.items()}
 
     def denominator(self, reduction: str) -> Any:
-        """What the reduction divides the sum by."""
+        """Return what the reduction divides the sum by, as a ball."""
         if reduction == "mean":
             return self.exact.denominator
         return flint.arb(max(self.batch, 0) if reduction == "batchmean" else 1)
 
-    def _rounding(self) -> float:
-        """How many roundings a pairwise sum over the outputs has, and one more."""
+    def _roundings(self) -> float:
+        """Return one more than the number of roundings that an element meets in a pairwise sum over the outputs."""
         return 1 + math.log2(max(self.exact.values.size, 1))
 
     @cached_property
-    def sensitivity(self) -> list[np.ndarray]:
-        """Of each column, the sum over inputs of |x d(first derivative)/dx|."""
-        return [self._bent(c, self.own) for c in self.count]
+    def rel_conditions(self) -> list[np.ndarray]:
+        """Of each first derivative, its relative condition: the sum over inputs of |x d(derivative)/dx|."""
+        return [self._weighted_second(c, self.abs_x) for c in self.columns]
 
     @cached_property
-    def _sensitivity_to_ones(self) -> list[np.ndarray]:
-        return [self._bent(c, self._ones) for c in self.count]
+    def _abs_conditions(self) -> list[np.ndarray]:
+        return [self._weighted_second(c, self._ones) for c in self.columns]
 
-    def _bent(self, c: int, sizes: list[np.ndarray]) -> np.ndarray:
+    def _weighted_second(self, c: int, sizes: list[np.ndarray]) -> np.ndarray:
         total = np.zeros(self.exact.values.shape)
         with np.errstate(invalid="ignore"):
-            for d in self.count:
-                total = total + sizes[d] * self.second[min(c, d), max(c, d)]
+            for d in self.columns:
+                total = total + sizes[d] * self.abs_second[min(c, d), max(c, d)]
         return total
 
     @cached_property
@@ -124,20 +128,20 @@ class Reference:
         return [np.ones(())] * len(self.exact.columns)
 
     @cached_property
-    def reach(self) -> np.ndarray:
-        """1 + the sum of a row's |x|: by what an absolute error in an intermediate result may be multiplied."""
-        return 1 + sum(self.own, np.zeros(self.exact.values.shape))
+    def amplification(self) -> np.ndarray:
+        """1 + the sum of a row's |x|: the factor by which an absolute error of an intermediate result may grow."""
+        return 1 + sum(self.abs_x, np.zeros(self.exact.values.shape))
 
     def rel_condition(self, sizes: list[np.ndarray]) -> np.ndarray:
-        """Sum over inputs of |x d(value)/dx|, x being of the sizes given."""
+        """Return the sum over inputs of |x d(value)/dx|, for |x| as given."""
         with np.errstate(invalid="ignore"):
-            return sum((x * d for x, d in zip(sizes, self.first, strict=True)), np.zeros(self.exact.values.shape))
+            return sum((x * d for x, d in zip(sizes, self.abs_first, strict=True)), np.zeros(self.exact.values.shape))
 
     @_precisely
     def value(self, reduction: str) -> Expected:
-        """The loss."""
+        """Return what the loss should be."""
         values = self.exact.values
-        spread, slope = self.rel_condition(self.own), (1 + self.rel_condition(self._ones)) * self.reach
+        spread, slope = self.rel_condition(self.abs_x), (1 + self.rel_condition(self._ones)) * self.amplification
         if reduction == "none":
             return expected(values, spread, slope)
         by = self.denominator(reduction)
@@ -148,38 +152,40 @@ class Reference:
             values, spread, slope = values * self.exact.factors, spread * sizes, slope * sizes
         mean = sum(np.ravel(values), start=flint.arb(0)) / by
         # Terms of one sign or not, each partial sum is rounded; and so is the denominator.
-        spread = np.sum(spread) + self._rounding() * np.sum(np.abs(floats(values)))
+        spread = np.sum(spread) + self._roundings() * np.sum(np.abs(floats(values)))
         size = abs(float(by))
-        return expected(mean, spread / size + self._rounding() * abs(_high(mean)), np.sum(slope) / size)
+        return expected(mean, spread / size + self._roundings() * abs(_high(mean)), np.sum(slope) / size)
 
     @_precisely
     def gradient(self, cotangent: Any, reduction: str = "none") -> dict[str, Expected]:
-        """The vector-Jacobian product, by argument; with a reduction its cotangent is divided by the denominator."""
+        """Return the vector-Jacobian product by argument; with a reduction its cotangent is divided by the denominator."""
         scale, undefined = self._scale(reduction)
         pull = np.broadcast_to(np.asarray(cotangent, dtype=object), self.exact.values.shape) * scale
         size = np.abs(floats(pull))
         truths, conditions, slopes = [], [], []
-        for c in self.count:
-            truths.append(self._where_smooth(pull * self.exact.first[c]))
+        for c in self.columns:
+            truths.append(self._where_differentiable(pull * self.exact.first[c]))
             # A denominator that is a sum itself, and a dense column's sum over outputs, add their roundings.
             summed = self.exact.columns[c].dense or self.exact.weights is not None
             with np.errstate(invalid="ignore"):
-                conditions.append(size * (self.sensitivity[c] + (self._rounding() if summed else 1) * self.first[c]))
-                slopes.append(size * (1 + self._sensitivity_to_ones[c]) * self.reach)
+                conditions.append(
+                    size * (self.rel_conditions[c] + (self._roundings() if summed else 1) * self.abs_first[c])
+                )
+                slopes.append(size * (1 + self._abs_conditions[c]) * self.amplification)
         return self._by_argument(truths, conditions, slopes, undefined)
 
     def _scale(self, reduction: str) -> tuple[Any, str]:
-        """What a reduction multiplies derivatives by, and what is right where that does not exist."""
+        """Return what a reduction multiplies derivatives by, and what is right where that does not exist."""
         by = flint.arb(1) if reduction == "none" else self.denominator(reduction)
         if by == 0:
             return flint.arb("nan"), "nan or zero"
         weighted = reduction == "mean" and self.exact.factors is not None
         return (self.exact.factors / by if weighted else 1 / by), "anything"
 
-    def _where_smooth(self, array: np.ndarray) -> np.ndarray:
-        if self.smooth is None:
+    def _where_differentiable(self, array: np.ndarray) -> np.ndarray:
+        if self.mask is None:
             return array
-        return np.where(self.smooth, array, np.array(flint.arb("nan"), dtype=object))
+        return np.where(self.mask, array, np.array(flint.arb("nan"), dtype=object))
 
     def _by_argument(self, truths: Any, conditions: Any, slopes: Any, undefined: str) -> dict[str, Expected]:
         out = {}
@@ -192,28 +198,28 @@ class Reference:
 
     @_precisely
     def directional(self, tangents: Mapping[str, np.ndarray]) -> Expected:
-        """The Jacobian-vector product of the unreduced loss."""
+        """Return the Jacobian-vector product of the unreduced loss."""
         truth = np.full(self.exact.values.shape, flint.arb(0), dtype=object)
         spread, slope = np.zeros(self.exact.values.shape), np.zeros(self.exact.values.shape)
         exact_tangents = {name: balls(tangent) for name, tangent in tangents.items()}
-        for c in self.count:
+        for c in self.columns:
             move = self.exact.own(c, exact_tangents[self.exact.columns[c].argument])
             truth = truth + move * self.exact.first[c]
             with np.errstate(invalid="ignore"):
-                spread = spread + np.abs(floats(move)) * (2 * self.first[c] + self.sensitivity[c])
-                slope = slope + np.abs(floats(move)) * (1 + self._sensitivity_to_ones[c]) * self.reach
-        return expected(self._where_smooth(truth), spread, slope, "anything")
+                spread = spread + np.abs(floats(move)) * (2 * self.abs_first[c] + self.rel_conditions[c])
+                slope = slope + np.abs(floats(move)) * (1 + self._abs_conditions[c]) * self.amplification
+        return expected(self._where_differentiable(truth), spread, slope, "anything")
 
     @_precisely
     def curvature(self, argument: str, direction: np.ndarray, reduction: str) -> Expected:
-        """The Hessian-vector product by one argument.
+        """Return the Hessian-vector product by one argument.
 
         Its scale is that of the terms which automatic differentiation adds up: first and second derivatives of the row,
         times 1 + |x|, for a relative error in x moves a derivative by up to |x| times the next one.
         """
         scale, undefined = self._scale(reduction)
         moves = balls(direction)
-        mine = [c for c in self.count if self.exact.columns[c].argument == argument]
+        mine = [c for c in self.columns if self.exact.columns[c].argument == argument]
         zeros = np.zeros(self.exact.values.shape)
         truths, spreads = list(self.exact.first), [zeros] * len(self.exact.first)
         for c in mine:
@@ -222,7 +228,7 @@ class Reference:
                 move = self.exact.own(d, moves)
                 truth = truth + self.exact.mixed(c, d) * move
                 with np.errstate(invalid="ignore"):
-                    bend = self.second[min(c, d), max(c, d)] + self.first[c] + self.first[d]
-                    spread = spread + np.abs(floats(move)) * bend * self.reach
-            truths[c], spreads[c] = self._where_smooth(truth * scale), spread * np.abs(floats(scale))
+                    bend = self.abs_second[min(c, d), max(c, d)] + self.abs_first[c] + self.abs_first[d]
+                    spread = spread + np.abs(floats(move)) * bend * self.amplification
+            truths[c], spreads[c] = self._where_differentiable(truth * scale), spread * np.abs(floats(scale))
         return self._by_argument(truths, spreads, spreads, undefined)[argument]

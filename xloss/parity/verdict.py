@@ -5,7 +5,8 @@ An implementation passes where its result is the exact result for inputs a few u
     |got - truth| <= k u (|truth| + sum_i |x_i d truth / d x_i|) + 2 m (1 + sum_i |d truth / d x_i|) (1 + sum_i |x_i|)
 
 u is the unit roundoff of the dtype of computation (float32 for the 16-bit formats, whose own rounding comes on top,
-once), m its smallest normal number: what XLA flushes to 0. k is one number per dtype of computation and kind of mechanism, `K`, never tuned to a loss.
+once), m its smallest normal number: what XLA flushes to 0. k is one number per dtype of computation and kind of
+mechanism, `K`, never tuned to a loss.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ K: dict[str, dict[str, float]] = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """How far a result is from the exact one. `budget` is the worst error as a multiple of what is allowed."""
+    """The distance of a result from the exact one. `budget` is the worst error as a multiple of what is allowed."""
 
     ok: bool
     max_abs: float
@@ -46,7 +47,7 @@ class Verdict:
 
 
 def ulp(dtype: str, at: np.ndarray) -> np.ndarray:
-    """The distance between neighbouring numbers of the dtype at |at|."""
+    """Return the distance between neighbouring numbers of the dtype at |at|."""
     info = ml_dtypes.finfo(DTYPES[dtype])
     least = float(info.smallest_normal)
     _, exponent = np.frexp(np.maximum(np.abs(at), least))
@@ -55,7 +56,7 @@ def ulp(dtype: str, at: np.ndarray) -> np.ndarray:
 
 @functools.lru_cache(maxsize=64)  # many mechanisms are held against one expectation
 def allowed(expected: Expected, dtype: str, kind: str) -> np.ndarray:
-    """The error that the budget of this dtype and kind of mechanism allows, elementwise."""
+    """Return the error that the budget of this dtype and kind of mechanism allows, elementwise."""
     compute = "float64" if dtype == "float64" else "float32"
     size = np.abs(expected.high)
     unit = float(ml_dtypes.finfo(DTYPES[compute]).eps) / 2
@@ -76,8 +77,35 @@ def _ulp_of(expected: Expected, dtype: str) -> np.ndarray:
     return ulp(dtype, expected.high)
 
 
+def absolute_errors(got: np.ndarray, expected: Expected, dtype: str, slack: Any = 0.0) -> np.ndarray:
+    """Return |got - truth| elementwise, infinite where `got` is NaN and the exact result is not.
+
+    An infinity is right where the exact result, or what is within `slack` of it, overflows the dtype.
+    """
+    wide = got.astype(np.float64)
+    greatest = float(ml_dtypes.finfo(DTYPES[dtype]).max)
+    error = np.abs((wide - expected.high) - expected.low)
+    overflow = np.isinf(wide) & (np.sign(wide) == np.sign(expected.high)) & (np.abs(expected.high) + slack > greatest)
+    error = np.where((wide == expected.high) | overflow, 0.0, error)
+    return np.where(np.isnan(error), np.inf, error)
+
+
+def errors_in_ulps(got: np.ndarray, expected: Expected, dtype: str) -> np.ndarray:
+    """Return the error of each element in ulps of the exact result; NaN where there is no exact result."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        ulps = _in_ulps(absolute_errors(got, expected, dtype), expected, dtype)
+    return np.where(np.isnan(expected.high), np.nan, ulps)
+
+
+def _in_ulps(error: np.ndarray, expected: Expected, dtype: str) -> np.ndarray:
+    """Return absolute errors in ulps. What was flushed to 0 counts as no error: in ulps it would be millions."""
+    tiny = 4 * float(ml_dtypes.finfo(DTYPES[dtype]).smallest_normal)
+    flushed = (np.abs(expected.high) < tiny) & (error <= tiny)
+    return np.where(flushed, 0.0, error / _ulp_of(expected, dtype))
+
+
 def judge(got: Any, expected: Expected, dtype: str, kind: str) -> Verdict:
-    """Judge one result, a NumPy array."""
+    """Judge one result, a NumPy array, against what is expected, by the budget of the dtype and kind of mechanism."""
     if got.shape != expected.high.shape:
         return _misfit(f"shape {got.shape} where {expected.high.shape} is right")
     if got.dtype != DTYPES[dtype]:
@@ -89,29 +117,21 @@ def judge(got: Any, expected: Expected, dtype: str, kind: str) -> Verdict:
     wrong_where_unknown = ~known & np.isnan(expected.high) & ~_fits(wide, expected.undefined)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         limit = allowed(expected, dtype, kind)
-        error = np.abs((wide - expected.high) - expected.low)
-        # Infinities: equal ones are right, and so is one where the exact result, or what may stand for it, overflows.
-        greatest = float(ml_dtypes.finfo(DTYPES[dtype]).max)
-        overflow = (
-            np.isinf(wide) & (np.sign(wide) == np.sign(expected.high)) & (np.abs(expected.high) + limit > greatest)
-        )
-        error = np.where((wide == expected.high) | overflow, 0.0, error)
-        error = np.where(np.isnan(error), np.inf, error)
+        error = absolute_errors(got, expected, dtype, limit)
         ratio = np.where(error == 0, 0.0, error / limit)
-        # What was flushed to 0 is not counted in ulps, of which it would be millions.
-        tiny = 4 * float(ml_dtypes.finfo(DTYPES[dtype]).smallest_normal)
-        ulps = np.where((np.abs(expected.high) < tiny) & (error <= tiny), 0.0, error / _ulp_of(expected, dtype))
+        ulps = _in_ulps(error, expected, dtype)
         relative = np.where(error == 0, 0.0, error / np.abs(expected.high))
     error, ratio, ulps, relative = (np.where(known, x, 0.0) for x in (error, ratio, ulps, relative))
     ratio = np.where(wrong_where_unknown, np.inf, ratio)
     worst = tuple(int(i) for i in np.unravel_index(int(np.argmax(ratio)), ratio.shape))
     ok = bool(ratio[worst] <= 1)
-    reason = ""
-    if not ok and wrong_where_unknown[worst]:
+    if ok:
+        reason = ""
+    elif wrong_where_unknown[worst]:
         reason = (
             f"got {wide[worst]:.9g} at {worst}, where the exact result does not exist ({expected.undefined} is right)"
         )
-    elif not ok:
+    else:
         reason = (
             f"got {wide[worst]:.9g} at {worst}, truth {expected.high[worst]:.9g}: {ulps[worst]:.3g} ulps off, "
             f"{ratio[worst]:.3g} times what is allowed"
@@ -131,19 +151,17 @@ def judge(got: Any, expected: Expected, dtype: str, kind: str) -> Verdict:
 
 
 def ulps_where_conditioned(got: Any, expected: Expected, dtype: str, most: float = 32) -> np.ndarray:
-    """Errors in ulps where the problem is well conditioned: an ulp in the inputs moves the result by `most` at the most.
+    """Return errors in ulps where the problem is well conditioned: an ulp in the inputs moves the result by <= `most`.
 
-    Left out, beside ill-conditioned elements, is what XLA's flushing of subnormal numbers to 0 may do.
+    Ill-conditioned elements are left out, and so is what XLA's flushing of subnormal numbers to 0 may do.
     """
-    wide = np.asarray(got, dtype=np.float64)
-    least = float(ml_dtypes.finfo(DTYPES[dtype]).smallest_normal)
+    info = ml_dtypes.finfo(DTYPES[dtype])
+    least = float(info.smallest_normal)
     with np.errstate(invalid="ignore"):
         well = np.isfinite(expected.high) & (np.abs(expected.high) > least)
         well &= expected.rel_condition <= most * np.abs(expected.high)
-        error = np.abs((wide - expected.high) - expected.low) - 2 * least * (1 + expected.abs_condition)
-    error = np.where(np.isnan(error) | np.isinf(wide), np.inf, np.maximum(error, 0))
-    greatest = float(ml_dtypes.finfo(DTYPES[dtype]).max)
-    error = np.where(np.isinf(wide) & (np.abs(expected.high) > greatest * (1 - 2**-8)), 0, error)
+        error = absolute_errors(np.asarray(got), expected, dtype, float(info.max) * 2**-8)
+        error = np.maximum(error - 2 * least * (1 + expected.abs_condition), 0)
     return np.asarray((error / ulp(dtype, np.where(well, expected.high, 1)))[well])
 
 
@@ -152,6 +170,7 @@ def _misfit(reason: str) -> Verdict:
 
 
 def _fits(wide: np.ndarray, undefined: str) -> np.ndarray:
+    """Tell where a result is right that does not exist: see `Expected.undefined`."""
     if undefined == "nan":
         return np.isnan(wide)
     if undefined == "nan or zero":
