@@ -122,16 +122,19 @@ def _inline(asked: Any, frameworks: tuple[str, ...], peers: bool, show: Any) -> 
 
 
 def failures(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of xloss's own that are not as they should be, the worst first."""
-    own = table[(table["implementation"] == "xloss") & ~table["status"].isin(["ok", "unsupported"])]
+    """Return the rows of xloss's own that are not as they should be, the worst first."""
+    from xloss.parity.evaluate import OURS
+
+    own = table[(table["implementation"] == OURS) & ~table["status"].isin(["ok", "unsupported"])]
     return own.sort_values("budget", ascending=False, na_position="first", kind="stable")
 
 
 def exit_code(table: pd.DataFrame) -> int:
-    """What the sweep amounts to; see the epilog of `xloss --help`."""
+    """Return the exit code of a sweep; see the epilog of `xloss --help`."""
+    from xloss.parity.evaluate import OURS
     from xloss.parity.sweep import BAD, STOPPED
 
-    own = table[table["implementation"] == "xloss"]["status"]
+    own = table[table["implementation"] == OURS]["status"]
     if own.isin(STOPPED).any():
         return BROKEN
     if own.isin(BAD).any():
@@ -141,13 +144,16 @@ def exit_code(table: pd.DataFrame) -> int:
 
 def _facts(table: pd.DataFrame, seconds: float, cases: int, how: dict[str, Any]) -> dict[str, Any]:
     from xloss import environment
+    from xloss.parity.evaluate import OURS
 
+    asked = table[table["status"] != "unsupported"]
     counts = table.groupby(["implementation", "framework", "status"]).size().rename("checks").reset_index()
     return {
         **environment.describe(),
         **how,
         "cells": cases,
-        "checks": int((table["status"] != "unsupported").sum()),
+        "checks": len(asked),
+        "checks_of_xloss": int((asked["implementation"] == OURS).sum()),
         "seconds": round(seconds, 2),
         "counts": counts.to_dict("records"),
     }
@@ -196,15 +202,22 @@ def _print(table: pd.DataFrame, facts: dict[str, Any]) -> None:
         screen.print(f"  reproduce: xloss parity --case '{escape(str(row['case_id']).split('#')[0])}'")
     if len(bad) > len(shown):
         screen.print(f"\n... and {len(bad) - len(shown)} more checks of xloss that are not ok")
-    verdict = "all checks of xloss are within the budget" if bad.empty else f"{len(bad)} checks of xloss are not ok"
-    rate = facts["checks"] / facts["seconds"]
-    screen.print(
-        f"\n{verdict}: {facts['checks']} checks, {facts['cells']} cases, {facts['seconds']} s, {rate:.0f} checks/s"
+    screen.print(f"\n{conclusion(facts, len(bad))}")
+
+
+def conclusion(facts: Mapping[str, Any], bad: int) -> str:
+    """Return the last line of a sweep: xloss's own checks, apart from them those of other libraries, and the time."""
+    own = facts["checks_of_xloss"]
+    verdict = (
+        f"{bad} of {own} checks of xloss are not ok" if bad else f"all {own} checks of xloss are within the budget"
     )
+    others = f"{facts['checks'] - own} checks of other libraries" if facts["checks"] > own else "no other library asked"
+    rate = facts["checks"] / facts["seconds"]
+    return f"{verdict}; {others}; {facts['cells']} cases, {facts['seconds']} s, {rate:.0f} checks/s"
 
 
 def whose(table: pd.DataFrame, row: Mapping[Any, Any]) -> str:
-    """Which framework is wrong: how the others did on the very same question."""
+    """Say which framework is wrong, and how the others did on the very same question."""
     case = str(row["case_id"]).split("#")[0]
     same = table[
         table["case_id"].str.startswith(case + "#")
