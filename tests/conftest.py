@@ -1,4 +1,6 @@
-"""What all tests share: hypothesis without a clock or chance, one thread, JAX on the CPU under strict dtype promotion."""
+"""What all tests share: hypothesis without a clock or chance, one thread, JAX on the CPU under strict dtype
+promotion.
+"""
 
 import importlib.util
 import os

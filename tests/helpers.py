@@ -138,7 +138,9 @@ def same_bits(got: Results, want: Results) -> None:
 
 
 def defined(loss: Loss, arrays: Mapping[str, np.ndarray], options: Mapping[str, Any], reduction: str) -> bool:
-    """Whether the reduction exists: smoothing over weights that sum to 0 is c/0 here, 0/0 + c/0 in torch.nn.functional."""
+    """Whether the reduction exists: smoothing over weights that sum to 0 is c/0 here, 0/0 + c/0 in
+    torch.nn.functional.
+    """
     if reduction != "mean" or not options.get("label_smoothing"):
         return True
     with warnings.catch_warnings():

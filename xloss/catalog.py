@@ -240,7 +240,8 @@ class Loss:
 @functools.cache
 def _wrapped(wrap_call: Callable[..., Any], function: Callable[..., Any], framework: str) -> Callable[..., Any]:
     """Return one and the same function each time: compiled programs are kept by it."""
-    return wrap_call(function, framework)
+    wrapped: Callable[..., Any] = wrap_call(function, framework)
+    return wrapped
 
 
 class _Losses(Mapping[str, Loss]):
@@ -284,7 +285,7 @@ LOSSES: Mapping[str, Loss] = _Losses()
 
 
 def get(name: str) -> Loss:
-    """The loss of that name; an unknown one raises `KeyError` with the nearest names."""
+    """Return the loss of that name; an unknown one raises `KeyError` with the nearest names."""
     import difflib
 
     if name not in LOSSES:

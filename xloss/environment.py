@@ -14,7 +14,7 @@ PACKAGES = ("torch", "jax", "jaxlib", "numpy", "ml_dtypes", "python-flint", "pan
 
 
 def versions() -> dict[str, str | None]:
-    """The installed version of every package that a result may depend on; None for what is not there."""
+    """Return the installed version of every package that a result may depend on; None for what is not there."""
     return {name: _version(name) for name in PACKAGES}
 
 
@@ -26,7 +26,7 @@ def _version(name: str) -> str | None:
 
 
 def processor() -> str:
-    """The processor's name, where the system tells."""
+    """Return the processor's name, as far as the system tells."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -37,7 +37,7 @@ def processor() -> str:
 
 
 def devices(framework: str) -> dict[str, Any]:
-    """What a framework sees: its devices by name, and why there is no GPU."""
+    """Return the GPUs that a framework sees, by name, or why it sees none."""
     if framework == "torch":
         import torch
 
@@ -55,7 +55,7 @@ def devices(framework: str) -> dict[str, Any]:
 
 
 def describe() -> dict[str, Any]:
-    """The environment as data; imports no framework."""
+    """Return machine, versions and date as data; imports no framework."""
     import xloss
 
     return {

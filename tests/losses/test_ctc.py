@@ -1,4 +1,6 @@
-"""Connectionist temporal classification: what only it has. Lengths, two layouts of targets, alignments that do not exist."""
+"""Connectionist temporal classification: what only it has. Lengths, two layouts of targets, alignments that do not
+exist.
+"""
 
 import functools
 from collections.abc import Callable
@@ -172,7 +174,8 @@ def test_the_check_of_nan_sees_a_plausible_number() -> None:
         poisoned(*value_and_gradient("torch"), [0])
 
 
-# --- what torch.nn.functional gives -------------------------------------------------------------------------------------
+# --- what torch.nn.functional gives
+# -------------------------------------------------------------------------------------
 
 SPECIAL: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -262,7 +265,8 @@ def test_no_alignment(framework: str) -> None:
     assert np.isfinite(flat).all()
 
 
-# --- what the gradient is -----------------------------------------------------------------------------------------------
+# --- what the gradient is
+# -----------------------------------------------------------------------------------------------
 
 
 @both

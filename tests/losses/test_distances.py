@@ -1,4 +1,6 @@
-"""Losses of distances and angles: refusals, special cases of torch.nn.functional, conventions, digits at small angles and far scales."""
+"""Losses of distances and angles: refusals, special cases of torch.nn.functional, conventions, digits at small angles
+and far scales.
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -319,7 +321,9 @@ def test_a_zero_vector_has_cosine_0_and_gradient_0(framework: Any) -> None:
 
 @both
 def test_the_target_of_the_negative_cosine_is_held(framework: Any) -> None:
-    """Whatever it depends on: of l(x, x) the gradient is 0, for x is along itself, and of l(x, f(x)) that of f(x) held."""
+    """Whatever it depends on: of l(x, x) the gradient is 0, for x is along itself, and of l(x, f(x)) that of f(x)
+    held.
+    """
     loss = getattr(LOSSES["negative_cosine_stopgrad_loss"], framework.name)
     if framework.name == "jax":
 

@@ -1,6 +1,7 @@
 """Likelihoods, logistic, hinge and robust losses: what the catalogue-wide tests do not reach.
 
-Refusals by name, torch.nn.functional's answers off the beaten track, conventions on kinks, digits where others lose them.
+Refusals by name, torch.nn.functional's answers off the beaten track, conventions on kinks, digits where others lose
+them.
 """
 
 import math
@@ -153,7 +154,8 @@ def test_the_good_arguments_are_good(name: str) -> None:
         assert np.isfinite(value(framework, name, **GOOD[name]))
 
 
-# --- a variance below 0 -------------------------------------------------------------------------------------------------
+# --- a variance below 0
+# -------------------------------------------------------------------------------------------------
 
 GAUSSIAN = ("input", "target", "var")
 BELOW = np.where(np.arange(4)[:, None] == 2, -V, V)
@@ -196,7 +198,8 @@ def test_so_it_is_where_torch_compiles() -> None:
     np.testing.assert_array_equal(np.isnan(got.numpy()), BELOW < 0)
 
 
-# --- as torch.nn.functional ------------------------------------------------------------------------------------------------
+# --- as torch.nn.functional
+# ------------------------------------------------------------------------------------------------
 
 SAME: list[tuple[str, dict[str, Any]]] = [
     ("poisson_nll_loss", {"input": X, "target": N}),
@@ -258,7 +261,8 @@ def test_whole_counts_do_not_pass_through_16_bits(framework: Any) -> None:
     )
 
 
-# --- conventions and identities --------------------------------------------------------------------------------------------
+# --- conventions and identities
+# --------------------------------------------------------------------------------------------
 
 
 def same(
@@ -348,7 +352,9 @@ def ulps(got: np.ndarray, want: list[Any]) -> float:
 @both
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_log_cosh_keeps_its_digits(framework: Any, dtype: Any) -> None:
-    """From 1e-15 to 1e30: a few ulps of value and gradient, where log(exp(e) + exp(-e)) - log 2 has none for small errors."""
+    """From 1e-15 to 1e30: a few ulps of value and gradient, where log(exp(e) + exp(-e)) - log 2 has none for small
+    errors.
+    """
     error = np.concatenate([10 ** rng.uniform(-15, 30, 300), 10 ** rng.uniform(-1, 0.5, 300)]).astype(dtype)
     error[::2] *= -1
     with flint.ctx.workprec(400):

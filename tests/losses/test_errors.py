@@ -187,7 +187,9 @@ def refusal(function: Callable[..., Any], arguments: dict[str, Any]) -> Exceptio
 
 
 def alike(message: str) -> str:
-    """A message without what is the framework's own: its array type, the spelling of dtypes, the label dtypes it has."""
+    """A message without what is the framework's own: its array type, the spelling of dtypes, the label dtypes it
+    has.
+    """
     message = message.replace("a torch.Tensor", "an array").replace(
         "a jax.Array, a NumPy array or a number", "an array"
     )

@@ -132,7 +132,9 @@ BAD_ROW = np.array([False, True, False, True])
 
 @pytest.mark.parametrize("name", ["multi_margin_loss", "multilabel_margin_loss", *CLASSES])
 def test_a_label_out_of_range_that_cannot_be_seen_is_nan_in_its_row(name: str) -> None:
-    """Value and gradient, under `jit`, `compile` and `vmap`, also where no term is above 0; the other rows are clean."""
+    """Value and gradient, under `jit`, `compile` and `vmap`, also where no term is above 0; the other rows are
+    clean.
+    """
     x, y = np.array([[0.3, 0.1, -0.2], [0.0, 5.0, 0.0], [0.5, -0.5, 0.2], [9.0, 0.0, 0.0]]), LABELS.copy()
     y[BAD_ROW] = (3, -7)
     if name == "multilabel_margin_loss":
@@ -159,7 +161,8 @@ def test_a_label_out_of_range_that_cannot_be_seen_is_nan_in_its_row(name: str) -
         np.testing.assert_allclose(grad[~BAD_ROW], slopes[~BAD_ROW], rtol=1e-12, atol=1e-16)
 
 
-# --- where torch.nn.functional is odd ---------------------------------------------------------------------------------------
+# --- where torch.nn.functional is odd
+# ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -317,7 +320,8 @@ def test_a_single_class_is_always_right(name: str, framework: Any) -> None:
     assert np.isfinite(gradient(framework, name, **given, **extra)).all()
 
 
-# --- forward mode without axes ------------------------------------------------------------------------------------------------
+# --- forward mode without axes
+# ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NAMES)

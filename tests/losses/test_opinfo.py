@@ -1,7 +1,7 @@
 """PyTorch's own sample inputs and error inputs, those that its test-suite asks its operators and modules, asked here.
 
-Every sample of every loss that the catalogue shares with torch.nn.functional goes through torch, `xloss.torch` and, a few
-of each loss (all with the `slow` marker), `xloss.jax`; every error input is refused by both modules.
+Every sample of every loss that the catalogue shares with torch.nn.functional goes through torch, `xloss.torch` and, a
+few of each loss (all with the `slow` marker), `xloss.jax`; every error input is refused by both modules.
 """
 
 import warnings

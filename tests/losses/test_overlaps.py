@@ -1,4 +1,6 @@
-"""Dice, Tversky, Jensen-Shannon, distillation; and special cases of cross entropy, where the catalogue-wide tests do not look."""
+"""Dice, Tversky, Jensen-Shannon, distillation; and special cases of cross entropy, where the catalogue-wide tests do
+not look.
+"""
 
 import functools
 import math

@@ -1,4 +1,6 @@
-"""The losses of a linear map's logits: never all logits in memory, every transformation, what torch refuses, the classes."""
+"""The losses of a linear map's logits: never all logits in memory, every transformation, what torch refuses, the
+classes.
+"""
 
 import copy
 import inspect
@@ -247,7 +249,8 @@ def test_soft_targets_in_place_equal_plain_operations(weight: Any, smoothing: fl
     close(*got)
 
 
-# --- every transformation, of several chunks ------------------------------------------------------------------------------
+# --- every transformation, of several chunks
+# ------------------------------------------------------------------------------
 
 
 def chunked(x: Any, w: Any, b: Any, y: Any, smoothing: float) -> Any:
@@ -329,7 +332,8 @@ def test_jax_transforms_pass_through_chunks() -> None:
     close(*everything(jnp.asarray(X), jnp.asarray(W)), 1e-9)
 
 
-# --- accuracy and memory --------------------------------------------------------------------------------------------------
+# --- accuracy and memory
+# --------------------------------------------------------------------------------------------------
 
 
 @both

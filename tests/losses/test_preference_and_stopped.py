@@ -126,7 +126,8 @@ def test_dpo_of_infinities(framework: str) -> None:
     assert (value_and_gradients(framework, "dpo_loss", policy_chosen_logps=low)[0] == np.inf).all()
 
 
-# --- terms held constant ------------------------------------------------------------------------------------------------
+# --- terms held constant
+# ------------------------------------------------------------------------------------------------
 
 
 @both

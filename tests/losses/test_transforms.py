@@ -1,4 +1,5 @@
-"""Every transformation of both frameworks passes through every loss, nested ones too, and gives what plain gradients give.
+"""Every transformation of both frameworks passes through every loss, nested ones too, and gives what plain gradients
+give.
 
 How accurate each is, the sweep judges by truth, at every regime; here it is that they work, in float64, by identities
 and by differences of the values.
@@ -225,7 +226,8 @@ def test_inputs_are_left_alone_and_no_graph_is_made_without_need(loss: Loss) -> 
         ).requires_grad
 
 
-# --- JAX: one program a loss ------------------------------------------------------------------------------------------------
+# --- JAX: one program a loss
+# ------------------------------------------------------------------------------------------------
 
 
 def jax_everything(loss: Loss) -> dict[str, np.ndarray]:
@@ -324,7 +326,8 @@ def test_the_second_derivative_on_a_kink_is_that_of_functional(loss: Loss) -> No
     )
 
 
-# --- the comparison sees faults ---------------------------------------------------------------------------------------------
+# --- the comparison sees faults
+# ---------------------------------------------------------------------------------------------
 
 
 def test_a_term_that_is_detached_is_seen() -> None:

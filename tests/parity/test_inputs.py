@@ -46,7 +46,8 @@ def values(loss: Loss, variant: Variant, arrays: Arrays) -> np.ndarray:
         return loss.implementation("torch")(**tensors, **variant.options, reduction="none").numpy()
 
 
-# --- properties; each raises, and each is shown to fail below ----------------------------------------------------------
+# --- properties; each raises, and each is shown to fail below
+# ----------------------------------------------------------
 
 
 def in_dtype(arrays: Arrays, dtype: str) -> None:
@@ -113,7 +114,8 @@ def spoiled(arrays: Arrays) -> None:
         assert np.isinf(rows).any()
 
 
-# --- the properties hold --------------------------------------------------------------------------------------------------
+# --- the properties hold
+# --------------------------------------------------------------------------------------------------
 
 
 @every_variant
@@ -275,7 +277,8 @@ def test_draws_methods(dtype: str) -> None:
     assert (np.sign(np.asarray(moved - start, np.float64)) < 0).any()
 
 
-# --- the properties fail where they should ----------------------------------------------------------------------------------
+# --- the properties fail where they should
+# ----------------------------------------------------------------------------------
 
 
 def constant(fill: float) -> Arrays:

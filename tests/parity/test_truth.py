@@ -55,7 +55,8 @@ def exactly(array: np.ndarray, function: Callable[..., Any] = lambda x: x) -> np
 F = exactly
 
 
-# --- elementwise, rational ---------------------------------------------------------------------------------------------
+# --- elementwise, rational
+# ---------------------------------------------------------------------------------------------
 
 
 def test_mse() -> None:
@@ -120,7 +121,8 @@ def test_broadcasting_sums_over_what_was_broadcast() -> None:
     equal(grads, (-2 * (F(X) - F(Y[0]))).sum(0))
 
 
-# --- transcendental: in another arithmetic's words -----------------------------------------------------------------------
+# --- transcendental: in another arithmetic's words
+# -----------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -236,7 +238,8 @@ def test_the_comparison_sees_a_wrong_derivative() -> None:
             equal(got.first[0], wrong)
 
 
-# --- the tape, the columns, the precision --------------------------------------------------------------------------------
+# --- the tape, the columns, the precision
+# --------------------------------------------------------------------------------
 
 
 def test_the_tape_repeats_what_it_recorded() -> None:

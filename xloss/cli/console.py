@@ -17,7 +17,7 @@ LINES_APART = 30.0
 
 
 def console(stderr: bool = False) -> Any:
-    """A rich console; as wide as needed where the output goes to a file."""
+    """Return a rich console, at least 160 columns wide where the output goes to a file."""
     from rich.console import Console
 
     out = Console(stderr=stderr, highlight=False)
@@ -26,7 +26,7 @@ def console(stderr: bool = False) -> Any:
 
 @contextmanager
 def progress(label: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """A function of (done, total) that shows how far the work is, on standard error."""
+    """Yield a function of (done, total) that shows progress on standard error."""
     screen = console(stderr=True)
     if quiet:
         yield lambda _done, _total: None

@@ -47,8 +47,8 @@ def parity(
     """Check every loss, in both frameworks and by every mechanism, against the exact result.
 
     An implementation passes where its result is the exact result for inputs a few units of roundoff away. xloss's own
-    must; those of torch.nn.functional, optax and Keras are measured by the same ruler, and where they miss it, that is a
-    finding, not a failure.
+    must; those of torch.nn.functional, optax and Keras are measured by the same ruler, and where they miss it, that is
+    a finding, not a failure.
     """
     from xloss.catalog import FRAMEWORKS
     from xloss.ops.arguments import check_choice

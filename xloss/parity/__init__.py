@@ -1,7 +1,7 @@
 """Judging implementations by their distance to the exact result.
 
-A `Cell` is a question (which loss, how called, where asked), a small picklable value; `check` answers it, one row a check;
-`sweep` answers many, over any executor. Importing this imports neither framework.
+A `Cell` is a question (which loss, how called, where asked), a small picklable value; `evaluate` answers it, one row a
+check; `sweep` answers many, over any executor. Importing this imports neither framework.
 """
 
 from xloss.parity.cells import Cell, cells

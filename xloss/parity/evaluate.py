@@ -173,13 +173,13 @@ def _on_device(question: Question, framework: Framework) -> tuple[Problem, Direc
 
 
 def _signature(question: Question, running: list[Probe]) -> tuple[Any, ...]:
-    """What a compiled program of these probes depends on."""
+    """Return what a compiled program of these probes depends on: shapes, dtypes, mechanisms."""
     arrays = tuple((name, array.shape, array.dtype.name) for name, array in question.arrays.items())
     return arrays, tuple((p.mechanism, p.reduction) for p in running if not p.separate_program)
 
 
 def _task(question: Question, framework: Framework, probe: Probe, problem: Problem) -> Task:
-    problem = problem.of(probe.reduction)
+    problem = problem.with_reduction(probe.reduction)
     if probe.reduction != "mean":
         rows = problem.rows() if probe.reduction == "batchmean" and problem.batched else 1
         problem = replace(problem, denominator=float(rows))

@@ -52,7 +52,7 @@ DRAWN_AS = {"badly_wrong": "hopeless"}
 
 
 def applicable(loss: Loss, variant: Variant) -> tuple[str, ...]:
-    """The regimes that apply to a variant of a loss, in the order of `REGIMES`."""
+    """Return the regimes that apply to a variant of a loss, in the order of `REGIMES`."""
     special = set(KINKS if loss.domain.kinks else ()) | set(loss.domain.regimes)
     if not set(loss.arguments.weights) & set(variant.tensors):
         special.discard("zero_weight")
@@ -71,8 +71,9 @@ def applicable(loss: Loss, variant: Variant) -> tuple[str, ...]:
 class Draw:
     """Draws the inputs of one cell.
 
-    Attributes: `regime`, `variant`, `kinks` (the loss's), `dtype` (its name), `shape` (of `input`, with the batch that the
-    regime asks for), `extra` (further sizes that a workload names) and `rng`. The draws of one regime are alike over dtypes up to rounding.
+    Attributes: `regime`, `variant`, `kinks` (the loss's), `dtype` (its name), `shape` (of `input`, with the batch that
+    the regime asks for), `extra` (further sizes that a workload names) and `rng`. The draws of one regime are alike
+    over dtypes up to rounding.
     """
 
     extra: tuple[int, ...] = ()
@@ -107,7 +108,7 @@ class Draw:
         return self.round(wide + ulps * np.maximum(np.abs(wide) * self.eps, self.normal_least))
 
     def real(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Any real numbers."""
+        """Draw real numbers of the regime."""
         x = self.rng.normal(size=shape)
         if self.regime == "large":
             x = x * self.big
@@ -130,7 +131,7 @@ class Draw:
         return flat.reshape(x.shape)
 
     def pair(self) -> tuple[np.ndarray, np.ndarray]:
-        """Input and target of a loss of their difference; on the kinks the difference is one of them exactly."""
+        """Draw input and target of a loss of their difference; `on_kink` the difference is a kink exactly."""
         input = self.real(self.shape)
         target = self.real(self.shape)
         if self.regime == "confident":
@@ -148,7 +149,7 @@ class Draw:
         return input, target
 
     def labels(self, shape: tuple[int, ...], classes: int, ignore_index: int | None = None) -> np.ndarray:
-        """Class indices; about a third are `ignore_index` where one is given, and all in that regime."""
+        """Draw class indices; about a third are `ignore_index` where one is given, and all in that regime."""
         labels = self.rng.integers(0, classes, shape).astype(np.int64)
         if self.regime == "all_ignored" and ignore_index is not None:
             return np.full(shape, ignore_index, dtype=np.int64)
@@ -158,7 +159,7 @@ class Draw:
         return labels
 
     def logits(self, shape: tuple[int, ...], axis: int, favoured: np.ndarray | None = None) -> np.ndarray:
-        """Logits; `favoured` are the classes that a confident prediction puts first and a badly wrong one last."""
+        """Draw logits; `favoured` are the classes that a confident prediction puts first and a badly wrong one last."""
         x = self.real(shape).astype(np.float64)
         if self.regime in ("typical", "noncontiguous"):
             x = 2 * x
@@ -170,14 +171,14 @@ class Draw:
         return self.round(x)
 
     def labelled_logits(self) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Logits of `shape`, a label for each of its rows, and class weights if the variant asks for them."""
+        """Draw logits of `shape`, a label for each of its rows, and class weights if the variant asks for them."""
         axis = class_axis(self.shape)
         rest, classes = self.shape[:axis] + self.shape[axis + 1 :], self.shape[axis]
         labels = self.labels(rest, classes, self.variant.options.get("ignore_index", -100))
         return self.logits(self.shape, axis, labels), labels, self.optional("weight", (classes,))
 
     def simplex(self, shape: tuple[int, ...], axis: int) -> np.ndarray:
-        """Probabilities that sum to about 1 along `axis`; nearly or exactly one-hot in the confident regime."""
+        """Draw probabilities that sum to about 1 along `axis`; nearly or exactly one-hot in the confident regime."""
         sharpness = {"confident": 30.0, "badly_wrong": 30.0, "large": 8.0, "tiny": 0.1}.get(self.regime, 1.0)
         raw = sharpness * self.rng.normal(size=shape)
         p = np.exp(raw - raw.max(axis, keepdims=True)) if raw.size else raw
@@ -187,7 +188,7 @@ class Draw:
         return self.round(p)
 
     def unit(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Numbers in (0, 1); near 0 in the tiny regime, near 0 and 1 in the large one."""
+        """Draw numbers in (0, 1); near 0 in the tiny regime, near 0 and 1 in the large one."""
         p = self.rng.uniform(0.02, 0.98, shape)
         edge = 10.0 ** -self.rng.uniform(2, 7, shape)
         if self.regime == "tiny":
@@ -201,20 +202,20 @@ class Draw:
         return self.round(p)
 
     def signs(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Targets of +1 and -1."""
+        """Draw targets of +1 and -1."""
         return self.round(self.rng.choice([-1.0, 1.0], shape))
 
     def weights(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Positive weights; all 0 in that regime."""
+        """Draw positive weights; all 0 in the regime `zero_weight`."""
         if self.regime == "zero_weight":
             return self.round(np.zeros(shape))
         return self.round(self.rng.uniform(0.25, 2.0, shape))
 
     def optional(self, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
-        """Weights of that shape if the variant asks for the tensor of that name."""
+        """Draw weights of that shape if the variant asks for the tensor of that name."""
         return self.weights(shape) if name in self.variant.tensors else None
 
     @staticmethod
     def arrays(**arrays: np.ndarray | None) -> dict[str, np.ndarray]:
-        """The arguments that are there."""
+        """Return the arguments that are not None, by name."""
         return {name: array for name, array in arrays.items() if array is not None}

@@ -129,8 +129,8 @@ def shape_is_asked(loss: Loss, variant: Variant, shape: tuple[int, ...], regime:
                    dtypes: Sequence[str], full: bool) -> bool:  # fmt: skip
     """Tell whether a sweep over `dtypes` asks this shape in this regime.
 
-    Another shape is another program to compile: a default sweep asks shapes beyond the first, and batches of none and of
-    one, in the main dtype (or the only one) alone; these small batches with the first variant alone.
+    Another shape is another program to compile: a default sweep asks shapes beyond the first, and batches of none and
+    of one, in the main dtype (or the only one) alone; these small batches with the first variant alone.
     """
     small = regime in SMALL_BATCHES
     if full or (shape == variant.shapes[0] and not small):
@@ -144,7 +144,9 @@ def torch_only(loss: Loss, variant: Variant, dtype: str, dtypes: Sequence[str], 
 
 
 def peers_are_asked(loss: Loss, cell: Cell, framework: str) -> bool:
-    """Tell whether other libraries are measured in this cell; those on JAX, which compile, in the main dtype and shape."""
+    """Tell whether other libraries are measured in this cell; those on JAX, which compile, in the main dtype and
+    shape.
+    """
     first_shape = loss.variant(cell.variant).shapes[0]
     main = cell.dtype == MAIN_DTYPE and cell.shape == first_shape and cell.regime not in SMALL_BATCHES
     return cell.full or framework == "torch" or main

@@ -1,8 +1,8 @@
 """The probes of a cell: how a mechanism is run, and what it should give.
 
 A `Probe` is one use of one mechanism: how to run it on a `Problem`, and how to get what is expected from a `Reference`.
-Both return a dictionary from argument name ("" for the value) to array. `run` is pure, so that JAX can put all probes of
-a cell into one program.
+Both return a dictionary from argument name ("" for the value) to array. `run` is pure, so that JAX can put all probes
+of a cell into one program.
 """
 
 from __future__ import annotations

@@ -28,7 +28,10 @@ class Workers(concurrent.futures.Executor):
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
         """Schedule a call."""
-        return self._pool.schedule(function, args=args, kwargs=kwargs, timeout=self.timeout)
+        future: concurrent.futures.Future[Any] = self._pool.schedule(
+            function, args=args, kwargs=kwargs, timeout=self.timeout
+        )
+        return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Let the workers finish, or with `cancel_futures` stop them at once."""

@@ -74,8 +74,8 @@ def _precisely(method: Callable[..., Any]) -> Callable[..., Any]:
 class Reference:
     """The exact results of one cell with their condition numbers, each computed when it is asked for.
 
-    A column is a set of elements of one argument that no output shares (`xloss.parity.truth.Column`); `mask` is True where
-    the derivative is that of the formula (`Domain.differentiable_mask`), None everywhere.
+    A column is a set of elements of one argument that no output shares (`xloss.parity.truth.Column`); `mask` is True
+    where the derivative is that of the formula (`Domain.differentiable_mask`), None everywhere.
     """
 
     def __init__(self, exact: Exact, mask: np.ndarray | None, batch: int):
@@ -158,7 +158,9 @@ class Reference:
 
     @_precisely
     def gradient(self, cotangent: Any, reduction: str = "none") -> dict[str, Expected]:
-        """Return the vector-Jacobian product by argument; with a reduction its cotangent is divided by the denominator."""
+        """Return the vector-Jacobian product by argument; with a reduction its cotangent is divided by the
+        denominator.
+        """
         scale, undefined = self._scale(reduction)
         pull = np.broadcast_to(np.asarray(cotangent, dtype=object), self.exact.values.shape) * scale
         size = np.abs(floats(pull))

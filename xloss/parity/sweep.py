@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 COLUMNS = [
     "loss", "variant", "reduction", "mechanism", "argument", "dtype", "device", "regime", "shape", "implementation",
-    "framework", "version", "max_abs", "max_rel", "max_ulp", "p99_ulp", "budget", "status", "reason", "seconds", "case_id",
+    "framework", "version", "max_abs", "max_rel", "max_ulp", "p99_ulp", "budget", "status", "reason", "seconds",
+    "case_id",
 ]  # fmt: skip
 STATUSES = ("ok", "inaccurate", "differs", "error", "crash", "timeout", "oom", "unsupported")
 BAD = ("inaccurate", "differs")
@@ -92,7 +93,8 @@ def _grouped(cells: Sequence[Cell]) -> list[Group]:
 
 def _result(future: concurrent.futures.Future[Any], group: Group, frameworks: Sequence[str]) -> list[dict[str, Any]]:
     try:
-        return future.result()
+        rows: list[dict[str, Any]] = future.result()
+        return rows
     except (TimeoutError, concurrent.futures.TimeoutError) as error:
         return lost(group, frameworks, "timeout", str(error) or "took too long")
     except (concurrent.futures.BrokenExecutor, concurrent.futures.CancelledError) as error:
@@ -104,7 +106,7 @@ def _result(future: concurrent.futures.Future[Any], group: Group, frameworks: Se
 
 
 def lost(group: Iterable[Cell], frameworks: Sequence[str], status: str, reason: str) -> list[dict[str, Any]]:
-    """Rows for cells that gave none."""
+    """Return rows for cells that gave none."""
     nan = float("nan")
     return [
         {

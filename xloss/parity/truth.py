@@ -59,23 +59,23 @@ class Tape:
         """Choose elementwise; the choice made at the point itself is kept at displaced points."""
         chosen = self._note(lambda: np.asarray(condition, dtype=bool))
         yes, no = (x if isinstance(x, np.ndarray) else np.array(arb(x), dtype=object) for x in (yes, no))
-        return np.where(chosen, yes, no)
+        return np.asarray(np.where(chosen, yes, no))
 
     def stop_gradient(self, x: np.ndarray) -> np.ndarray:
         """Hold `x` at its value: a stopped gradient."""
-        return self._note(lambda: x)
+        return np.asarray(self._note(lambda: x))
 
     def lt(self, x: Any, y: Any) -> np.ndarray:
         """Tell where x < y at the point itself; balls that overlap without being the same point raise `Undecided`."""
-        return self._note(lambda: _compare(x, y))
+        return np.asarray(self._note(lambda: _compare(x, y)))
 
     @staticmethod
     def sum(x: np.ndarray, axis: int, keepdims: bool = False) -> np.ndarray:
-        """The sum along `axis`; of none, a ball's 0."""
+        """Sum along `axis`; an empty sum is a ball's 0."""
         return np.asarray(np.sum(x, axis=axis, keepdims=keepdims, initial=flint.arb(0)), dtype=object)
 
     def const(self, value: float) -> Any:
-        """An option (a Python number) as an exact ball."""
+        """Return an option (a Python number) as an exact ball."""
         return arb(value)
 
 
@@ -94,12 +94,12 @@ _compare = np.vectorize(_less, otypes=[bool])
 
 
 def arb(value: Any) -> Any:
-    """A number as a ball of radius 0; a ball as itself."""
+    """Return a number as a ball of radius 0; a ball as itself."""
     return value if isinstance(value, flint.arb) else flint.arb(float(value))
 
 
 def balls(array: np.ndarray) -> np.ndarray:
-    """A floating array as balls of radius 0; an integer or boolean array as it is."""
+    """Return a floating array as balls of radius 0; an integer or boolean array as it is."""
     if array.dtype.kind in "iub":
         return array
     wide = np.asarray(array, dtype=np.float64)
@@ -114,7 +114,8 @@ class Column:
     """A set of elements of one argument that are displaced together, since no output depends on two of them."""
 
     argument: str
-    place: Any  # index of these elements in their argument: `...` (elementwise), slices but for the row axes, or one element
+    # Index of these elements in their argument: `...` (elementwise), slices but for the class axes, or one element.
+    place: Any
     dense: bool = False
 
 
@@ -144,11 +145,13 @@ class Exact:
             return _sum(self.weights)
 
     def mixed(self, c: int, d: int) -> np.ndarray:
-        """The second derivative by columns c and d."""
+        """Return the second derivative by columns c and d."""
         return self.second[min(c, d), max(c, d)]
 
     def own(self, c: int, array: np.ndarray | None = None) -> np.ndarray:
-        """Column c's elements (of its argument, or of an array of that shape), broadcast to the outputs' shape."""
+        """Return column c's elements (of its argument, or of an array of that shape), broadcast to the outputs'
+        shape.
+        """
         column = self.columns[c]
         source = self.arrays[column.argument] if array is None else array
         return np.broadcast_to(source[column.place], self.values.shape) if column.dense else source[column.place]
@@ -240,8 +243,8 @@ def evaluate(
 def narrow(exact: Exact, digits: int, least_exponent: int, finite: bool = True) -> bool:
     """Tell whether every ball's radius is below a millionth of the dtype's last digit there.
 
-    A ball that says nothing (log of one that contains 0) is too wide, unless the inputs were not `finite`: then it may be
-    that there is no result.
+    A ball that says nothing (log of one that contains 0) is too wide, unless the inputs were not `finite`: then it may
+    be that there is no result.
     """
     relative = flint.arb(2) ** -(digits + 20)
     absolute = flint.arb(2) ** (least_exponent - 20)

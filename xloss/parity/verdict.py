@@ -22,8 +22,8 @@ import numpy as np
 from xloss.parity.inputs import DTYPES
 from xloss.parity.reference import Expected
 
-# A loss is a chain of some four elementary operations, each right to about an ulp (two units of roundoff); a derivative is
-# a chain twice as long, a second derivative twice that. "parts" are gradients put together from parts of a batch.
+# A loss is a chain of some four elementary operations, each right to about an ulp (two units of roundoff); a derivative
+# is a chain twice as long, a second derivative twice that. "parts" are gradients put together from parts of a batch.
 K: dict[str, dict[str, float]] = {
     "float32": {"value": 8.0, "first": 16.0, "parts": 16.0, "second": 32.0},
     "float64": {"value": 8.0, "first": 16.0, "parts": 16.0, "second": 32.0},
@@ -51,7 +51,7 @@ def ulp(dtype: str, at: np.ndarray) -> np.ndarray:
     info = ml_dtypes.finfo(DTYPES[dtype])
     least = float(info.smallest_normal)
     _, exponent = np.frexp(np.maximum(np.abs(at), least))
-    return np.ldexp(float(info.eps), exponent - 1)
+    return np.asarray(np.ldexp(float(info.eps), exponent - 1))
 
 
 @functools.lru_cache(maxsize=64)  # many mechanisms are held against one expectation
@@ -69,7 +69,7 @@ def allowed(expected: Expected, dtype: str, kind: str) -> np.ndarray:
         if kind == "parts":
             # Where a sum is divided by a denominator, 1 / denominator is a cotangent rounded to 16 bits.
             budget = budget + size * float(ml_dtypes.finfo(DTYPES[dtype]).eps) / 2
-    return budget
+    return np.asarray(budget)
 
 
 @functools.lru_cache(maxsize=64)
@@ -172,9 +172,9 @@ def _misfit(reason: str) -> Verdict:
 def _fits(wide: np.ndarray, undefined: str) -> np.ndarray:
     """Tell where a result is right that does not exist: see `Expected.undefined`."""
     if undefined == "nan":
-        return np.isnan(wide)
+        return np.asarray(np.isnan(wide))
     if undefined == "nan or zero":
-        return np.isnan(wide) | (wide == 0)
+        return np.asarray(np.isnan(wide) | (wide == 0))
     if undefined == "nonfinite":
-        return ~np.isfinite(wide)
+        return np.asarray(~np.isfinite(wide))
     return np.ones(wide.shape, dtype=bool)

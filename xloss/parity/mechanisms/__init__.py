@@ -6,7 +6,7 @@ from xloss.parity.mechanisms.base import Framework, Problem
 
 
 def load(name: str) -> Framework:
-    """The framework of that name; `ImportError` says how to install it."""
+    """Return the framework of that name; `ImportError` says how to install it."""
     try:
         if name == "torch":
             from xloss.parity.mechanisms.torch import Torch

@@ -50,26 +50,26 @@ class Problem:
         return tuple(self.arrays[name] for name in self.wrt)
 
     def by_name(self, values: Any) -> dict[str, Any]:
-        """Values in the order of `wrt`, by name."""
+        """Return values in the order of `wrt` as a dictionary by name."""
         return dict(zip(self.wrt, values, strict=True))
 
-    def of(self, reduction: str) -> Problem:
-        """The same with another reduction."""
+    def with_reduction(self, reduction: str) -> Problem:
+        """Return the same problem with another reduction."""
         return replace(self, reduction=reduction)
 
     def rows(self) -> int:
-        """The size of the batch."""
+        """Return the number of rows of the batch."""
         name, axis = next(iter(self.batched.items()))
-        return self.arrays[name].shape[axis]
+        return int(self.arrays[name].shape[axis])
 
-    def share(self, **part: Any) -> Any:
-        """What a part of the batch (its batched arguments) adds to the loss of the whole."""
+    def contribution(self, **part: Any) -> Any:
+        """Return what a part of the batch (its batched arguments) adds to the loss of the whole."""
         if self.scaled and self.reduction == "mean":
-            return self.of(PARTS)(**part)[0] / self.denominator
-        return self.of("sum")(**part) / self.denominator
+            return self.with_reduction(PARTS)(**part)[0] / self.denominator
+        return self.with_reduction("sum")(**part) / self.denominator
 
-    def cut(self, arrays: Arrays, part: slice) -> dict[str, Any]:
-        """A part of the batch: the batched ones of these arrays, along their axes."""
+    def slice_batch(self, arrays: Arrays, part: slice) -> dict[str, Any]:
+        """Return a slice of the batch: the batched ones of these arrays, cut along their axes."""
         return {name: arrays[name][(slice(None),) * axis + (part,)] for name, axis in self.batched.items()}
 
 
@@ -103,23 +103,23 @@ class Framework(Protocol):
     name: str
 
     def version(self) -> str:
-        """The installed version."""
+        """Return the installed version."""
         ...
 
     def device(self, device: str) -> Any:
-        """The framework's device for "cpu" or "cuda"; `RuntimeError` says why there is none."""
+        """Return the framework's device for "cpu" or "cuda"; `RuntimeError` says why there is none."""
         ...
 
     def scope(self, dtype: str) -> AbstractContextManager[Any]:
-        """The settings under which arrays of that dtype are what they seem (x64 in JAX)."""
+        """Return a context in which arrays of that dtype keep it (x64 in JAX)."""
         ...
 
     def put(self, array: np.ndarray, device: Any, contiguous: bool = True) -> Any:
-        """The array on the device, of the very same dtype; strided memory where asked for and possible."""
+        """Return the array on the device, of the very same dtype; strided memory where asked for and possible."""
         ...
 
     def get(self, array: Any) -> np.ndarray:
-        """The array as NumPy's, of the very same dtype."""
+        """Return the array as NumPy's, of the very same dtype."""
         ...
 
     def run(self, tasks: list[Task], directions: Directions, programs: dict[Any, Any], key: Any) -> list[Outcome]:
@@ -127,5 +127,5 @@ class Framework(Protocol):
         ...
 
     def mechanisms(self) -> Mapping[str, Callable[..., Any]]:
-        """The mechanisms by name; what each takes and gives stands in `xloss.parity.probes`."""
+        """Return the mechanisms by name; `xloss.parity.probes` shows what each takes and returns."""
         ...

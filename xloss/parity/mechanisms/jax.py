@@ -22,7 +22,7 @@ class Jax:
     name = "jax"
 
     def version(self) -> str:
-        return jax.__version__
+        return str(jax.__version__)
 
     def device(self, device: str) -> jax.Device:
         platform = "gpu" if device == "cuda" else device
@@ -46,7 +46,7 @@ class Jax:
         return np.asarray(array)
 
     def run(self, tasks: list[Task], directions: Directions, programs: dict[Any, Any], key: Any) -> list[Outcome]:
-        """The fast_compile ones in one program under `jit`, the others in another; what cannot be traced says why."""
+        """Run the fast-compiled tasks in one program under `jit`, the others in another."""
         outcomes: list[Outcome] = [(None, 0.0)] * len(tasks)
         for fast_compile in (False, True):
             together = [
@@ -68,7 +68,7 @@ class Jax:
         return outcomes
 
     def _together(self, tasks: list[Task], directions: Directions, programs: dict[Any, Any], key: Any) -> Any:
-        """What each task raised, or None, and the results of those that did not."""
+        """Return what each task raised, or None, and an iterator over the results of those that did not."""
         arrays = dict(tasks[0].problem.arrays)
         for attempt in ("all", "traceable"):
             if key not in programs:
@@ -90,7 +90,7 @@ class Jax:
 
 
 def x64(enabled: bool) -> Any:
-    """A scope in which 64-bit dtypes exist, or do not."""
+    """Return a context in which 64-bit dtypes exist, or do not."""
     if hasattr(jax, "enable_x64"):
         return jax.enable_x64(enabled)
     from jax.experimental import disable_x64, enable_x64
@@ -103,7 +103,7 @@ def value(p: Problem) -> Any:
 
 
 def backward(p: Problem) -> Any:
-    """The nearest thing to `backward()`: `value_and_grad`."""
+    """Differentiate by `value_and_grad`, the nearest thing to `backward()`."""
     return p.by_name(jax.value_and_grad(p, argnums=tuple(range(len(p.wrt))))(*p.primals)[1])
 
 
@@ -122,7 +122,7 @@ def jvp(p: Problem, tangents: tuple[Any, ...]) -> Any:
 
 def per_sample_vmap(p: Problem) -> Any:
     def one(*row: Any) -> Any:
-        return p.share(
+        return p.contribution(
             **{name: jnp.expand_dims(x, axis) for (name, axis), x in zip(p.batched.items(), row, strict=True)}
         )
 
@@ -133,10 +133,10 @@ def per_sample_vmap(p: Problem) -> Any:
 
 
 def per_sample_loop(p: Problem) -> Any:
-    """One sample after the other; `lax.map` is the loop that a compiled program has."""
+    """Differentiate one sample after the other, by `lax.map`."""
 
     def one(row: Any) -> Any:
-        part = lambda *xs: p.share(**{**row, **p.by_name(xs)})  # noqa: E731
+        part = lambda *xs: p.contribution(**{**row, **p.by_name(xs)})  # noqa: E731
         return jax.grad(part, argnums=tuple(range(len(p.wrt))))(*(row[name] for name in p.wrt))
 
     rows = jax.lax.map(
@@ -154,7 +154,7 @@ def accumulate(p: Problem) -> Any:
     for part in (slice(0, cut), slice(cut, None)):
 
         def loss(*xs: Any, part: slice = part) -> Any:
-            return p.share(**p.cut({**p.arrays, **p.by_name(xs)}, part))
+            return p.contribution(**p.slice_batch({**p.arrays, **p.by_name(xs)}, part))
 
         micro = jax.grad(loss, argnums=tuple(range(len(p.wrt))))(*p.primals)
         total = [a + b for a, b in zip(total, micro, strict=True)]
@@ -185,7 +185,7 @@ def eager(p: Problem) -> Any:
 
 
 def bundle(tasks: list[Task]) -> Any:
-    """All tasks as one compiled function of arrays, denominators and directions; fast_compile if the first one is."""
+    """Compile all tasks as one function of arrays, denominators and directions; fast if the first task is."""
 
     def program(arrays: Any, denominators: Any, cotangent: Any, tangents: Any) -> Any:
         return [
@@ -206,13 +206,13 @@ FAST_COMPILE = {
 
 
 def fast_compile_jit(function: Callable[..., Any]) -> Any:
-    """`jax.jit` that on a CPU compiles in a fraction of the time, to slower code: for a program that runs once."""
+    """Jit with fewer optimizations on a CPU: a fraction of the compile time, for a program that runs once."""
     return jax.jit(function, compiler_options=_fast_compile_options() if jax.default_backend() == "cpu" else None)
 
 
 @functools.cache
 def _fast_compile_options() -> dict[str, Any]:
-    """Those of `HASTY` that this version's compiler knows."""
+    """Return those of `FAST_COMPILE` that this version's compiler knows."""
     out = {}
     for name, setting in FAST_COMPILE.items():
         try:
@@ -226,7 +226,7 @@ def _fast_compile_options() -> dict[str, Any]:
 
 
 def _failure(task: Task, directions: Directions) -> Exception | None:
-    """What tracing a task raises."""
+    """Return what tracing a task raises, or None."""
     try:
         jax.eval_shape(
             lambda arrays: task.run(replace(task.problem, arrays=arrays), directions), dict(task.problem.arrays)

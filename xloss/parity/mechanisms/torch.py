@@ -24,7 +24,7 @@ class Torch:
     name = "torch"
 
     def version(self) -> str:
-        return torch.__version__
+        return str(torch.__version__)
 
     def device(self, device: str) -> torch.device:
         if device == "cuda" and not torch.cuda.is_available():
@@ -50,8 +50,8 @@ class Torch:
     def get(self, array: torch.Tensor) -> np.ndarray:
         array = array.detach().cpu().clone(memory_format=torch.contiguous_format)  # a ZeroTensor, too, becomes memory
         if array.dtype == torch.bfloat16:
-            return array.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-        return array.numpy()
+            return np.asarray(array.view(torch.int16).numpy().view(ml_dtypes.bfloat16))
+        return np.asarray(array.numpy())
 
     def run(self, tasks: list[Task], directions: Directions, programs: dict[Any, Any], key: Any) -> list[Outcome]:
         outcomes: list[Outcome] = []
@@ -103,7 +103,9 @@ def jvp(p: Problem, tangents: tuple[Any, ...]) -> Any:
 
 def per_sample_vmap(p: Problem) -> Any:
     def one(*row: Any) -> Any:
-        return p.share(**{name: x.unsqueeze(axis) for (name, axis), x in zip(p.batched.items(), row, strict=True)})
+        return p.contribution(
+            **{name: x.unsqueeze(axis) for (name, axis), x in zip(p.batched.items(), row, strict=True)}
+        )
 
     argnums = tuple(list(p.batched).index(name) for name in p.wrt)
     ways = {"in_dims": tuple(p.batched.values()), "out_dims": tuple(p.batched[name] for name in p.wrt)}
@@ -114,9 +116,9 @@ def per_sample_vmap(p: Problem) -> Any:
 def per_sample_loop(p: Problem) -> Any:
     rows = []
     for i in range(p.rows()):
-        row = p.cut(p.arrays, slice(i, i + 1))
+        row = p.slice_batch(p.arrays, slice(i, i + 1))
         leaves = [row[name].detach().clone().requires_grad_() for name in p.wrt]
-        p.share(**{**row, **p.by_name(leaves)}).backward()
+        p.contribution(**{**row, **p.by_name(leaves)}).backward()
         rows.append([leaf.grad for leaf in leaves])
     return {name: torch.cat(column, p.batched[name]) for name, column in p.by_name(zip(*rows, strict=True)).items()}
 
@@ -125,7 +127,7 @@ def accumulate(p: Problem) -> Any:
     leaves = [leaf.detach().clone().requires_grad_() for leaf in p.primals]
     cut = p.rows() // 3 + 1
     for part in (slice(0, cut), slice(cut, None)):
-        p.share(**p.cut({**p.arrays, **p.by_name(leaves)}, part)).backward()
+        p.contribution(**p.slice_batch({**p.arrays, **p.by_name(leaves)}, part)).backward()
     return p.by_name([leaf.grad for leaf in leaves])
 
 
@@ -160,7 +162,7 @@ def compiled(p: Problem) -> Any:
 
 
 def compile_program(p: Problem) -> Any:
-    """The loss as a function of its arrays, compiled whole.
+    """Compile the loss as a function of its arrays, as one graph.
 
     "aot_eager" traces forward and backward without emitting code: that a loss is one graph it shows as "inductor" does,
     in a tenth of its time.
@@ -170,13 +172,14 @@ def compile_program(p: Problem) -> Any:
     def program(arrays: Any) -> Any:
         return function(**arrays, **options, reduction=reduction)
 
-    # The compiler keeps eight programs for one piece of code, and this is one for all losses: make it a piece of its own.
+    # The compiler keeps eight programs for one piece of code, and this is one for all losses: make it a piece of its
+    # own.
     program.__code__ = program.__code__.replace(co_name=f"program_{next(_numbers)}")
     return torch.compile(program, fullgraph=True, backend="aot_eager", dynamic=False)
 
 
 def zeros_for(grad: Any, leaf: Any) -> Any:
-    """PyTorch says None where nothing depends on a leaf; that is a gradient of 0."""
+    """Return zeros where PyTorch says None: nothing depends on that leaf."""
     return torch.zeros_like(leaf) if grad is None else grad
 
 
