@@ -55,7 +55,8 @@ def put(framework: Any, arrays: Mapping[str, np.ndarray], contiguous: bool = Tru
 
 
 def torch_results(function: Callable[..., Any], arrays: Mapping[str, np.ndarray], options: Mapping[str, Any],
-                  reductions: Sequence[str], wrt: Sequence[str], v: np.ndarray, contiguous: bool = True) -> Results:  # fmt: skip
+                  reductions: Sequence[str], wrt: Sequence[str], v: np.ndarray,
+                      contiguous: bool = True) -> Results:  # fmt: skip
     """Value and gradients for each reduction, as "mean", "mean/input", ..."""
     out = {}
     tensors = put(TORCH, arrays, contiguous)
@@ -95,7 +96,8 @@ def jax_program(function: Callable[..., Any], options: tuple[tuple[str, Any], ..
 
 
 def jax_results(function: Callable[..., Any], arrays: Mapping[str, np.ndarray], options: Mapping[str, Any],
-                reductions: Sequence[str], wrt: Sequence[str], v: np.ndarray, quick: bool = True) -> Results:  # fmt: skip
+                reductions: Sequence[str], wrt: Sequence[str], v: np.ndarray,
+                    quick: bool = True) -> Results:  # fmt: skip
     program = jax_program(function, tuple(sorted(options.items())), tuple(reductions), tuple(wrt), quick)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of broadcasting: meant

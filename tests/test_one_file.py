@@ -95,7 +95,9 @@ print(json.dumps({
     "classes": [type(getattr(face, class_name(loss))()).__name__ for face in (xloss.torch, xloss.jax)],
     "size": shape_of(loss, "medium"),
     "benchmark": hasattr(benchmarks.speed, loss.name),
-    "stubs": [f"def {loss.name}(" in stub(name) and f"class {class_name(loss)}" in stub(name) for name in ("torch", "jax")],
+    "stubs": [
+        f"def {loss.name}(" in stub(name) and f"class {class_name(loss)}" in stub(name) for name in ("torch", "jax")
+    ],
     "explained": "fourth power" in loss.torch.__doc__,
 }))
 """

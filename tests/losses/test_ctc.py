@@ -67,7 +67,7 @@ def in_torch(function: Callable[..., Any], log_probs: Any, **given: Any) -> tupl
     return loss.detach().numpy(), torch.autograd.grad(loss.sum(), x)[0].numpy()
 
 
-# --- what is refused --------------------------------------------------------------------------------------------------
+# --- what is refused ------------------------------------------------------------------------------
 
 REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("log_probs", {"log_probs": LOG_PROBS[:, 0, 0]}),
@@ -310,7 +310,7 @@ def test_one_graph_with_lengths_as_numbers_and_concatenated_targets() -> None:
     np.testing.assert_allclose(compiled(**given), functional.ctc_loss(**given), rtol=1e-12)
 
 
-# --- digits -------------------------------------------------------------------------------------------------------------
+# --- digits ---------------------------------------------------------------------------------------
 
 
 def long_batch() -> dict[str, np.ndarray]:

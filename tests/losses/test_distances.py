@@ -98,7 +98,7 @@ def same(name: str, arguments: Arguments, wrt: tuple[str, ...] = (), *, there: C
             np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-11)
 
 
-# --- refusals -------------------------------------------------------------------------------------------------------
+# --- refusals -------------------------------------------------------------------------------------
 
 REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("input2", "margin_ranking_loss", given("margin_ranking_loss", (4, 3), (3,), (4, 3))),
@@ -107,7 +107,8 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("target", "margin_ranking_loss", given("margin_ranking_loss", (4,), (4,), (3,))),
     ("target", "margin_ranking_loss", {**given("margin_ranking_loss", (4,), (4,), (4,)), "target": np.ones(4, bool)}),
     ("target", "margin_ranking_loss", {**given("margin_ranking_loss", (4,), (4,), (4,)), "target": [1.0] * 4}),
-    ("target", "margin_ranking_loss", {**given("margin_ranking_loss", (4,), (4,), (4,)), "target": np.ones(4, complex)}),
+    ("target", "margin_ranking_loss", {**given("margin_ranking_loss", (4,), (4,), (4,)),
+     "target": np.ones(4, complex)}),
     ("margin", "margin_ranking_loss", {**given("margin_ranking_loss", (4,), (4,), (4,)), "margin": "1"}),
     ("input1", "cosine_embedding_loss", given("cosine_embedding_loss", (2, 4, 3), (2, 4, 3), (2, 4))),
     ("input1", "cosine_embedding_loss", given("cosine_embedding_loss", (), (), ())),
@@ -182,17 +183,20 @@ def test_a_distance_that_gives_no_floating_tensor_is_refused(framework: Any) -> 
         loss(**arguments, distance_function=lambda x, y: [x, y])
 
 
-# --- torch.nn.functional, in special cases --------------------------------------------------------------------------
+# --- torch.nn.functional, in special cases --------------------------------------------------------
 
 
-@pytest.mark.parametrize("shapes", [((5, 2), (5, 1), (1, 2)), ((4,), (1,), (1,)), ((), (), ()), ((2, 3, 2),) * 3, ((0, 3),) * 3],
+@pytest.mark.parametrize("shapes", [((5, 2), (5, 1), (1, 2)), ((4,), (1,), (1,)), ((), (), ()), ((2, 3, 2),) * 3,
+    ((0, 3),) * 3],
                          ids=str)  # fmt: skip
 def test_margin_ranking_shapes(shapes: Any) -> None:
     same("margin_ranking_loss", given("margin_ranking_loss", *shapes), ("input1", "input2", "target"), margin=0.5)
 
 
-@pytest.mark.parametrize("shapes", [((4, 3), (1, 3), (4,)), ((1, 3), (4, 3), (4,)), ((4, 3), (4, 3), (1,)), ((1, 3), (1, 3), (4,)),
-                                    ((3,), (3,), ()), ((0, 3), (0, 3), (0,)), ((4, 0), (4, 0), (4,))], ids=str)  # fmt: skip
+@pytest.mark.parametrize("shapes", [((4, 3), (1, 3), (4,)), ((1, 3), (4, 3), (4,)), ((4, 3), (4, 3), (1,)),
+    ((1, 3), (1, 3), (4,)),
+                                    ((3,), (3,), ()), ((0, 3), (0, 3), (0,)), ((4, 0), (4, 0), (4,))],
+                                     ids=str)  # fmt: skip
 def test_cosine_embedding_shapes(shapes: Any) -> None:
     same("cosine_embedding_loss", given("cosine_embedding_loss", *shapes), margin=0.25, rtol=1e-7)
 
@@ -210,7 +214,8 @@ def test_any_other_target_has_no_cosine_loss() -> None:
     same("cosine_embedding_loss", arguments)
 
 
-TRIPLETS = [((4, 3), (1, 3), (4, 3)), ((1, 3), (4, 3), (1, 3)), ((1, 3), (1, 3), (4, 3)), ((4, 3), (4, 1), (1, 3)), ((2, 4, 3),) * 3,
+TRIPLETS = [((4, 3), (1, 3), (4, 3)), ((1, 3), (4, 3), (1, 3)), ((1, 3), (1, 3), (4, 3)), ((4, 3), (4, 1), (1, 3)),
+    ((2, 4, 3),) * 3,
             ((), (), ()), ((0, 3),) * 3, ((4, 0),) * 3, ((4,), (1,), (1,))]  # fmt: skip
 
 
@@ -266,7 +271,7 @@ def test_pytorchs_own_samples(name: str) -> None:
         same(name, arrays, rtol=1e-7, asked=("torch",), **options)
 
 
-# --- conventions ----------------------------------------------------------------------------------------------------
+# --- conventions ----------------------------------------------------------------------------------
 
 
 @both
@@ -385,7 +390,7 @@ def test_circle_is_the_papers_formula(framework: Any) -> None:
     np.testing.assert_allclose(got, want, rtol=1e-12)
 
 
-# --- digits ---------------------------------------------------------------------------------------------------------
+# --- digits ---------------------------------------------------------------------------------------
 
 
 def ulps(name: str, got: np.ndarray, arrays: Arguments, **options: Any) -> float:

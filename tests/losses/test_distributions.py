@@ -74,7 +74,7 @@ def gradient(framework: Any, name: str, by: str, **given: Any) -> np.ndarray:
     return leaf.grad.numpy()
 
 
-# --- refusals ---------------------------------------------------------------------------------------------------------------
+# --- refusals -------------------------------------------------------------------------------------
 
 GOOD: dict[str, dict[str, Any]] = {
     "poisson_nll_loss": {"input": X, "target": V},
@@ -119,7 +119,8 @@ REFUSED: list[tuple[str, str, list[Any], bool]] = [
 CASES = [(name, at, bad, takes) for name, at, bads, takes in REFUSED for bad in bads]
 refused = pytest.mark.parametrize(
     ("name", "at", "bad", "takes"), CASES,
-    ids=[f"{n}-{at}-{b.dtype}{list(b.shape)}" if isinstance(b, np.ndarray) else f"{n}-{at}-{b!r:.9}" for n, at, b, _ in CASES],
+    ids=[f"{n}-{at}-{b.dtype}{list(b.shape)}" if isinstance(b, np.ndarray) else f"{n}-{at}-{b!r:.9}" for n, at, b,
+        _ in CASES],
 )  # fmt: skip
 
 
@@ -321,7 +322,8 @@ def test_derivatives_on_kinks(framework: Any) -> None:
 
 def test_second_derivatives_on_kinks() -> None:
     """log_cosh has none, and its second derivative at 0 is 1; the squared hinge takes the side of the loss."""
-    for name, at, label, want in (("log_cosh_loss", 0.0, 0.0, 1.0), ("log_cosh_loss", 0.5, 0.0, 1 / math.cosh(0.5) ** 2),
+    for name, at, label, want in (("log_cosh_loss", 0.0, 0.0, 1.0),
+        ("log_cosh_loss", 0.5, 0.0, 1 / math.cosh(0.5) ** 2),
                                   ("squared_hinge_loss", 1.0, 1.0, 2.0)):  # fmt: skip
         loss = LOSSES[name]
         fixed = jnp.asarray(label)
@@ -340,7 +342,7 @@ def test_a_variance_below_eps_has_the_gradient_at_eps(framework: Any) -> None:
     np.testing.assert_allclose(got, (1 - 1e6) / 2e-6, rtol=1e-12)
 
 
-# --- digits ---------------------------------------------------------------------------------------------------------------
+# --- digits ---------------------------------------------------------------------------------------
 
 
 def ulps(got: np.ndarray, want: list[Any]) -> float:

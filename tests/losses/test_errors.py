@@ -264,7 +264,8 @@ def test_it_is_refused_under_jit_and_vmap(case: Case) -> None:
     arrays, rest = arrays_and_rest(case)
     function = LOSSES[case.loss].jax
     for traced in (jax.jit(lambda given: function(**given, **rest)),
-                   lambda given: jax.vmap(lambda one: function(**one, **rest))({k: v[None] for k, v in given.items()})):  # fmt: skip
+                   lambda given: jax.vmap(lambda one: function(**one, **rest))({k: v[None] for k,
+                       v in given.items()})):  # fmt: skip
         well_put(refusal(lambda **given: traced(given), put(JAX, arrays)), case.at)  # noqa: B023
 
 
@@ -282,14 +283,15 @@ def test_it_is_refused_under_compile(case: Case) -> None:
     assert type(error).__name__ in f"{type(caught.value)} {caught.value}"
 
 
-# --- out-of-range labels where they cannot be looked at ---------------------------------------------------------------
+# --- out-of-range labels where they cannot be looked at -------------------------------------------
 
 BAD_LABELS = np.array([0, -1, 2, 3, -100, 1000])
 ROWS = np.array([False, True, False, True, False, True])
 LOGITS = rng.normal(size=(6, 3))
 label_losses = pytest.mark.parametrize(
     ("name", "rest"),
-    [("nll_loss", {}), ("cross_entropy", {}), ("cross_entropy", {"label_smoothing": 0.25}), ("nll_loss", {"weight": np.array([1.0, 2.0, 0.5])}),
+    [("nll_loss", {}), ("cross_entropy", {}), ("cross_entropy", {"label_smoothing": 0.25}),
+     ("nll_loss", {"weight": np.array([1.0, 2.0, 0.5])}),
      ("cross_entropy", {"weight": np.array([1.0, 2.0, 0.5]), "label_smoothing": 0.25})],
     ids=str,
 )  # fmt: skip
@@ -389,7 +391,7 @@ def test_a_bad_probability_where_it_cannot_be_seen_is_nan(framework: Any) -> Non
     np.testing.assert_array_equal(np.isnan(np.asarray(grad)), bad)
 
 
-# --- the checks themselves --------------------------------------------------------------------------------------------
+# --- the checks themselves ------------------------------------------------------------------------
 
 
 def test_a_number_is_a_number_within_its_bounds() -> None:

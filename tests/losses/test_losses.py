@@ -34,7 +34,7 @@ from xloss.parity.inputs import Draw, applicable
 
 pytestmark = pytest.mark.usefixtures("x64")
 
-# --- what hypothesis draws ------------------------------------------------------------------------------------------
+# --- what hypothesis draws ------------------------------------------------------------------------
 
 GRID = [-2.0, -1.5, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 1.5, 2.0]
 
@@ -182,7 +182,7 @@ def test_the_drawn_numbers_hit_kinks_and_ties() -> None:
     find(reals(), lambda x: x not in GRID)
 
 
-# --- the comparison sees faults -------------------------------------------------------------------------------------
+# --- the comparison sees faults -------------------------------------------------------------------
 
 FAULTS: dict[str, Callable[..., Any]] = {
     "wrong sign": lambda input, target, reduction: -functional.mse_loss(input, target, reduction=reduction),

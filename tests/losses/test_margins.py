@@ -67,7 +67,7 @@ def of_functional(name: str, **given: Any) -> tuple[np.ndarray, np.ndarray]:
     return value.detach().numpy(), torch.autograd.grad(value.sum(), leaf)[0].numpy()
 
 
-# --- what is refused ----------------------------------------------------------------------------------------------------
+# --- what is refused ------------------------------------------------------------------------------
 
 REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     *(("p", "multi_margin_loss", {"p": p}) for p in (0, 3, 1.5, "1", None)),
@@ -76,19 +76,24 @@ REFUSED: list[tuple[str, str, dict[str, Any]]] = [
     *(("target", "multi_margin_loss", {"target": t}) for t in (LABELS - 1, LABELS + 1, LABELS - 100)),
     *(("input", "multi_margin_loss", {"input": x}) for x in (X[:, :0], X[0, :0], X[None])),
     *(("weight", "multi_margin_loss", {"weight": np.ones(s)}) for s in ((), (1,), (2,), (4,), (1, 3), (4, 3))),
-    *(("weight", "multi_margin_loss", {"weight": w}) for w in (np.ones(3, np.float32), np.ones(3, int), [1.0, 1.0, 1.0])),
-    *(("target", "multilabel_margin_loss", {"target": t}) for t in (SETS[:3], SETS[:, :2], SETS[0], SETS[None], SETS[0, 0:1])),
+    *(("weight", "multi_margin_loss", {"weight": w}) for w in (np.ones(3, np.float32), np.ones(3, int),
+     [1.0, 1.0, 1.0])),
+    *(("target", "multilabel_margin_loss", {"target": t}) for t in (SETS[:3], SETS[:, :2], SETS[0], SETS[None],
+     SETS[0, 0:1])),
     *(("target", "multilabel_margin_loss", {"target": t}) for t in (SETS - 1, SETS + 1)),
     *(("input", "multilabel_margin_loss", {"input": x}) for x in (X[:, :0], X[0, :0], X[None])),
     ("target", "multilabel_margin_loss", {"input": X[0], "target": np.asarray(0)}),
-    *(("target", "multilabel_soft_margin_loss", {"target": t}) for t in (UNIT[:3], UNIT[:, :2], UNIT[None], UNIT > 0.5)),
-    *(("target", "multilabel_soft_margin_loss", {"target": t}) for t in (None, UNIT.tolist(), UNIT.astype(np.complex64))),
+    *(("target", "multilabel_soft_margin_loss", {"target": t}) for t in (UNIT[:3], UNIT[:, :2], UNIT[None],
+     UNIT > 0.5)),
+    *(("target", "multilabel_soft_margin_loss", {"target": t}) for t in (None, UNIT.tolist(),
+     UNIT.astype(np.complex64))),
     ("target", "multilabel_soft_margin_loss", {"input": X[0]}),
     *(("weight", "multilabel_soft_margin_loss", {"weight": np.ones(shape)}) for shape in ((2,), (2, 4, 3))),
     ("input", "multilabel_soft_margin_loss", {"input": np.asarray(1.0), "target": np.asarray(1.0)}),
     *(("target", "sigmoid_focal_loss", {"target": t}) for t in (UNIT[:3], UNIT[0], LABELS)),
     *(("alpha", "sigmoid_focal_loss", {"alpha": alpha}) for alpha in (1.5, None, "0", float("nan"))),
-    *(("gamma", name, {"gamma": g}) for g in (-1.0, "2", None) for name in ("sigmoid_focal_loss", "softmax_focal_loss")),
+    *(("gamma", name, {"gamma": g}) for g in (-1.0, "2", None) for name in ("sigmoid_focal_loss",
+     "softmax_focal_loss")),
     *(("weight", "softmax_focal_loss", {"weight": weight}) for weight in (np.ones(2), np.ones(3, np.float32))),
     *(("epsilon", "poly_loss", {"epsilon": epsilon}) for epsilon in (-1.5, "1", None)),
     *(("z_weight", "z_loss", {"z_weight": z_weight}) for z_weight in (-1.0, "1", None)),
@@ -166,7 +171,8 @@ def test_a_label_out_of_range_that_cannot_be_seen_is_nan_in_its_row(name: str) -
 
 
 @pytest.mark.parametrize(
-    ("input", "target"), [((), ()), ((), (1,)), ((1,), ()), ((3,), ()), ((3,), (1,)), ((1, 3), ()), ((1, 3), (1,)), ((4, 3), (4,))]
+    ("input", "target"), [((), ()), ((), (1,)), ((1,), ()), ((3,), ()), ((3,), (1,)), ((1, 3), ()), ((1, 3), (1,)),
+     ((4, 3), (4,))]
 )  # fmt: skip
 @both
 def test_multi_margin_takes_the_shapes_that_torch_takes(input: Any, target: Any, framework: Any) -> None:
@@ -185,7 +191,8 @@ def test_multi_margin_takes_the_shapes_that_torch_takes(input: Any, target: Any,
 
 @pytest.mark.parametrize(
     ("input", "target"),
-    [((), 0), ((), -1), ((), [0]), ((1,), 0), ((1,), [-1]), ((7,), [2, 0, 6, -1, 4, -1, 6]), ((7,), [3, 3, 3, 0, 0, 1, 2]),
+    [((), 0), ((), -1), ((), [0]), ((1,), 0), ((1,), [-1]), ((7,), [2, 0, 6, -1, 4, -1, 6]),
+     ((7,), [3, 3, 3, 0, 0, 1, 2]),
      ((4, 5), [[4, -1, 0, -1, 2], [0, 0, 4, 1, 4], [-1, 3, -1, 1, 0], [4, 3, 2, 1, 0]])],
 )  # fmt: skip
 @both
@@ -236,7 +243,7 @@ def test_multilabel_soft_margin_takes_integers_and_broadcasts(framework: Any) ->
     assert narrow.dtype == np.float32
 
 
-# --- identities ---------------------------------------------------------------------------------------------------------------
+# --- identities -----------------------------------------------------------------------------------
 
 ONEHOT = np.eye(3)[LABELS]
 WEIGHT = np.array([0.5, 2.0, 1.0])
@@ -337,7 +344,7 @@ def test_forward_mode_keeps_the_dtype_of_a_single_row(name: str) -> None:
     assert curvature.dtype == torch.float32
 
 
-# --- digits -----------------------------------------------------------------------------------------------------------------------
+# --- digits ---------------------------------------------------------------------------------------
 
 WORST = 32
 

@@ -43,7 +43,7 @@ OPS_FOR_JAX = [name for name in OPS if name != "triplet_margin_with_distance_los
 BEHIND_LOG_SOFTMAX = ("ctc_loss",)
 
 
-# --- samples ----------------------------------------------------------------------------------------------------------
+# --- samples --------------------------------------------------------------------------------------
 
 
 class Call:
@@ -181,7 +181,7 @@ def test_a_wrong_value_or_gradient_of_a_sample_is_seen(factor: float) -> None:
             each(samples("mse_loss"), lambda call: check_torch("mse_loss", wrong, theirs, call))  # noqa: B023
 
 
-# --- classes ----------------------------------------------------------------------------------------------------------
+# --- classes --------------------------------------------------------------------------------------
 
 
 def module_calls(name: str) -> Iterator[tuple[Any, Call]]:
@@ -207,7 +207,7 @@ def test_the_class_gives_what_that_of_torch_nn_gives(name: str) -> None:
         each([call], lambda call: check_torch(loss, mine, other, call))  # noqa: B023
 
 
-# --- errors -----------------------------------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------
 
 
 def refused(function: Callable[..., Any], args: Any, kwargs: Any) -> None:

@@ -52,7 +52,7 @@ def run(framework: Any, name: str, *arrays: Any, **options: Any) -> tuple[np.nda
     return TORCH.get(value), TORCH.get(torch.autograd.grad(value.sum(), leaf)[0])
 
 
-# --- refusals ---------------------------------------------------------------------------------------------------------
+# --- refusals -------------------------------------------------------------------------------------
 
 REFUSED: dict[str, tuple[str, str, tuple[np.ndarray, ...], dict[str, Any]]] = {
     "smooth<0": ("dice_loss", "smooth", (P, MASK), {"smooth": -1.0}),
@@ -94,7 +94,8 @@ def test_both_refuse_by_name_in_the_same_words(case: Any) -> None:
 @overlaps
 def test_what_cannot_be_looked_at_is_nan_in_its_sample(name: str) -> None:
     bad = np.where(np.arange(12).reshape(4, 3) == 4, 1.5, P)
-    value, grad = jax.jit(lambda p: jax.value_and_grad(lambda p: LOSSES[name].jax(p, jnp.asarray(MASK), reduction="sum"))(p))(bad)  # fmt: skip
+    value, grad = jax.jit(lambda p: jax.value_and_grad(lambda p: LOSSES[name].jax(p, jnp.asarray(MASK),
+        reduction="sum"))(p))(bad)  # fmt: skip
     assert np.isnan(value)
     np.testing.assert_array_equal(np.isnan(grad).any(1), [False, True, False, False])
     torch.compiler.reset()
@@ -107,7 +108,7 @@ def test_what_cannot_be_looked_at_is_nan_in_its_sample(name: str) -> None:
     assert np.isnan(leaf.grad.numpy()[1, 1])
 
 
-# --- identities and conventions ---------------------------------------------------------------------------------------
+# --- identities and conventions -------------------------------------------------------------------
 
 
 def by_hand(p: np.ndarray, t: np.ndarray, smooth: float) -> np.ndarray:
@@ -166,10 +167,12 @@ def test_jensen_shannon_is_two_kl_divs_from_the_mixture(framework: Any, beta: fl
     kl = functools.partial(functional.kl_div, m.log(), reduction="none")
     want = beta * kl(torch.tensor(p)) + (1 - beta) * kl(torch.tensor(q))
     target = np.log(p) if log_target else p
-    value, grad = run(framework, "jensen_shannon_loss", np.log(q), target, beta=beta, log_target=log_target, reduction="none")  # fmt: skip
+    value, grad = run(framework, "jensen_shannon_loss", np.log(q), target, beta=beta, log_target=log_target,
+        reduction="none")  # fmt: skip
     np.testing.assert_allclose(value, want.numpy(), rtol=1e-9, atol=1e-16)
     np.testing.assert_allclose(grad, (1 - beta) * q * np.log(q / m.numpy()), rtol=1e-12, atol=1e-17)
-    batchmean, _ = run(framework, "jensen_shannon_loss", np.log(q), target, beta=beta, log_target=log_target, reduction="batchmean")  # fmt: skip
+    batchmean, _ = run(framework, "jensen_shannon_loss", np.log(q), target, beta=beta, log_target=log_target,
+        reduction="batchmean")  # fmt: skip
     np.testing.assert_allclose(batchmean, value.sum() / 4, rtol=1e-14)
 
 
@@ -221,7 +224,7 @@ def test_a_class_ruled_out_in_both_is_none(framework: Any) -> None:
     np.testing.assert_array_equal(only_student, np.full(4, np.inf))
 
 
-# --- digits ---------------------------------------------------------------------------------------------------------------
+# --- digits ---------------------------------------------------------------------------------------
 
 
 def nearly_equal(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -276,5 +279,6 @@ def distillation_by_kl_div(input: Any, target: Any, reduction: str) -> Any:
 
 @pytest.mark.parametrize("written", [dice_by_subtraction, jensen_shannon_by_kl_div, distillation_by_kl_div])
 def test_as_they_are_usually_written_the_digits_are_lost(written: Callable[..., Any]) -> None:
-    name = {f.__name__: n for f, n in zip((dice_by_subtraction, jensen_shannon_by_kl_div, distillation_by_kl_div), CLOSE, strict=True)}[written.__name__]  # fmt: skip
+    name = {f.__name__: n for f, n in zip((dice_by_subtraction, jensen_shannon_by_kl_div, distillation_by_kl_div),
+        CLOSE, strict=True)}[written.__name__]  # fmt: skip
     assert worst(name, written, TORCH, **CLOSE[name]) > 100

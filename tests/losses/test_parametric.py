@@ -58,7 +58,7 @@ def close(got: Any, want: Any, relative: float = 1e-11) -> None:
         np.testing.assert_allclose(a, b, rtol=relative, atol=relative * np.abs(b).max(initial=1e-3))
 
 
-# --- what is refused ----------------------------------------------------------------------------------------------------
+# --- what is refused ------------------------------------------------------------------------------
 
 LINEAR_CASES: list[tuple[str, dict[str, Any]]] = [
     ("input", {"input": X[None]}),
@@ -133,7 +133,7 @@ def test_functional_refuses_it_too(at: str, changes: Any) -> None:
         functional.linear_cross_entropy(**put(FRAMEWORKS["torch"], {**HARD, **changes}))
 
 
-# --- equal to torch's ---------------------------------------------------------------------------------------------------
+# --- equal to torch's -----------------------------------------------------------------------------
 
 
 def samples(variant: str) -> list[Any]:
@@ -391,7 +391,7 @@ def test_the_logits_are_not_kept(options: dict[str, Any]) -> None:
     assert bytes_of(4) < 4 * N * CLASSES / 3
 
 
-# --- adaptive softmax -----------------------------------------------------------------------------------------------------
+# --- adaptive softmax -----------------------------------------------------------------------------
 
 
 def test_it_equals_torch_nn() -> None:
@@ -446,7 +446,7 @@ def test_output_over_all_targets_sums_to_1_and_a_bad_label_where_it_cannot_be_se
     assert np.isnan(grads[7]).all()
 
 
-# --- the classes ----------------------------------------------------------------------------------------------------------
+# --- the classes ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["LinearCrossEntropyLoss", "AdaptiveLogSoftmaxWithLoss"])

@@ -83,7 +83,7 @@ def test_it_is_refused_by_name_and_in_the_same_words(at: str, name: str, changes
     assert messages[0] == messages[1]
 
 
-# --- preferences ------------------------------------------------------------------------------------------------------
+# --- preferences ----------------------------------------------------------------------------------
 
 
 @both
@@ -114,7 +114,8 @@ def test_dpo_keeps_its_digits_where_the_loss_is_an_exponential(framework: str) -
         return float((np.abs(x - want) / np.spacing(want.astype(np.float32))).max())
 
     assert worst(got) < 8
-    plain = functional.softplus(-torch.tensor(0.1) * sum(s * torch.tensor(x) for s, x in zip((1, -1, -1, 1), arrays.values(), strict=True)))  # fmt: skip
+    plain = functional.softplus(-torch.tensor(0.1) * sum(s * torch.tensor(x) for s,
+        x in zip((1, -1, -1, 1), arrays.values(), strict=True)))  # fmt: skip
     assert worst(plain.numpy()) > 16, "the measure is no measure"
 
 

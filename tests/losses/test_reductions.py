@@ -31,7 +31,7 @@ from xloss.parity.truth import evaluate
 
 pytestmark = pytest.mark.usefixtures("x64")
 
-# --- denominators ---------------------------------------------------------------------------------------------------
+# --- denominators ---------------------------------------------------------------------------------
 
 
 @every_variant
@@ -104,7 +104,7 @@ def test_sum_and_denominator_refuses_what_is_no_loss_and_a_reduction() -> None:
         sum_and_denominator(LOSSES["mse_loss"].torch, x, x, reduction="mean")
 
 
-# --- edges ----------------------------------------------------------------------------------------------------------
+# --- edges ----------------------------------------------------------------------------------------
 
 
 @every_loss

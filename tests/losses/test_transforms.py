@@ -103,7 +103,7 @@ def near(got: Any, want: Any, relative: float = 1e-9) -> None:
     np.testing.assert_allclose(got, want, rtol=relative, atol=relative * np.abs(want).max(initial=1e-3))
 
 
-# --- PyTorch ------------------------------------------------------------------------------------------------------------
+# --- PyTorch --------------------------------------------------------------------------------------
 
 
 @every_loss

@@ -337,7 +337,7 @@ def test_narrow_sees_a_ball_too_wide() -> None:
     assert narrow(got, *DIGITS["float64"], finite=False)
 
 
-# --- everywhere ------------------------------------------------------------------------------------------------------------
+# --- everywhere -----------------------------------------------------------------------------------
 
 
 def radii(result: Exact, digits: int, least: int) -> None:
