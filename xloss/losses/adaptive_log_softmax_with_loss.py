@@ -1,29 +1,39 @@
-r"""Adaptive log-softmax with loss: log-probabilities of many classes, the rare ones in clusters with fewer features.
+r"""Adaptive log-softmax: log-probabilities of many classes, the rare ones in clusters with fewer features.
 
-Formula, for a target y below cutoffs[0]: output = log softmax(head)[y]; for one in cluster i, of the targets from
-cutoffs[i] to cutoffs[i + 1]: output = log softmax(head)[cutoffs[0] + i] + log softmax(tail_i)[y - cutoffs[i]], where head =
-input head_weight^T + head_bias and tail_i = (input projection_i^T) weight_i^T; loss = mean of -output.
+Formula, with head = input head_weight^T + head_bias and tail_i = (input projection_i^T) weight_i^T: output =
+log softmax(head)[y] for a target y < cutoffs[0]; for one in cluster i, cutoffs[i] <= y < cutoffs[i + 1], output =
+log softmax(head)[cutoffs[0] + i] + log softmax(tail_i)[y - cutoffs[i]]. loss = -mean(output).
 
 Args:
-    input: shape (H) or (N, H).
-    target: class indices, shape () or (N); torch: int64 or uint8, JAX: any integer dtype. Frequent classes come first.
-    head_weight: shape (cutoffs[0] + clusters, H), the dtype of `input`, as all tensors here.
+    input: features, shape (H) or (N, H).
+    target: class indices y, the frequent classes first, shape () or (N); torch: int64 or uint8, JAX: any integer dtype.
+    head_weight: shape (cutoffs[0] + clusters, H); all floating arguments have the dtype of `input`.
     tail_weights: for each cluster a pair of projection_i, shape (H_i, H), and weight_i, shape (its classes, H_i).
-    cutoffs: where clusters begin, and last the number of classes, as the module's own `cutoffs` are.
+    cutoffs: the first class of each cluster, then the number of classes, as the `cutoffs` attribute of torch's module.
     head_bias: shape (cutoffs[0] + clusters), or None.
 
-Gives a named tuple: `output`, shape () or (N), the log-probability of the target; `loss`, a scalar, its mean negated.
+Returns: a named tuple of `output`, shape () or (N), and `loss`, shape (); both of the dtype of `input`.
 
-Domain: all reals. Gradient: of every floating argument; a confident prediction keeps its digits, as in `cross_entropy`.
-A cluster is computed for the rows that have their target in it; where shapes must not depend on values (JAX, and PyTorch
-while it compiles or maps), for all rows. Logits are computed a chunk of rows at a time, as in `linear_cross_entropy`.
-Errors: `ValueError` for shapes and cutoffs, and for labels outside of [0, classes) where their values are at hand
-(concrete, on the CPU); elsewhere the output of such a row, and the gradient, are NaN. `TypeError` for dtypes.
-Identities: exp of the output over all targets sums to 1.
+Domain: all reals. Gradient: to every floating argument; small losses keep their relative accuracy, as in
+`cross_entropy`. A cluster is evaluated only for the rows whose target is in it, or for all rows where shapes must not
+depend on values (JAX; PyTorch under compilation and `vmap`). Logits are computed in chunks of rows, as in
+`linear_cross_entropy`.
+Errors: `ValueError` for shapes and cutoffs, and for labels outside [0, classes) where their values are known (concrete,
+on the CPU); elsewhere output and gradient of such a row are NaN. `TypeError` for dtypes.
+Identities: exp(output), summed over all targets, is 1.
+
+>>> import numpy as np, xloss.jax
+>>> x, w = np.ones((2, 1), np.float32), np.zeros((2, 1), np.float32)
+>>> out = xloss.jax.adaptive_log_softmax_with_loss(x, np.int32([0, 2]), w, [(w[:1], w)], cutoffs=(1, 3))
+>>> print(f"{out.output[1]:.4f} {out.loss:.4f}")
+-1.3863 1.0397
 
 Source: torch.nn.AdaptiveLogSoftmaxWithLoss; Grave et al. 2017, arXiv:1609.04309.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,16 +41,19 @@ import numpy as np
 from xloss.catalog import Arguments, ClassForm, Difference, Loss, Peer, Variant
 from xloss.ops import arguments
 from xloss.ops import linear as shapes
+from xloss.ops.types import ArrayLike, Tensor
 
 
 class AdaptiveLogSoftmax(NamedTuple):
-    """The log-probability of each target, and the mean of them, negated."""
+    """Hold the log-probability of each target, and minus their mean."""
 
     output: Any
     loss: Any
 
 
-def torch_adaptive_log_softmax_with_loss(input, target, head_weight, tail_weights, cutoffs, head_bias=None):
+def torch_adaptive_log_softmax_with_loss(input: Tensor, target: Tensor, head_weight: Tensor,
+                                         tail_weights: Sequence[Sequence[Tensor]], cutoffs: Sequence[int],
+                                         head_bias: Tensor | None = None) -> AdaptiveLogSoftmax:  # fmt: skip
     import torch
 
     from xloss.ops import linear_torch as linear
@@ -55,7 +68,7 @@ def torch_adaptive_log_softmax_with_loss(input, target, head_weight, tail_weight
     labels, _, outside = ops.validate_labels(target, cutoffs[-1], None)
     input, head_weight, *rest, dtype = ops.validate_and_upcast(same=True, **tensors, **named)
     tails, bias = rest[: 2 * len(cutoffs) - 2], rest[2 * len(cutoffs) - 2 :]
-    input, labels = (input.unsqueeze(0), labels.unsqueeze(0)) if unbatched else (input, labels)
+    input, labels = (input[None], labels[None]) if unbatched else (input, labels)
     in_head, loss = labels, torch.zeros_like(labels, dtype=input.dtype)
     for i, low in enumerate(cutoffs[:-1]):
         inside = (labels >= low) & (labels < cutoffs[i + 1])
@@ -67,7 +80,9 @@ def torch_adaptive_log_softmax_with_loss(input, target, head_weight, tail_weight
     return AdaptiveLogSoftmax(ops.reduce(-loss, "none", dtype), ops.reduce(loss, "mean", dtype))
 
 
-def jax_adaptive_log_softmax_with_loss(input, target, head_weight, tail_weights, cutoffs, head_bias=None):
+def jax_adaptive_log_softmax_with_loss(input: ArrayLike, target: ArrayLike, head_weight: ArrayLike,
+                                       tail_weights: Sequence[Sequence[ArrayLike]], cutoffs: Sequence[int],
+                                       head_bias: ArrayLike | None = None) -> AdaptiveLogSoftmax:  # fmt: skip
     import jax.numpy as jnp
 
     from xloss.ops import jax as ops
@@ -83,7 +98,7 @@ def jax_adaptive_log_softmax_with_loss(input, target, head_weight, tail_weights,
     input, head_weight, *rest, dtype = ops.validate_and_upcast(same=True, **tensors, **named)
     tails, bias = rest[: 2 * len(cutoffs) - 2], rest[2 * len(cutoffs) - 2 :]
     input, labels = (input[None], labels[None]) if unbatched else (input, labels)
-    in_head, loss = labels, jnp.zeros(labels.shape, input.dtype)
+    in_head, loss = labels, jnp.zeros_like(labels, dtype=input.dtype)
     for i, low in enumerate(cutoffs[:-1]):
         inside = (labels >= low) & (labels < cutoffs[i + 1])
         in_head = jnp.where(inside, short + i, in_head)
@@ -128,7 +143,7 @@ def inputs(draw):
 
 
 class Floats:
-    """What the formula asks of a tape, in floating point."""
+    """Stand in for the tape in `truth`, in floating point: it calls no more than `sum`."""
 
     sum = staticmethod(np.sum)
 
@@ -136,7 +151,7 @@ class Floats:
 def wrap_call(function, framework):
     def call(input, target, head_weight, tail0_projection, tail0_weight, tail1_projection=None, tail1_weight=None,
              head_bias=None, cutoffs=(1, 3), reduction="mean"):  # fmt: skip
-        """Of flat arrays. The sum is the mean times the number of rows."""
+        """Take the clusters' arrays by name; the sum is the mean times the number of rows."""
         tails = [(tail0_projection, tail0_weight), (tail1_projection, tail1_weight)][: len(cutoffs) - 1]
         output, loss = function(input, target, head_weight, tails, cutoffs, head_bias)
         if reduction == "none":
@@ -147,13 +162,13 @@ def wrap_call(function, framework):
             return total, 0 * loss.sum() + rows
         return total if reduction == "sum" else loss
 
-    # By which `sum_and_denominator` knows a loss.
+    # `sum_and_denominator` recognizes a loss by this.
     call.__xloss__ = "adaptive_log_softmax_with_loss"  # type: ignore[attr-defined]
     return call
 
 
 def confident(function):
-    """Of class 0, which leads the head by 20 in float32."""
+    """Return the loss of class 0, whose logit in the head is greater by 20, in float32."""
     import torch
 
     weight = torch.tensor([[20.0], [0.0]])
@@ -161,16 +176,8 @@ def confident(function):
     return -float(function(torch.ones(1, 1), torch.tensor([0]), weight, [tail], (1, 3)).output)
 
 
-def confident_here():
-    return confident(torch_adaptive_log_softmax_with_loss)
-
-
-def confident_there():
-    return confident(torch_module)
-
-
 def torch_module(input, target, head_weight, tail_weights, cutoffs, head_bias=None):
-    """torch.nn's, with these parameters."""
+    """Call torch.nn's module with these parameters."""
     import torch
 
     module = torch.nn.AdaptiveLogSoftmaxWithLoss(
@@ -178,7 +185,7 @@ def torch_module(input, target, head_weight, tail_weights, cutoffs, head_bias=No
     )
     given = {"head.weight": head_weight, **({} if head_bias is None else {"head.bias": head_bias})}
     for i, (projection, weight) in enumerate(tail_weights):
-        # The sizes follow from div_value there, and are free here.
+        # In the module H_i follows from div_value; here it is free.
         module.tail[i][0] = torch.nn.Linear(projection.shape[1], projection.shape[0], bias=False)
         module.tail[i][1] = torch.nn.Linear(weight.shape[1], weight.shape[0], bias=False)
         given |= {f"tail.{i}.0.weight": projection, f"tail.{i}.1.weight": weight}
@@ -210,16 +217,18 @@ LOSS = Loss(
         Variant("unbatched", unbatched=True, shapes=((2,),)),
     ),
     arguments=Arguments(
-        wrt=("input", "head_weight", "head_bias", "tail0_projection", "tail0_weight", "tail1_projection", "tail1_weight"),
+        wrt=("input", "head_weight", "head_bias", "tail0_projection", "tail0_weight", "tail1_projection",
+             "tail1_weight"),
         class_axes=lambda argument, rank: rank - 1 if argument == "input" else None,
     ),
     reductions=("none", "mean"),
     wrap_call=wrap_call,
     peers=(Peer("torch.nn", "torch", wrap_call(torch_module, "torch")),),
     differences=(
-        Difference("adaptive_log_softmax_with_loss/confident", "logits of the head (20, 0), class 0, float32; exactly "
-                   "2.06115362e-09", "torch.nn.AdaptiveLogSoftmaxWithLoss", confident_here, confident_there,
-                   (2.06115362e-09, 0.0), "torch 2.13.0"),
+        Difference.between("adaptive_log_softmax_with_loss/confident",
+                           "logits of the head (20, 0), class 0, float32; exactly 2.06115362e-09",
+                           "torch.nn.AdaptiveLogSoftmaxWithLoss", confident, torch_adaptive_log_softmax_with_loss,
+                           torch_module, (2.06115362e-09, 0.0), "torch 2.13.0"),
     ),
     class_form=ClassForm("AdaptiveLogSoftmaxWithLoss", torch=torch_class, jax=jax_class),
     source="torch.nn.AdaptiveLogSoftmaxWithLoss",

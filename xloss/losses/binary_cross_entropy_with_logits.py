@@ -5,27 +5,40 @@ Formula: l = w (P t softplus(-x) + (1 - t) softplus(x)), P being `pos_weight`.
 Args:
     input: logits x, any shape.
     target: t, usually in [0, 1], the shape of `input`.
-    weight: w, a shape that broadcasts with that of `input`, or None.
+    weight: w, a shape that broadcasts to that of `input`, or None.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`, which divides by the count, weights or not.
-    pos_weight: P, the weight of positive examples, a shape that broadcasts with that of `input` (usually one for each
+    pos_weight: P, the weight of positive examples, a shape that broadcasts to that of `input` (usually one for each
         class), or None.
 
-Domain: all reals. Gradient to `input`: w ((1 - t) sigmoid(x) - P t sigmoid(-x)), each term to its last digit.
-An infinite logit on the side of a target of 0 or 1 gives NaN, 0 * inf, as in torch; on the other side infinity.
+Returns: shape () for `'mean'` and `'sum'`, the shape of `input` for `'none'`; the widest dtype of the arguments.
+
+Domain: all reals. Gradient to `input`: w ((1 - t) sigmoid(x) - P t sigmoid(-x)), both terms without cancellation.
+At an infinite logit that agrees with a target of 0 or 1 the loss is 0 * inf = NaN, as in torch; at one that does not it
+is infinite.
 Errors: `ValueError` for shapes and reductions, `TypeError` for anything but floating tensors.
 Identities: `binary_cross_entropy` of sigmoid(x); `soft_margin_loss` for targets of -1 and 1.
 
+>>> import numpy as np, xloss.jax
+>>> print(f"{xloss.jax.binary_cross_entropy_with_logits(np.float32([0, 100]), np.float32([1, 0])):.3f}")
+50.347
+
 Source: torch.nn.functional.binary_cross_entropy_with_logits.
 """
+
+from __future__ import annotations
 
 import numpy as np
 
 from xloss import third_party
 from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean", pos_weight=None):
+def torch_binary_cross_entropy_with_logits(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: Reduction = "mean",
+    pos_weight: Tensor | None = None
+) -> Tensor:  # fmt: skip
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
@@ -41,7 +54,10 @@ def torch_binary_cross_entropy_with_logits(input, target, weight=None, reduction
     return ops.reduce(loss, reduction, dtype)
 
 
-def jax_binary_cross_entropy_with_logits(input, target, weight=None, reduction="mean", pos_weight=None):
+def jax_binary_cross_entropy_with_logits(
+    input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, reduction: Reduction = "mean",
+    pos_weight: ArrayLike | None = None
+) -> Array:  # fmt: skip
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
@@ -76,38 +92,20 @@ def inputs(draw):
 
 
 def ruled_out(function):
-    """Of a positive example whose logit is minus infinity: the kind of number, for NaN is not equal to NaN."""
+    """Return the loss at logit -inf, target 1, as text: NaN is not equal to NaN."""
     import torch
 
-    return str(float(function(torch.tensor([-torch.inf]), torch.tensor([1.0]))))
-
-
-def ruled_out_here():
-    return ruled_out(torch_binary_cross_entropy_with_logits)
-
-
-def ruled_out_there():
-    import torch
-
-    return ruled_out(torch.nn.functional.binary_cross_entropy_with_logits)
+    return str(float(function(input=torch.tensor([-torch.inf]), target=torch.tensor([1.0]))))
 
 
 def mixed(function):
-    """The dtype of the loss of float32 logits and a bfloat16 target."""
+    """Return the dtype of the loss of float32 logits and a bfloat16 target."""
     import torch
 
-    return str(function(torch.zeros(2), torch.zeros(2, dtype=torch.bfloat16)).dtype)
+    return str(function(input=torch.zeros(2), target=torch.zeros(2, dtype=torch.bfloat16)).dtype)
 
 
-def mixed_here():
-    return mixed(torch_binary_cross_entropy_with_logits)
-
-
-def mixed_there():
-    import torch
-
-    return mixed(torch.nn.functional.binary_cross_entropy_with_logits)
-
+FUNCTIONAL = third_party.functional("binary_cross_entropy_with_logits")
 
 LOSS = Loss(
     name="binary_cross_entropy_with_logits",
@@ -125,15 +123,18 @@ LOSS = Loss(
     arguments=Arguments(weights=("weight", "pos_weight")),
     domain=Domain(regimes=("zero_weight",)),
     peers=(
-        third_party.functional("binary_cross_entropy_with_logits"),
+        FUNCTIONAL,
         third_party.optax(lambda optax, input, target: optax.losses.sigmoid_binary_cross_entropy(input, target)),
         third_party.keras(lambda losses: losses.BinaryCrossentropy(from_logits=True)),
     ),
     differences=(
-        Difference("binary_cross_entropy_with_logits/ruled-out", "logit -inf, target 1: infinite, or inf - inf",
-                   "torch.nn.functional", ruled_out_here, ruled_out_there, ("inf", "nan"), "torch 2.13.0"),
-        Difference("binary_cross_entropy_with_logits/mixed", "a bfloat16 target with float32 logits: the wider dtype, or target's",
-                   "torch.nn.functional", mixed_here, mixed_there, ("torch.float32", "torch.bfloat16"), "torch 2.13.0"),
+        Difference.between("binary_cross_entropy_with_logits/ruled-out", "logit -inf, target 1: inf, or inf - inf",
+                           "torch.nn.functional", ruled_out, torch_binary_cross_entropy_with_logits, FUNCTIONAL.call,
+                           ("inf", "nan"), "torch 2.13.0"),
+        Difference.between("binary_cross_entropy_with_logits/mixed",
+                           "a bfloat16 target with float32 logits: the wider dtype, or that of the target",
+                           "torch.nn.functional", mixed, torch_binary_cross_entropy_with_logits, FUNCTIONAL.call,
+                           ("torch.float32", "torch.bfloat16"), "torch 2.13.0"),
     ),
     class_form=ClassForm("BCEWithLogitsLoss"),
     source="torch.nn.functional.binary_cross_entropy_with_logits",

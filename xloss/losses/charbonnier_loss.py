@@ -1,30 +1,40 @@
-r"""Charbonnier loss: the absolute error, rounded off within about `eps` of 0.
+r"""Charbonnier loss: the absolute error, smoothed within about `eps` of 0.
 
 Formula: l = sqrt((x - y)^2 + eps^2).
 
 Args:
     input: predictions x, any shape.
     target: y, a shape that broadcasts with that of `input` (one other than equal gets a warning).
-    eps: where it bends, > 0, in the units of the error. Default: 1e-3.
+    eps: the width of the smoothed part, in the units of the error, > 0. Default: 1e-3.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
 
-Domain: all reals; neither a great error nor a small eps is squared, so that nothing overflows or is lost. Gradient:
-(x - y) / l to `input`, its negative to `target`.
-Errors: `ValueError` for shapes, reductions and an eps that is not positive, `TypeError` for anything but floating tensors.
-Identities: it is eps where x = y, and between |x - y| and |x - y| + eps.
+Returns: shape () for `'mean'` and `'sum'`, the broadcast shape for `'none'`; the widest dtype of the arguments.
 
-Source: Charbonnier et al. 1994, "Two deterministic half-quadratic regularization algorithms for computed imaging"; form and
-default are those of Lai et al. 2017, arXiv:1704.03915. BasicSR's CharbonnierLoss adds its eps without squaring it: ours is
-the root of that one.
+Domain: all reals; neither error nor eps is squared itself, only their ratio up to 1, so that no square overflows or
+underflows. Gradient: (x - y) / l to `input`, its negative to `target`.
+Errors: `ValueError` for shapes, reductions and an eps that is not positive, `TypeError` for anything but floating
+tensors.
+Identities: eps where x = y; elsewhere between |x - y| and |x - y| + eps.
+
+>>> import numpy as np, xloss.jax
+>>> print(xloss.jax.charbonnier_loss(np.float32([0.0, 3.0]), np.float32([0.0, 0.0]), eps=4.0, reduction="none"))
+[4. 5.]
+
+Source: Charbonnier et al. 1994, "Two deterministic half-quadratic regularization algorithms for computed imaging"; form
+and default are those of Lai et al. 2017, arXiv:1704.03915. BasicSR's CharbonnierLoss adds its eps without squaring it:
+its eps is the square of ours.
 """
+
+from __future__ import annotations
 
 import numpy as np
 
 from xloss.catalog import Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_charbonnier_loss(input, target, eps=1e-3, reduction="mean"):
+def torch_charbonnier_loss(input: Tensor, target: Tensor, eps: float = 1e-3, reduction: Reduction = "mean") -> Tensor:
     import torch
 
     from xloss.ops import torch as ops
@@ -36,7 +46,7 @@ def torch_charbonnier_loss(input, target, eps=1e-3, reduction="mean"):
     error = input - target
     size = ops.absolute(error)
     far = size > eps
-    # The greater of both is taken out of the root, and each branch is given what it is good for.
+    # Factor the greater of both out of the root; each branch sees only elements whose ratio is at most 1.
     near = torch.where(far, 0.0, error) / eps
     size = torch.where(far, size, 1.0)
     ratio = torch.where(far, eps / size, 0.0)
@@ -44,7 +54,8 @@ def torch_charbonnier_loss(input, target, eps=1e-3, reduction="mean"):
     return ops.reduce(loss, reduction, dtype)
 
 
-def jax_charbonnier_loss(input, target, eps=1e-3, reduction="mean"):
+def jax_charbonnier_loss(input: ArrayLike, target: ArrayLike, eps: float = 1e-3,
+                         reduction: Reduction = "mean") -> Array:  # fmt: skip
     import jax.numpy as jnp
 
     from xloss.ops import jax as ops
@@ -56,7 +67,7 @@ def jax_charbonnier_loss(input, target, eps=1e-3, reduction="mean"):
     error = input - target
     size = ops.absolute(error)
     far = size > eps
-    # The greater of both is taken out of the root, and each branch is given what it is good for.
+    # Factor the greater of both out of the root; each branch sees only elements whose ratio is at most 1.
     near = jnp.where(far, 0.0, error) / eps
     size = jnp.where(far, size, 1.0)
     ratio = jnp.where(far, eps / size, 0.0)

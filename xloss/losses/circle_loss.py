@@ -1,35 +1,49 @@
-r"""Circle loss of embeddings with group labels: pairs weighted by how far they are from where they ought to be.
+r"""Circle loss of embeddings with group labels: pairs weighted by how far their cosine is from its optimum.
 
 Formula, with s_ij the cosine of embeddings i and j, and [x]_+ = max(0, x): l_i = log(1 + P_i N_i) with
 P_i = sum over the positives (j != i, y_j = y_i) of exp(-gamma sg([1 + m - s_ij]_+) (s_ij - (1 - m))) and
-N_i = sum over the negatives (y_j != y_i) of exp(gamma sg([s_ij + m]_+) (s_ij - m)); sg holds the weights constant.
+N_i = sum over the negatives (y_j != y_i) of exp(gamma sg([s_ij + m]_+) (s_ij - m)), where sg is
+`detach()` in PyTorch and `jax.lax.stop_gradient` in JAX.
 
 Args:
     input: embeddings, shape (N, D). They need not be normalized; the cosine of the zero vector is 0.
     target: labels y, shape (N), of any integer dtype; only their equality counts.
     m: the margin, any number; 0.25 to 0.4 is usual. Default: 0.4.
     gamma: the scale, a number > 0. Default: 80.
-    reduction: `'none'` (shape (N)) | `'mean'` | `'sum'`. Default: `'mean'`, over all rows; one without a positive or
-        without a negative has loss 0, and counts.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`, over all rows; a row without a positive or without a
+        negative has loss 0, and counts.
 
-Domain: all reals. Gradient: that of the formula with the weights held, as its authors have it; 0 to a zero vector.
-Errors: `ValueError` for shapes, reductions and a gamma that is not positive, `TypeError` for dtypes and options that are
-not numbers.
-Identities: with both weights 1 it is the unified loss that becomes softmax cross entropy, or the triplet loss.
-Keras's value is the same of normalized embeddings, up to rounding; its weights are not held, so that its gradient is another.
+Returns: shape () for `'mean'` and `'sum'`, (N) for `'none'`; the dtype of `input`.
+
+Domain: all reals. Gradient: that of the formula with the weights sg(...) constant, as in the paper; 0 to a zero vector.
+Errors: `ValueError` for shapes, reductions and a gamma that is not positive, `TypeError` for dtypes and options that
+are not numbers.
+Identities: with both weights 1 it is the paper's unified loss, whose special cases are softmax cross entropy and the
+triplet loss. keras.losses.Circle has the same value for normalized embeddings, up to rounding, but differentiates the
+weights, too.
+
+>>> import numpy as np, xloss.jax
+>>> x = np.float32([[1, 0], [0, 1], [1, 0]])
+>>> print(f"{xloss.jax.circle_loss(x, np.int32([0, 0, 1]), m=0.0, gamma=1.0, reduction='sum'):.3f}")
+3.440
 
 Source: Sun et al. 2020, "Circle Loss: A Unified Perspective of Pair Similarity Optimization", equation 6; the defaults
 are those of Keras and pytorch-metric-learning.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
+from xloss import third_party
 from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
 from xloss.losses import ntxent_loss
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_circle_loss(input, target, m=0.4, gamma=80.0, reduction="mean"):
+def torch_circle_loss(input: Tensor, target: Tensor, m: float = 0.4, gamma: float = 80.0,
+                      reduction: Reduction = "mean") -> Tensor:  # fmt: skip
     import torch
 
     from xloss.ops import distances_torch as d
@@ -44,15 +58,16 @@ def torch_circle_loss(input, target, m=0.4, gamma=80.0, reduction="mean"):
     if not s.shape[0]:
         return ops.reduce(s.sum(1), reduction, dtype)
     held = s.detach()
-    toward = -gamma * (1 + m - held).clamp(min=0) * (s - (1 - m))
-    away = gamma * (held + m).clamp(min=0) * (s - m)
+    toward = -gamma * (1 + m - held).clip(min=0) * (s - (1 - m))
+    away = gamma * (held + m).clip(min=0) * (s - m)
     greatest, log_total = ops.log_sum_exp(torch.where(positive, toward, -torch.inf), 1)
     other_greatest, other_total = ops.log_sum_exp(torch.where(negative, away, -torch.inf), 1)
     loss = ops.softplus((greatest + other_greatest) + (log_total + other_total))
     return ops.reduce(loss, reduction, dtype)
 
 
-def jax_circle_loss(input, target, m=0.4, gamma=80.0, reduction="mean"):
+def jax_circle_loss(input: ArrayLike, target: ArrayLike, m: float = 0.4, gamma: float = 80.0,
+                    reduction: Reduction = "mean") -> Array:  # fmt: skip
     import jax
     import jax.numpy as jnp
 
@@ -68,8 +83,8 @@ def jax_circle_loss(input, target, m=0.4, gamma=80.0, reduction="mean"):
     if not s.shape[0]:
         return ops.reduce(s.sum(1), reduction, dtype)
     held = jax.lax.stop_gradient(s)
-    toward = -gamma * jnp.maximum(1 + m - held, 0.0) * (s - (1 - m))
-    away = gamma * jnp.maximum(held + m, 0.0) * (s - m)
+    toward = -gamma * (1 + m - held).clip(min=0) * (s - (1 - m))
+    away = gamma * (held + m).clip(min=0) * (s - m)
     greatest, log_total = ops.log_sum_exp(jnp.where(positive, toward, -jnp.inf), 1)
     other_greatest, other_total = ops.log_sum_exp(jnp.where(negative, away, -jnp.inf), 1)
     loss = ops.softplus((greatest + other_greatest) + (log_total + other_total))
@@ -89,36 +104,23 @@ def truth(t, input, target, m=0.4, gamma=80.0):
 
 
 def slope(function):
-    """The derivative, by the angle of the first, of the loss of two alike at right angles beside another against the first."""
+    """Return the derivative by the angle of the first of three unit vectors, of labels 0, 0, 1, with gamma = 2."""
     import jax
     import jax.numpy as jnp
 
     def loss(angle):
         first = jnp.stack([jnp.cos(angle), jnp.sin(angle)])
-        return function(jnp.concatenate([first[None], jnp.asarray([[0.0, 1.0], [-0.6, 0.8]])]))
+        x = jnp.concatenate([first[None], jnp.asarray([[0.0, 1.0], [-0.6, 0.8]])])
+        return function(input=x, target=jnp.asarray([0, 0, 1]), gamma=2.0, reduction="mean")
 
     return float(jax.grad(loss)(jnp.asarray(0.5)))
 
 
-def here():
-    import jax.numpy as jnp
-
-    return slope(lambda x: jax_circle_loss(x, jnp.asarray([0, 0, 1]), gamma=2.0))
-
-
-def there():
-    import os
-
-    os.environ.setdefault("KERAS_BACKEND", "jax")
-    import jax.numpy as jnp
-    import keras
-
-    return slope(lambda x: keras.losses.Circle(gamma=2.0)(jnp.asarray([0, 0, 1]), x))
-
+KERAS = third_party.keras(lambda losses, gamma: losses.Circle(gamma=gamma))
 
 LOSS = Loss(
     name="circle_loss",
-    summary="of pairs of embeddings, weighted by how far each is from where it ought to be",
+    summary="of pairs of embeddings, weighted by how far their cosine is from its optimum",
     torch=torch_circle_loss,
     jax=jax_circle_loss,
     truth=truth,
@@ -130,8 +132,8 @@ LOSS = Loss(
     arguments=Arguments(wrt=("input",), class_axes=None),
     domain=Domain(skip_regimes={"subnormal": "its derivatives, of the order of 1 / |x|, are beyond the dtype"}),
     differences=(
-        Difference("circle_loss/weights", "derivative by the angle of a row, gamma = 2: the weights are held, or not",
-                   "keras", here, there, (-0.5914276838, -1.28056252), "keras 3.15.1"),
+        Difference.between("circle_loss/weights", "derivative by a row's angle, gamma = 2: weights constant, or not",
+                           "keras", slope, jax_circle_loss, KERAS.call, (-0.5914276838, -1.28056252), "keras 3.15.1"),
     ),
     source="Sun et al. 2020",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-r"""One minus the cosine of the angle between vectors that ought to be alike, the cosine above a margin for others.
+r"""One minus the cosine of two vectors for similar pairs, the cosine above a margin for dissimilar ones.
 
 Formula: l = 1 - cos(x1, x2) where y = 1, max(0, cos(x1, x2) - margin) where y = -1, with cos(a, b) = a.b / (|a| |b|),
 and 0 where a or b is the zero vector. For any other y the loss is 0.
@@ -7,27 +7,39 @@ Args:
     input1: x1, shape (D) or (N, D).
     input2: x2, as many axes, a shape that broadcasts with that of `input1`.
     target: y, 1 or -1, shape () or (N) or (1), floating, or of an integer dtype.
-    margin: of the cosine, best in [-1, 1]; 0 to 0.5 is suggested. Default: 0.
+    margin: a threshold for the cosine, useful in [-1, 1]; 0 to 0.5 is suggested. Default: 0.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
 
-Domain: all reals; tiny and huge vectors have the cosine that they have. Gradient of cos to a: (b/|b| - cos a/|a|) / |a|,
-0 at the zero vector; on the kink cos = margin it passes (torch's convention). None to `target`.
+Returns: shape () for `'mean'` and `'sum'`, () or (N) for `'none'`; the wider dtype of `input1` and `input2`.
+
+Domain: all reals; vectors are scaled first, so that norms neither overflow nor underflow. Gradient of cos(a, b) to a:
+(b/|b| - cos(a, b) a/|a|) / |a|, 0 at the zero vector; at the kink cos = margin the loss has the gradient of cos
+(torch's convention). None to `target`.
 Errors: `ValueError` for shapes and reductions, `TypeError` for dtypes and for a margin that is not a number.
 Identities: with y = 1 it is half the squared distance of x1/|x1| and x2/|x2|.
 torch.nn.functional adds 1e-12 to each squared norm: 1 - cos of a vector with itself is 0.9998 instead of 0 where |x| is
-1e-8, and the gradient at the zero vector 1e6; and it does not broadcast the features into their norms.
+1e-8, and the gradient at the zero vector is 1e6; it also takes norms before it broadcasts the features.
+
+>>> import numpy as np, xloss.jax
+>>> x1, x2, y = np.float32([[3, 0], [3, 4]]), np.float32([[0, 2], [6, 8]]), np.float32([1, -1])
+>>> print(xloss.jax.cosine_embedding_loss(x1, x2, y, margin=0.5, reduction="none"))
+[1.  0.5]
 
 Source: torch.nn.functional.cosine_embedding_loss.
 """
+
+from __future__ import annotations
 
 import numpy as np
 
 from xloss import third_party
 from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_cosine_embedding_loss(input1, input2, target, margin=0, reduction="mean"):
+def torch_cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0,
+                                reduction: Reduction = "mean") -> Tensor:  # fmt: skip
     import torch
 
     from xloss.ops import distances_torch as d
@@ -45,7 +57,8 @@ def torch_cosine_embedding_loss(input1, input2, target, margin=0, reduction="mea
     return ops.reduce(loss, reduction, dtype)
 
 
-def jax_cosine_embedding_loss(input1, input2, target, margin=0, reduction="mean"):
+def jax_cosine_embedding_loss(input1: ArrayLike, input2: ArrayLike, target: ArrayLike, margin: float = 0,
+                              reduction: Reduction = "mean") -> Array:  # fmt: skip
     import jax.numpy as jnp
 
     from xloss.ops import distances_jax as d
@@ -64,7 +77,7 @@ def jax_cosine_embedding_loss(input1, input2, target, margin=0, reduction="mean"
 
 
 def check_vectors(input1, input2, target):
-    """Vectors or rows of them, and a sign for each."""
+    """Refuse shapes other than vectors or rows of vectors, and a sign for each."""
     if len(input1) not in (1, 2):
         arguments.raise_value_error("input1", f"shape {tuple(input1)}", "shape (D) or (N, D)")
     if len(input2) != len(input1):
@@ -102,7 +115,7 @@ def inputs(draw):
     shape, margin = draw.shape, draw.variant.options.get("margin", 0)
     input1, input2 = draw.real(shape), draw.real(shape)
     sign = np.asarray(2 * draw.labels(shape[:-1], 2) - 1)
-    if draw.regime == "typical":  # or nothing: the gradient grows with 1 / |x|, and so does its rounding
+    if draw.regime == "typical":  # short vectors become 0: the gradient grows with 1 / |x|, and so does its rounding
         input1, input2 = (x * (np.abs(x).max(-1, keepdims=True, initial=0) > 0.1) for x in (input1, input2))
     elif draw.regime in ("confident", "badly_wrong"):
         side = sign if draw.regime == "confident" else -sign
@@ -110,7 +123,7 @@ def inputs(draw):
         aside = wide + draw.rng.normal(size=shape) * 10.0 ** -draw.rng.uniform(1, 5, (*shape[:-1], 1))
         input2 = draw.round(aside * side[..., None] * draw.rng.uniform(0.5, 2, (*shape[:-1], 1)))
     elif draw.regime in ("near_kink", "on_kink") and margin == 0:
-        # At right angles, and 1 the greatest element: the product is 0 exactly, or one ulp of it is.
+        # Orthogonal, and 1 the greatest element: the inner product is exactly 0, or a few ulps off.
         a, b = draw.rng.choice([-1.0, 1.0], shape[:-1]), draw.rng.choice([-0.75, -0.25, 0.5, 1.0], shape[:-1])
         input1, input2 = np.zeros((2, *shape))
         input1[..., 0], input1[..., 1], input2[..., 0], input2[..., 1] = a, b, -b, a
@@ -121,7 +134,7 @@ def inputs(draw):
 
 
 def grown(function):
-    """torch's, of vectors so long that 1e-12 is nothing beside their squares: the angle is the same, and the gradient."""
+    """Scale the vectors before torch's function, so that the 1e-12 it adds to the squared norms is negligible."""
 
     def grow(x):
         import torch
@@ -132,38 +145,35 @@ def grown(function):
     return lambda input1, input2, target, **options: function(grow(input1), grow(input2), target, **options)
 
 
-def of_itself(function, size):
-    """1 - cos of (size, size) with itself, float32."""
+def of_itself(function):
+    """Return 1 - cos of (1e-8, 1e-8) with itself, float32."""
     import torch
 
-    return float(function(torch.full((2,), size), torch.full((2,), size), torch.tensor(1.0)))
+    x = torch.full((2,), 1e-8)
+    return float(function(input1=x, input2=x, target=torch.tensor(1.0)))
 
 
 def at_zero(function):
-    """The gradient at the zero vector beside (1, 0): its first element."""
+    """Return the first element of the gradient at the zero vector, with (1, 0)."""
     import torch
 
     x = torch.zeros(2, requires_grad=True)
-    function(x, torch.tensor([1.0, 0.0]), torch.tensor(1.0)).backward()
+    function(input1=x, input2=torch.tensor([1.0, 0.0]), target=torch.tensor(1.0)).backward()
     return float(x.grad[0])
 
 
 def of_one_feature(function):
-    """(1, 1, 1) beside (1), which broadcasts to itself."""
+    """Return 1 - cos of (1, 1, 1) with (1), which broadcasts to (1, 1, 1)."""
     import torch
 
-    return float(function(torch.ones(3), torch.ones(1), torch.tensor(1.0)))
+    return float(function(input1=torch.ones(3), input2=torch.ones(1), target=torch.tensor(1.0)))
 
 
-def theirs(measure, *args):
-    import torch
-
-    return measure(torch.nn.functional.cosine_embedding_loss, *args)
-
+FUNCTIONAL = third_party.functional("cosine_embedding_loss")
 
 LOSS = Loss(
     name="cosine_embedding_loss",
-    summary="1 - cosine of vectors that ought to be alike, cosine above a margin of others",
+    summary="1 - cosine of similar pairs, cosine above a margin of dissimilar ones",
     torch=torch_cosine_embedding_loss,
     jax=jax_cosine_embedding_loss,
     truth=truth,
@@ -184,17 +194,16 @@ LOSS = Loss(
         skip_regimes={"subnormal": "its derivatives, of the order of 1 / |x|, are beyond the dtype"},
         differentiable_mask=differentiable_mask,
     ),
-    peers=(third_party.functional("cosine_embedding_loss"),),
+    peers=(FUNCTIONAL,),
     differences=(
-        Difference("cosine_embedding_loss/tiny", "1 - cos of the vector (1e-8, 1e-8) with itself, float32",
-                   "torch.nn.functional", lambda: of_itself(torch_cosine_embedding_loss, 1e-8),
-                   lambda: theirs(of_itself, 1e-8), (0.0, 0.9998000264), "torch 2.13.0"),
-        Difference("cosine_embedding_loss/zero-vector", "gradient at the zero vector",
-                   "torch.nn.functional", lambda: at_zero(torch_cosine_embedding_loss), lambda: theirs(at_zero),
-                   (0.0, -1e6), "torch 2.13.0"),
-        Difference("cosine_embedding_loss/one-feature", "(1, 1, 1) beside (1), broadcast to itself: 1 - cos",
-                   "torch.nn.functional", lambda: of_one_feature(torch_cosine_embedding_loss),
-                   lambda: theirs(of_one_feature), (0.0, -0.7320508), "torch 2.13.0"),
+        Difference.between("cosine_embedding_loss/tiny", "1 - cos of the vector (1e-8, 1e-8) with itself, float32",
+                           "torch.nn.functional", of_itself, torch_cosine_embedding_loss, FUNCTIONAL.call,
+                           (0.0, 0.9998000264), "torch 2.13.0"),
+        Difference.between("cosine_embedding_loss/zero-vector", "gradient at the zero vector", "torch.nn.functional",
+                           at_zero, torch_cosine_embedding_loss, FUNCTIONAL.call, (0.0, -1e6), "torch 2.13.0"),
+        Difference.between("cosine_embedding_loss/one-feature", "1 - cos of (1, 1, 1) with (1), broadcast",
+                           "torch.nn.functional", of_one_feature, torch_cosine_embedding_loss, FUNCTIONAL.call,
+                           (0.0, -0.7320508), "torch 2.13.0"),
     ),
     patched_torch=grown,
     source="torch.nn.functional.cosine_embedding_loss",

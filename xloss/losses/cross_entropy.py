@@ -1,9 +1,10 @@
 r"""Cross entropy between logits and class indices, or class probabilities.
 
-Formula, with log p = x - logsumexp(x) over the classes, for indices y_n and smoothing s:
-l_n = -(1 - s) w[y_n] log p[n, y_n] - s/C sum_c w_c log p[n, c], 0 where y_n = ignore_index; `'mean'` divides by the sum of
-the w[y_n] that count. For probabilities q: l_n = -sum_c w_c ((1 - s) q[n, c] + s/C) log p[n, c]; `'mean'` divides by the
-number of rows, weights or not: so that hard labels and the same labels one-hot differ under class weights.
+Formula, with log p = x - logsumexp(x) over the classes and smoothing s. For indices y_n: l_n =
+-(1 - s) w[y_n] log p[n, y_n] - s/C sum_c w_c log p[n, c], 0 where y_n = ignore_index; `'mean'` divides by the sum of
+the w[y_n] of the rows that are not ignored. For probabilities q: l_n =
+-sum_c w_c ((1 - s) q[n, c] + s/C) log p[n, c]; `'mean'` divides by the number of rows, weights or not. So with class
+weights, the mean for indices is not the mean for the same labels one-hot.
 
 Args:
     input: logits x, shape (C), (N, C) or (N, C, d1, ..., dK).
@@ -14,26 +15,38 @@ Args:
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
     label_smoothing: s, in [0, 1]. Default: 0.0.
 
-Domain: all reals; a logit of minus infinity is a class ruled out. Gradient, without weight and smoothing:
-p - onehot(y), of which the target's entry is computed as minus the sum of the other p: a confident prediction keeps its
-digits, in value (about e^-gap, where log_softmax gives 0) and gradient.
+Returns: shape () for `'mean'` and `'sum'`, that of `input` without its class axis for `'none'`; the dtype of `input`
+(for probabilities the widest of `input`, `target` and `weight`).
+
+Domain: all reals; a logit of minus infinity gives its class probability 0. Gradient, without weight and smoothing:
+p - onehot(y), of which the target's entry is computed as minus the sum of the other p: so value (about e^-gap, where
+log_softmax gives 0) and gradient of a confident prediction keep their relative accuracy.
 Errors: `ValueError` for shapes, reductions, smoothing, an `ignore_index` set along with probabilities, and for labels
-outside of [0, C) where their values are at hand (concrete, on the CPU); elsewhere the value and the gradient of such a
-row are NaN. `TypeError` for dtypes. Where all is ignored, `'mean'` is 0/0, NaN, with gradient 0, as in torch; where only
-the weights of the labels are 0, under smoothing, it is infinite.
+outside [0, C) where their values are known (concrete, on the CPU); elsewhere value and gradient of such a row are
+NaN. `TypeError` for dtypes. If all labels are ignored, `'mean'` is 0/0 = NaN with gradient 0, as in torch; if only the
+weights of the labels are 0, under smoothing, it is infinite.
 Identities: `nll_loss` of `log_softmax`; for two classes `binary_cross_entropy_with_logits` of the difference of logits.
+
+>>> import numpy as np, xloss.jax
+>>> x, y = np.float32([[0, 0, 0], [9, 0, 0], [9, 9, 9]]), np.int32([0, -100, 1])
+>>> print(f"{xloss.jax.cross_entropy(x, y):.3f} {np.log(3):.3f}")  # a mean over the two rows that are not ignored
+1.099 1.099
 
 Source: torch.nn.functional.cross_entropy; smoothing: Szegedy et al. 2015, arXiv:1512.00567.
 """
+
+from __future__ import annotations
 
 import numpy as np
 
 from xloss import third_party
 from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+def torch_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100,
+                        reduction: Reduction = "mean", label_smoothing: float = 0.0) -> Tensor:  # fmt: skip
     import torch
 
     from xloss.ops import torch as ops
@@ -66,7 +79,8 @@ def torch_cross_entropy(input, target, weight=None, ignore_index=-100, reduction
     return ops.reduce(loss, reduction, dtype, weights=weights)
 
 
-def jax_cross_entropy(input, target, weight=None, ignore_index=-100, reduction="mean", label_smoothing=0.0):
+def jax_cross_entropy(input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, ignore_index: int = -100,
+                      reduction: Reduction = "mean", label_smoothing: float = 0.0) -> Array:  # fmt: skip
     import jax.numpy as jnp
 
     from xloss.ops import jax as ops
@@ -154,59 +168,33 @@ def keras_labels(losses, label_smoothing=0.0):
 
 
 def confident(function):
-    """Of class 0, where it leads by 20 in float32."""
+    """Return the loss of class 0, whose logit is greater by 20, in float32."""
     import torch
 
-    return float(function(torch.tensor([[20.0, 0.0, 0.0]]), torch.tensor([0])))
-
-
-def confident_here():
-    return confident(torch_cross_entropy)
-
-
-def confident_there():
-    import torch
-
-    return confident(torch.nn.functional.cross_entropy)
+    return float(function(input=torch.tensor([[20.0, 0.0, 0.0]]), target=torch.tensor([0])))
 
 
 def outside(function):
-    """Of label -1 among three classes, or the name of the error."""
+    """Return the loss of label -1 among three classes, or the name of the error."""
     import jax.numpy as jnp
 
+    logits = jnp.asarray([[3.0, 2.0, 1.0]], "float32")
     try:
-        return float(function(jnp.asarray([[3.0, 2.0, 1.0]], "float32"), jnp.asarray([-1])))
+        return float(function(input=logits, target=jnp.asarray([-1]), reduction="mean"))
     except ValueError as error:
         return type(error).__name__
 
 
-def outside_here():
-    return outside(jax_cross_entropy)
-
-
-def outside_there():
-    import optax
-
-    return outside(lambda x, y: optax.losses.softmax_cross_entropy_with_integer_labels(x, y)[0])
-
-
 def weightless(function):
-    """Of a label whose class has no weight, with smoothing over one that has: the kind of number, for NaN is not equal to NaN."""
+    """Return the loss of a label whose class weight is 0, with smoothing, as text: NaN is not equal to NaN."""
     import torch
 
     logits, weight = torch.tensor([[0.0, 0.0]]), torch.tensor([0.0, 1.0])
-    return str(float(function(logits, torch.tensor([0]), weight=weight, label_smoothing=0.5)))
+    return str(float(function(input=logits, target=torch.tensor([0]), weight=weight, label_smoothing=0.5)))
 
 
-def weightless_here():
-    return weightless(torch_cross_entropy)
-
-
-def weightless_there():
-    import torch
-
-    return weightless(torch.nn.functional.cross_entropy)
-
+FUNCTIONAL = third_party.functional("cross_entropy")
+OPTAX = third_party.optax(optax_labels, same_shape=False)
 
 LOSS = Loss(
     name="cross_entropy",
@@ -225,16 +213,19 @@ LOSS = Loss(
         Variant("probabilities+weight+smoothing", options={"label_smoothing": 0.125}, tensors=("weight",),
                 probabilities=True, shapes=((5, 3),)),
     ),
-    arguments=Arguments(wrt=("input", "target"), class_axes=lambda _argument, rank: 0 if rank == 1 else 1, weights=("weight",)),
+    arguments=Arguments(class_axes=lambda _argument, rank: 0 if rank == 1 else 1, weights=("weight",)),
     domain=Domain(regimes=("all_ignored", "zero_weight")),
-    peers=(third_party.functional("cross_entropy"), third_party.optax(optax_labels, same_shape=False), third_party.keras(keras_labels)),
+    peers=(FUNCTIONAL, OPTAX, third_party.keras(keras_labels)),
     differences=(
-        Difference("cross_entropy/confident", "logits (20, 0, 0), class 0, float32; exactly 4.12230723e-09",
-                   "torch.nn.functional", confident_here, confident_there, (4.12230723e-09, 0.0), "torch 2.13.0"),
-        Difference("cross_entropy/label-outside", "logits (3, 2, 1), label -1", "optax", outside_here, outside_there,
-                   ("ValueError", 2.40760596), "optax 0.2.8"),
-        Difference("cross_entropy/weightless", "labels whose class weights are all 0, with smoothing: c / 0, or 0 / 0 + c / 0",
-                   "torch.nn.functional", weightless_here, weightless_there, ("inf", "nan"), "torch 2.13.0"),
+        Difference.between("cross_entropy/confident", "logits (20, 0, 0), class 0, float32; exactly 4.12230723e-09",
+                           "torch.nn.functional", confident, torch_cross_entropy, FUNCTIONAL.call,
+                           (4.12230723e-09, 0.0), "torch 2.13.0"),
+        Difference.between("cross_entropy/label-outside", "logits (3, 2, 1), label -1", "optax", outside,
+                           jax_cross_entropy, OPTAX.call, ("ValueError", 2.40760596), "optax 0.2.8"),
+        Difference.between("cross_entropy/weightless",
+                           "labels whose class weights are all 0, with smoothing: c / 0, or 0 / 0 + c / 0",
+                           "torch.nn.functional", weightless, torch_cross_entropy, FUNCTIONAL.call, ("inf", "nan"),
+                           "torch 2.13.0"),
     ),
     class_form=ClassForm("CrossEntropyLoss"),
     workloads={"published": (32768, 4096), "vocabulary": (4096, 128256)},

@@ -1,36 +1,50 @@
-r"""Connectionist temporal classification: minus the log-probability that the frames, aligned, spell the targets.
+r"""Connectionist temporal classification: minus the log-probability of the targets, summed over all alignments.
 
-Formula: l_n = -log sum_a prod_{t < T_n} exp(x[t, n, a_t]), over all alignments a of length T_n that give the target when
-repetitions are merged and then blanks are left out. `'mean'` divides each l_n by its target's length (by 1 where that is
-0) and takes the mean over the batch.
+Formula: l_n = -log sum_a prod_{t < T_n} exp(x[t, n, a_t]), over all alignments a of length T_n that give the target
+when repeated classes are merged and then blanks are removed. `'mean'` divides each l_n by its target's length (by 1
+where that is 0) and takes the mean over the batch.
 
 Args:
-    log_probs: log-probabilities x, shape (T, N, C) or (T, C). That they are such is not checked.
+    log_probs: log-probabilities x, shape (T, N, C) or (T, C). That they are normalized is not checked.
     targets: class indices, shape (N, S), padded, or concatenated, (sum of `target_lengths`); any integer dtype.
     input_lengths: T_n <= T, a tensor of integers, shape (N), () or (1) without a batch, or a tuple or list of integers.
     target_lengths: the lengths of the targets, likewise.
     blank: the class of the blank, in [0, C). Default: 0.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
-    zero_infinity: whether an infinite loss (no alignment is possible: too few frames, or classes ruled out) is 0, with
-        gradient 0; else it has gradient NaN, as in torch. Default: False.
+    zero_infinity: replace an infinite loss (no alignment is possible: too few frames, or classes of probability 0) by
+        0, with gradient 0; otherwise its gradient is NaN, as in torch. Default: False.
 
-Domain: all reals; minus infinity is a class ruled out. Gradient: minus the probability, given the target, that an
-alignment is at the class in that frame; 0 beyond T_n. It is that of the formula, as differences of the values show:
-torch.nn.functional gives exp(x) more, which is the same only after a `log_softmax`, whose derivative makes that 0.
-Values and gradients keep their digits over any number of frames. In PyTorch half of the frames are a Python loop.
-Errors: `ValueError` for shapes, reductions, an empty `log_probs`, a blank that is no class, and, where the values are at
-hand (concrete, on the CPU), for lengths and labels out of range; elsewhere value and gradient of such a row are NaN
-(but one row, as under `vmap`, may bring more labels than its length: padding). `TypeError` for dtypes.
-Identities: with log_probs = log_softmax(z), what an acoustic model is trained on; an empty target has the loss of blanks.
+Returns: shape () for `'mean'` and `'sum'`, (N), or () without a batch, for `'none'`; the dtype of `log_probs`.
+
+Domain: all reals; minus infinity is a class of probability 0. Gradient: minus the posterior probability, given the
+target, that an alignment is at the class in that frame; 0 beyond T_n. This is the derivative of the formula, as finite
+differences confirm; torch.nn.functional's is larger by exp(x), which is right only behind a `log_softmax`, whose
+derivative removes that term. Accuracy does not fall with the number of frames. In PyTorch, T/2 steps are a Python loop.
+Errors: `ValueError` for shapes, reductions, an empty `log_probs`, a blank that is no class, and, where the values are
+known (concrete, on the CPU), for lengths and labels out of range; elsewhere value and gradient of such a row are NaN
+(a batch of one, as under `vmap`, may have concatenated targets longer than its length: padding). `TypeError` for
+dtypes.
+Identities: for an empty target it is minus the sum of the blank's log-probabilities. With log_probs = log_softmax(z) it
+is the usual training loss of acoustic models.
+
+>>> import numpy as np, xloss.jax
+>>> x = np.log(np.full((2, 1, 2), 0.5, np.float32))  # the alignments of target 1 are 11, 10 and 01, of 1/4 each
+>>> print(f"{xloss.jax.ctc_loss(x, np.int32([[1]]), (2,), (1,)):.4f} {-np.log(0.75):.4f}")
+0.2877 0.2877
 
 Source: torch.nn.functional.ctc_loss; Graves et al. 2006, "Connectionist Temporal Classification".
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from xloss import third_party
 from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Peer, Unsupported, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
 def check_call(log_probs, targets, blank, zero_infinity):
@@ -51,7 +65,9 @@ def check_call(log_probs, targets, blank, zero_infinity):
         arguments.raise_value_error("blank", repr(blank), f"a class, in [0, {classes})")
 
 
-def torch_ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reduction="mean", zero_infinity=False):
+def torch_ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Tensor | Sequence[int],
+                   target_lengths: Tensor | Sequence[int], blank: int = 0, reduction: Reduction = "mean",
+                   zero_infinity: bool = False) -> Tensor:  # fmt: skip
     import torch
 
     from xloss.ops import ctc_torch as ctc
@@ -66,15 +82,15 @@ def torch_ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, r
     labels, times, lengths, bad = ctc.validate_and_upcast(targets, input_lengths, target_lengths, x)
     loss = ctc.negative_log_likelihood(x, labels, times, lengths, blank, zero_infinity)
     loss = loss if bad is None else ops.nan_where(loss, bad, x.sum((0, 2)))
-    terms = loss / lengths.clamp(min=1).to(x.dtype)
+    terms = loss / lengths.clip(min=1).to(x.dtype)
     if log_probs.ndim == 2:
         loss, terms = loss[0], terms[0]
     return ops.reduce(loss, reduction, dtype, terms=terms)
 
 
-def jax_ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reduction="mean", zero_infinity=False):
-    import jax.numpy as jnp
-
+def jax_ctc_loss(log_probs: ArrayLike, targets: ArrayLike, input_lengths: ArrayLike | Sequence[int],
+                 target_lengths: ArrayLike | Sequence[int], blank: int = 0, reduction: Reduction = "mean",
+                 zero_infinity: bool = False) -> Array:  # fmt: skip
     from xloss.ops import ctc_jax as ctc
     from xloss.ops import jax as ops
 
@@ -86,7 +102,7 @@ def jax_ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, red
     labels, times, lengths, bad = ctc.validate_and_upcast(targets, input_lengths, target_lengths, x)
     loss = ctc.negative_log_likelihood(x, labels, times, lengths, blank, zero_infinity)
     loss = loss if bad is None else ops.nan_where(loss, bad, x.sum((0, 2)))
-    terms = loss / jnp.maximum(lengths, 1).astype(x.dtype)
+    terms = loss / lengths.clip(min=1).astype(x.dtype)
     if log_probs.ndim == 2:
         loss, terms = loss[0], terms[0]
     return ops.reduce(loss, reduction, dtype, terms=terms)
@@ -100,7 +116,7 @@ def truth(t, log_probs, targets, input_lengths, target_lengths, blank=0, zero_in
     totals = []
     for n, (row, time, length) in enumerate(zip(rows, input_lengths.reshape(-1), lengths, strict=True)):
         states = [blank] + [state for label in row[:length] for state in (label, blank)]
-        # The probabilities of all that led to each state, before the first frame to the one before the first.
+        # Forward probabilities of the states, one place in; before the first frame all of it is before the first state.
         alpha = [t.const(1)] + [t.const(0)] * len(states)
         for now in range(time):
             before = alpha
@@ -126,15 +142,15 @@ def inputs(draw):
     lengths = draw.rng.permutation(most - np.arange(batch) % (most + 1)) if len(draw.shape) == 3 else np.array([most])
     labels = draw.labels((batch, most), max(classes - 1, 1))
     labels = labels + (labels >= blank)
-    # Beyond a target's length stands what is no class.
+    # Padding is -1, which is no class.
     targets = np.where(np.arange(most) < lengths[:, None], labels, -1)
     needed = lengths + [
         np.sum(row[1:length] == row[: max(length - 1, 0)]) for row, length in zip(labels, lengths, strict=True)
     ]
     needed = needed * (not draw.has("infeasible"))
     times = draw.rng.integers(needed, frames + 1)
-    # An alignment, which a confident prediction follows: each label once, blanks between equal ones, and at the end.
-    # What a badly wrong one rules out is the first label, in all frames.
+    # The alignment of a confident prediction: each label once, a blank between equal ones, and blanks at the end.
+    # A badly wrong prediction gives the first label a low probability in all frames.
     path = np.full((frames, batch), blank)
     for n, length in enumerate(lengths):
         at = (
@@ -157,7 +173,7 @@ def inputs(draw):
 
 
 def patched_torch(function):
-    """torch.nn.functional's where its gradient is right: through a log_softmax; what that takes off is put back."""
+    """Call torch's function through a log_softmax, where its gradient is right, and add back the normalizer."""
 
     def right(log_probs, targets, input_lengths, target_lengths, reduction="mean", zero_infinity=False, **options):
         import torch
@@ -177,7 +193,7 @@ def patched_torch(function):
 
 
 def by_optax(log_probs, targets, input_lengths, target_lengths, reduction, blank=0, zero_infinity=False):
-    """optax takes logits, and paddings for lengths: what its log_softmax takes off is put back."""
+    """Call optax's function, which takes logits, and paddings for lengths; add back what its log_softmax subtracts."""
     import jax
     import jax.numpy as jnp
     import optax
@@ -196,49 +212,24 @@ def by_optax(log_probs, targets, input_lengths, target_lengths, reduction, blank
 
 
 def slope(function, frames, label, entry):
-    """An entry of the gradient by the log-probabilities, all of them those of 1/4, of a target of one label."""
+    """Return an entry of the gradient for a target of one label, where all four classes have probability 1/4."""
     import torch
 
     x = torch.full((frames, 1, 4), 0.25).log().requires_grad_()
-    (grad,) = torch.autograd.grad(function(x, torch.tensor([[label]]), (frames,), (1,)), x)
+    arrays = {"log_probs": x, "targets": torch.tensor([[label]])}
+    (grad,) = torch.autograd.grad(function(**arrays, input_lengths=(frames,), target_lengths=(1,)), x)
     return float(grad.flatten()[entry])
 
 
-def slope_here():
-    return slope(torch_ctc_loss, 1, 1, 0)
-
-
-def slope_there():
-    import torch
-
-    return slope(torch.nn.functional.ctc_loss, 1, 1, 0)
-
-
-def blank_label_here():
-    return slope(torch_ctc_loss, 2, 0, 4)
-
-
-def blank_label_there():
-    import torch
-
-    return slope(torch.nn.functional.ctc_loss, 2, 0, 4)
-
-
 def infeasible(function):
-    """Two labels in one frame."""
+    """Return the loss of two labels in one frame."""
     import jax.numpy as jnp
 
     arrays = {"log_probs": jnp.full((1, 1, 4), -1.3862944), "targets": jnp.asarray([[1, 2]])}
     return float(function(**arrays, input_lengths=jnp.asarray([1]), target_lengths=jnp.asarray([2]), reduction="sum"))
 
 
-def infeasible_here():
-    return infeasible(jax_ctc_loss)
-
-
-def infeasible_there():
-    return infeasible(by_optax)
-
+FUNCTIONAL = third_party.functional("ctc_loss")
 
 LOSS = Loss(
     name="ctc_loss",
@@ -264,16 +255,18 @@ LOSS = Loss(
         untyped=("targets", "input_lengths", "target_lengths"),
     ),
     domain=Domain(skip_regimes={"empty": "refused, as in torch.nn.functional"}),
-    peers=(third_party.functional("ctc_loss"), Peer("optax", "jax", by_optax)),
+    peers=(FUNCTIONAL, Peer("optax", "jax", by_optax)),
     differences=(
-        Difference("ctc_loss/gradient", "the derivative by a log-probability that no alignment uses, 1/4 being its exp: right there "
-                   "only through a log_softmax", "torch.nn.functional", slope_here, slope_there, (0.0, 0.25),
-                   "torch 2.13.0", "https://github.com/pytorch/pytorch/issues/52241"),
-        Difference("ctc_loss/blank-label", "a target that ends with the blank as a label: the derivative by its log-probability in the last "
-                   "frame, where torch keeps one of the two last states (and adds 1/4, as above)", "torch.nn.functional",
-                   blank_label_here, blank_label_there, (-1.0, -0.41666663), "torch 2.13.0"),
-        Difference("ctc_loss/infeasible", "more labels than frames: no alignment is possible", "optax", infeasible_here,
-                   infeasible_there, (float("inf"), 99999.77), "optax 0.2.8"),
+        Difference.between("ctc_loss/gradient", "the derivative by the log-probability, log(1/4), of a class that no "
+                           "alignment uses: torch's is right only through a log_softmax", "torch.nn.functional",
+                           lambda function: slope(function, 1, 1, 0), torch_ctc_loss, FUNCTIONAL.call, (0.0, 0.25),
+                           "torch 2.13.0", "https://github.com/pytorch/pytorch/issues/52241"),
+        Difference.between("ctc_loss/blank-label", "the blank as the last label: the derivative by its log-probability "
+                           "in the last frame, where torch counts one of the two final states (and adds 1/4, as above)",
+                           "torch.nn.functional", lambda function: slope(function, 2, 0, 4), torch_ctc_loss,
+                           FUNCTIONAL.call, (-1.0, -0.41666663), "torch 2.13.0"),
+        Difference.between("ctc_loss/infeasible", "more labels than frames: no alignment is possible", "optax",
+                           infeasible, jax_ctc_loss, by_optax, (float("inf"), 99999.77), "optax 0.2.8"),
     ),
     patched_torch=patched_torch,
     class_form=ClassForm("CTCLoss"),

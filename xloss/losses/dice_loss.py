@@ -1,25 +1,35 @@
 r"""Dice loss of a mask: one minus the Dice coefficient (F1) of prediction and target.
 
 Formula, with sums over all axes of a sample n but the batch:
-l_n = 1 - (2 sum p t + smooth) / (sum p + sum t + smooth), computed as sum (p (1 - t) + (1 - p) t) / (the same denominator).
+l_n = 1 - (2 sum p t + smooth) / (sum p + sum t + smooth), computed as
+sum (p (1 - t) + (1 - p) t) / (the same denominator).
 
 Args:
-    input: probabilities p in [0, 1] (logits x with `from_logits`, p = sigmoid(x)), shape (N, d1, ..., dK), or (D) for one
-        sample. For one loss for each class of (N, C, ...), fold the classes into the batch: `reshape(N * C, ...)`.
+    input: probabilities p in [0, 1] (logits x with `from_logits`, p = sigmoid(x)), shape (N, d1, ..., dK), or (D) for
+        one sample. For one loss for each class of (N, C, ...), fold the classes into the batch: `reshape(N * C, ...)`.
     target: the mask t in [0, 1], usually 0 or 1, the shape of `input`.
-    reduction: `'none'`, shape (N), or () for one sample | `'mean'` over the samples | `'sum'`. Default: `'mean'`.
-    smooth: is added to numerator and denominator, >= 0. Default: 1.0.
+    reduction: `'none'` | `'mean'` over the samples | `'sum'`. Default: `'mean'`.
+    smooth: added to numerator and denominator, >= 0. Default: 1.0.
     from_logits: whether `input` holds logits. Default: False.
 
-Domain: p and t in [0, 1]; where t is neither 0 nor 1, p = t is not 0. An empty mask is 0 only where nothing is predicted:
-sum p / (sum p + smooth); with smooth = 0 that is 1, and 0 with gradient 0 where nothing is predicted. Gradient, d being the
-denominator: (2 sum p t + smooth) / d^2 to an input where t = 0, that - 2 / d where t = 1, computed from terms of one sign.
-Errors: `ValueError` for shapes, reductions, a negative smooth, and for values outside of [0, 1], NaN included, where they
-are at hand (concrete, on the CPU); elsewhere the value and the gradient of such a sample are NaN. `TypeError` for dtypes.
+Returns: shape () for `'mean'`, `'sum'` and one sample, (N) for `'none'`; the wider dtype of `input` and `target`.
+
+Domain: p and t in [0, 1]; the loss at p = t is 0 only if t is 0 or 1. For an empty mask it is
+sum p / (sum p + smooth): with smooth = 0 this is 1, except where sum p = 0, too: there loss and gradient are 0.
+Gradient, d being the denominator: (2 sum p t + smooth) / d^2 to an input where t = 0, that - 2 / d where t = 1,
+computed without cancellation.
+Errors: `ValueError` for shapes, reductions, a negative smooth, and for values outside [0, 1], NaN included, where they
+are known (concrete, on the CPU); elsewhere value and gradient of such a sample are NaN. `TypeError` for dtypes.
 Identities: `tversky_loss` with half the smooth at alpha = beta = 1/2.
+
+>>> import numpy as np, xloss.jax
+>>> print(xloss.jax.dice_loss(np.float32([[1, 1, 0], [0, 0, 0]]), np.float32([[1, 0, 0], [1, 0, 0]]), "none"))
+[0.25 0.5 ]
 
 Source: Milletari et al. 2016, arXiv:1606.04797; with smooth and without squares as in MONAI's DiceLoss and optax.
 """
+
+from __future__ import annotations
 
 import numpy as np
 
@@ -27,9 +37,11 @@ from xloss import third_party
 from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
 from xloss.losses import tversky_loss
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_dice_loss(input, target, reduction="mean", smooth=1.0, from_logits=False):
+def torch_dice_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean", smooth: float = 1.0,
+                    from_logits: bool = False) -> Tensor:  # fmt: skip
     from xloss.ops import overlap_torch as overlap
     from xloss.ops import torch as ops
 
@@ -41,7 +53,8 @@ def torch_dice_loss(input, target, reduction="mean", smooth=1.0, from_logits=Fal
     return ops.reduce(loss, reduction, dtype)
 
 
-def jax_dice_loss(input, target, reduction="mean", smooth=1.0, from_logits=False):
+def jax_dice_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean", smooth: float = 1.0,
+                  from_logits: bool = False) -> Array:  # fmt: skip
     from xloss.ops import jax as ops
     from xloss.ops import overlap_jax as overlap
 
@@ -64,39 +77,23 @@ def truth(t, input, target, smooth=1.0, from_logits=False):
 
 
 def empty(function):
-    """Of an empty mask of which nothing is predicted."""
-    return float(function([[0.0, 0.0]], [[0.0, 0.0]]))
-
-
-def empty_here():
-    import torch
-
-    return empty(lambda p, t: torch_dice_loss(torch.tensor(p), torch.tensor(t), smooth=0.0))
-
-
-def empty_there():
+    """Return the loss of an empty mask where nothing is predicted."""
     import jax.numpy as jnp
-    import keras
 
-    return empty(lambda p, t: keras.losses.Dice()(jnp.asarray(t), jnp.asarray(p)))
+    return float(function(input=jnp.zeros((1, 2)), target=jnp.zeros((1, 2)), smooth=0.0, reduction="mean"))
 
 
 def smoothed(function):
-    """Of one miss and one hit, where the smooth tells."""
-    return float(function([[0.0, 0.0]], [[1.0, 0.0]]))
-
-
-def smoothed_here():
-    import torch
-
-    return smoothed(lambda x, t: torch_dice_loss(torch.tensor(x), torch.tensor(t), from_logits=True))
-
-
-def smoothed_there():
+    """Return the loss of p = (1/2, 1/2), t = (1, 0), which depends on smooth."""
     import jax.numpy as jnp
+
+    return float(function(jnp.zeros((1, 2)), jnp.asarray([[1.0, 0.0]])))
+
+
+def optax_binary(logits, target):
     import optax
 
-    return smoothed(lambda x, t: optax.losses.binary_dice_loss(jnp.asarray(x), jnp.asarray(t))[0])
+    return optax.losses.binary_dice_loss(logits, target)[0]
 
 
 def optax_dice(optax, input, target, smooth=1.0, from_logits=False):
@@ -110,6 +107,8 @@ def keras_dice(losses, smooth=1.0):
         raise third_party.Unsupported("Keras has no smoothing, but 1e-7 added to the denominator")
     return lambda target, input: losses.Dice(axis=tversky_loss.class_axes("input", input.ndim))(target, input)
 
+
+KERAS = third_party.keras(keras_dice)
 
 LOSS = Loss(
     name="dice_loss",
@@ -126,12 +125,13 @@ LOSS = Loss(
     ),
     arguments=Arguments(class_axes=tversky_loss.class_axes),
     domain=Domain(skip_regimes={"nonfinite": "probabilities and masks that are not in [0, 1] are refused"}),
-    peers=(third_party.optax(optax_dice), third_party.keras(keras_dice)),
+    peers=(third_party.optax(optax_dice), KERAS),
     differences=(
-        Difference("dice_loss/empty", "an empty mask of which nothing is predicted, smooth=0: no loss, or the whole",
-                   "keras", empty_here, empty_there, (0.0, 1.0), "keras 3.15.1"),
-        Difference("dice_loss/smooth", "smooth is added to 2 sum p t, as in MONAI, or to sum p t, twice as much",
-                   "optax", smoothed_here, smoothed_there, (1 / 3, 0.25), "optax 0.2.8"),
+        Difference.between("dice_loss/empty", "an empty mask where nothing is predicted, smooth=0", "keras", empty,
+                           jax_dice_loss, KERAS.call, (0.0, 1.0), "keras 3.15.1"),
+        Difference.between("dice_loss/smooth", "smooth is added to 2 sum p t, as in MONAI, or to sum p t",
+                           "optax", smoothed, lambda x, t: jax_dice_loss(x, t, from_logits=True), optax_binary,
+                           (1 / 3, 0.25), "optax 0.2.8"),
     ),
     source="Milletari et al. 2016, arXiv:1606.04797",
 )  # fmt: skip

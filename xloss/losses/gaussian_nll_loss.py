@@ -1,26 +1,34 @@
-r"""Negative log-likelihood under normal distributions of given means and variances, without its constant or with it.
+r"""Negative log-likelihood under normal distributions of given means and variances, with or without its constant.
 
 Formula, with v = max(var, eps): l = (log v + (x - y)^2 / v) / 2, plus log(2 pi) / 2 with `full`.
 
 Args:
     input: means x, any shape.
     target: y, a shape that broadcasts with that of `input`.
-    var: variances, of which each is >= 0: the shape of `input`, or that with one axis of size 1, or without its last axis
-        (one for each row); or a float, one for all.
+    var: variances >= 0: the shape of `input`, or that with one axis of size 1, or without its last axis (one variance
+        for each row); or a float, one variance for all.
     full: whether the constant is added. Default: False.
-    eps: the least variance that is computed with, >= 0. Default: 1e-6.
+    eps: lower bound of the variance, >= 0. Default: 1e-6.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
 
-Domain: means and targets all reals, variances >= 0. Gradient: e / v to `input`, with e = x - y, its negative to `target`,
-and (1 - e^2 / v) / (2 v) to `var`, also where that is below eps: there as if it were eps, as in torch.
-Errors: `ValueError` for shapes, reductions, a negative eps, and for negative variances where their values are at hand
+Returns: shape () for `'mean'` and `'sum'`, the broadcast shape for `'none'`; the widest dtype of the tensors.
+
+Domain: means and targets all reals, variances >= 0. Gradient: e / v to `input`, with e = x - y, its negative to
+`target`, and (1 - e^2 / v) / (2 v) to `var`, also where the bound eps replaces it, as in torch.
+Errors: `ValueError` for shapes, reductions, a negative eps, and for negative variances where their values are known
 (concrete, on the CPU); elsewhere value and gradient of such an element are NaN. `TypeError` for anything but floating
-tensors, and for a `var` that is a whole number, as in torch.
-Identities: with variance 1 it is half of `mse_loss`; its least value over var is at the mean squared error.
+tensors, and for a `var` that is a Python integer, as in torch.
+Identities: with variance 1 it is half of `mse_loss`; over a common var it is least at the mean squared error.
+
+>>> import numpy as np, xloss.jax
+>>> print(xloss.jax.gaussian_nll_loss(np.float32([1.0, 3.0]), np.float32([1.0, 1.0]), var=1.0, reduction="none"))
+[0. 2.]
 
 Source: torch.nn.functional.gaussian_nll_loss; Nix and Weigend 1994, "Estimating the mean and variance of the target
 probability distribution".
 """
+
+from __future__ import annotations
 
 import math
 
@@ -29,9 +37,11 @@ import numpy as np
 from xloss import third_party
 from xloss.catalog import Arguments, ClassForm, Difference, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"):
+def torch_gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | float, full: bool = False, eps: float = 1e-6,
+                            reduction: Reduction = "mean") -> Tensor:  # fmt: skip
     import torch
 
     from xloss.ops import torch as ops
@@ -43,24 +53,25 @@ def torch_gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction=
         input=input, target=target, var=input if number is not None else var
     )
     var = torch.full_like(input, number) if number is not None else var
-    var = var.unsqueeze(-1) if check_variances(var.shape, input.shape) else var
+    var = var[..., None] if check_variances(var.shape, input.shape) else var
     negative = var < 0
     if ops.concrete(negative):
         if negative.any():
             arguments.raise_value_error("var", f"{var[negative][0].item()}", "values >= 0")
         negative = None
     input, target, var = ops.broadcast(input=input, target=target, var=var)
-    # The derivative by a variance below eps is that at eps: `where` alone would make it 0.
+    # A variance below eps gets the derivative at eps: `where` alone would make it 0.
     var = torch.where(var < eps, eps + (var - var.detach()), var)
     error = input - target
-    # Divided before it is squared: the square alone may overflow.
+    # Divide before squaring: the square alone may overflow.
     loss = 0.5 * (torch.log(var) + error * (error / var))
     if full:
         loss = loss + 0.5 * math.log(2 * math.pi)
     return ops.reduce(ops.nan_where(loss, negative), reduction, dtype)
 
 
-def jax_gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"):
+def jax_gaussian_nll_loss(input: ArrayLike, target: ArrayLike, var: ArrayLike | float, full: bool = False,
+                          eps: float = 1e-6, reduction: Reduction = "mean") -> Array:  # fmt: skip
     import jax
     import jax.numpy as jnp
 
@@ -73,17 +84,17 @@ def jax_gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="m
         input=input, target=target, var=input if number is not None else var
     )
     var = jnp.full_like(input, number) if number is not None else var
-    var = jnp.expand_dims(var, -1) if check_variances(var.shape, input.shape) else var
+    var = var[..., None] if check_variances(var.shape, input.shape) else var
     negative = var < 0
     if ops.concrete(negative):
         if negative.any():
             arguments.raise_value_error("var", f"{var[negative][0]}", "values >= 0")
         negative = None
     input, target, var = ops.broadcast(input=input, target=target, var=var)
-    # The derivative by a variance below eps is that at eps: `where` alone would make it 0.
+    # A variance below eps gets the derivative at eps: `where` alone would make it 0.
     var = jnp.where(var < eps, eps + (var - jax.lax.stop_gradient(var)), var)
     error = input - target
-    # Divided before it is squared: the square alone may overflow.
+    # Divide before squaring: the square alone may overflow.
     loss = 0.5 * (jnp.log(var) + error * (error / var))
     if full:
         loss = loss + 0.5 * math.log(2 * math.pi)
@@ -91,7 +102,7 @@ def jax_gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="m
 
 
 def check_number_for_all(var):
-    """Give `var` where it is one number for all, None where it is (to be) a tensor; refuse whole numbers, as torch does."""
+    """Return `var` if it is a float, None if it is (to be) a tensor; refuse Python integers, as torch does."""
     if isinstance(var, (bool, int)):
         arguments.raise_type_error("var", f"{type(var).__name__} {var!r}", "a tensor or a float")
     if not isinstance(var, float):
@@ -101,7 +112,7 @@ def check_number_for_all(var):
 
 
 def check_variances(var, input):
-    """Refuse a shape of variances that does not fit that of the input; tell whether its last axis is left out."""
+    """Refuse a shape of variances that does not fit that of the input; return whether its last axis is left out."""
     if tuple(var) == tuple(input):
         return False
     if tuple(var) == tuple(input[:-1]):
@@ -144,26 +155,18 @@ def inputs(draw):
 
 
 def per_sample(function):
-    """Whether gradients sample by sample can be had of it, or the name of the error."""
+    """Return "works" if per-sample gradients by vmap(grad) work, else the name of the error."""
     import torch
 
     x, v = torch.zeros(2, 3), torch.ones(2, 3)
     try:
-        torch.func.vmap(torch.func.grad(lambda x, v: function(x, x + 1, v)))(x, v)
+        torch.func.vmap(torch.func.grad(lambda x, v: function(input=x, target=x + 1, var=v)))(x, v)
     except RuntimeError as error:
         return type(error).__name__
     return "works"
 
 
-def per_sample_here():
-    return per_sample(torch_gaussian_nll_loss)
-
-
-def per_sample_there():
-    import torch
-
-    return per_sample(torch.nn.functional.gaussian_nll_loss)
-
+FUNCTIONAL = third_party.functional("gaussian_nll_loss")
 
 LOSS = Loss(
     name="gaussian_nll_loss",
@@ -179,10 +182,11 @@ LOSS = Loss(
         Variant("number", options={"var": 0.75}, shapes=((4, 3),)),
     ),
     arguments=Arguments(wrt=("input", "target", "var"), batched=("input", "target", "var")),
-    peers=(third_party.functional("gaussian_nll_loss"),),
+    peers=(FUNCTIONAL,),
     differences=(
-        Difference("gaussian_nll_loss/per-sample", "vmap(grad) over input and var", "torch.nn.functional",
-                   per_sample_here, per_sample_there, ("works", "RuntimeError"), "torch 2.13.0"),
+        Difference.between("gaussian_nll_loss/per-sample", "vmap(grad) over input and var", "torch.nn.functional",
+                           per_sample, torch_gaussian_nll_loss, FUNCTIONAL.call, ("works", "RuntimeError"),
+                           "torch 2.13.0"),
     ),
     class_form=ClassForm("GaussianNLLLoss", keyword_only=True),
     source="torch.nn.functional.gaussian_nll_loss",

@@ -1,29 +1,40 @@
-r"""A distance where two things are alike, by how much it fails a margin where they are not.
+r"""The distance of similar pairs, and the amount by which that of dissimilar pairs falls short of a margin.
 
 Formula: l = x where y = 1, max(0, margin - x) where y = -1, and the sum of both for any other y.
 
 Args:
-    input: distances x, any shape (any numbers are taken).
-    target: y, 1 (alike) or -1 (not), a shape that broadcasts with that of `input`; floating, or of an integer dtype.
+    input: distances x, any shape (negative numbers are accepted).
+    target: y, 1 (similar) or -1 (dissimilar), a shape that broadcasts with that of `input`; floating or integer.
     margin: any number. Default: 1.0.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
 
-Domain: all reals. Gradient to `input`: 1 where y = 1; where y = -1, -1 for x <= margin (on the kink, too: torch's
-convention), 0 beyond. None to `target`.
+Returns: shape () for `'mean'` and `'sum'`, the broadcast shape for `'none'`; the wider dtype of `input` and `target`
+(that of `input` for an integer target).
+
+Domain: all reals. Gradient to `input`: 1 where y = 1; where y = -1, -1 for x <= margin (also at the kink x = margin, by
+torch's convention) and 0 beyond. None to `target`.
 Errors: `ValueError` for shapes and reductions, `TypeError` for dtypes and for a margin that is not a number.
 Identities: for y = -1 and margin 1 it is `hinge_loss` of x and 1.
 
+>>> import numpy as np, xloss.jax
+>>> print(xloss.jax.hinge_embedding_loss(np.float32([0.25, 0.25, 2.0]), np.int32([1, -1, -1]), reduction="none"))
+[0.25 0.75 0.  ]
+
 Source: torch.nn.functional.hinge_embedding_loss.
 """
+
+from __future__ import annotations
 
 import numpy as np
 
 from xloss import third_party
 from xloss.catalog import Arguments, Domain, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_hinge_embedding_loss(input, target, margin=1.0, reduction="mean"):
+def torch_hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0,
+                               reduction: Reduction = "mean") -> Tensor:  # fmt: skip
     import torch
 
     from xloss.ops import integers_torch as integers
@@ -37,7 +48,8 @@ def torch_hinge_embedding_loss(input, target, margin=1.0, reduction="mean"):
     return ops.reduce(loss, reduction, dtype)
 
 
-def jax_hinge_embedding_loss(input, target, margin=1.0, reduction="mean"):
+def jax_hinge_embedding_loss(input: ArrayLike, target: ArrayLike, margin: float = 1.0,
+                             reduction: Reduction = "mean") -> Array:  # fmt: skip
     import jax.numpy as jnp
 
     from xloss.ops import integers_jax as integers
@@ -72,7 +84,7 @@ def inputs(draw):
 
 LOSS = Loss(
     name="hinge_embedding_loss",
-    summary="a distance, or by how much it fails a margin",
+    summary="a distance, or the amount by which it falls short of a margin",
     torch=torch_hinge_embedding_loss,
     jax=jax_hinge_embedding_loss,
     truth=truth,

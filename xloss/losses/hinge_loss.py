@@ -1,29 +1,39 @@
-r"""Hinge loss: by how much the product of score and sign fails 1.
+r"""Hinge loss: the amount by which the product of score and sign falls short of 1.
 
 Formula: l = max(0, 1 - y x).
 
 Args:
     input: scores x, any shape.
-    target: y, 1 or -1 (other numbers scale the score), a shape that broadcasts with that of `input` (one other than equal
-        gets a warning); floating, or of an integer dtype.
+    target: y, 1 or -1 (other numbers scale the score), a shape that broadcasts with that of `input` (one other than
+        equal gets a warning); floating, or of an integer dtype.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
 
-Domain: all reals. Gradient: -y to `input` and -x to `target` where y x <= 1, else 0: on the kink y x = 1 it is that of the
-side of the loss, as torch has it in its margin losses.
+Returns: shape () for `'mean'` and `'sum'`, the broadcast shape for `'none'`; the wider dtype of `input` and `target`
+(that of `input` for an integer target).
+
+Domain: all reals. Gradient: -y to `input` and -x to `target` where y x <= 1, else 0. At the kink y x = 1 this is the
+subgradient of the side with positive loss, as torch takes it in its margin losses.
 Errors: `ValueError` for shapes and reductions, `TypeError` for dtypes.
 Identities: `hinge_embedding_loss` of y x and -1; the square root of `squared_hinge_loss`.
 
+>>> import numpy as np, xloss.jax
+>>> print(xloss.jax.hinge_loss(np.float32([0.5, 0.5, 2.0]), np.int32([1, -1, 1]), reduction="none"))
+[0.5 1.5 0. ]
+
 Source: optax.losses.hinge_loss and keras.losses.Hinge (which takes 0 and 1 for -1 and 1).
 """
+
+from __future__ import annotations
 
 import numpy as np
 
 from xloss import third_party
 from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_hinge_loss(input, target, reduction="mean"):
+def torch_hinge_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
     from xloss.ops import integers_torch as integers
     from xloss.ops import torch as ops
 
@@ -34,7 +44,7 @@ def torch_hinge_loss(input, target, reduction="mean"):
     return ops.reduce(loss, reduction, dtype)
 
 
-def jax_hinge_loss(input, target, reduction="mean"):
+def jax_hinge_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean") -> Array:
     from xloss.ops import integers_jax as integers
     from xloss.ops import jax as ops
 
@@ -71,44 +81,26 @@ def of_optax(optax, input, target):
 
 
 def on_kink(function):
-    """The derivative by the score on the kink, label 1."""
+    """Return the derivative by the score at the kink, label 1."""
     import jax
     import jax.numpy as jnp
 
-    return float(jax.grad(function)(jnp.ones(()), jnp.ones(())))
-
-
-def on_kink_here():
-    return on_kink(lambda x, y: jax_hinge_loss(x, y))
-
-
-def on_kink_there():
-    import optax
-
-    return on_kink(optax.losses.hinge_loss)
-
-
-KERAS = third_party.keras(lambda losses: losses.Hinge())
+    return float(jax.grad(lambda x: function(input=x, target=jnp.ones(()), reduction="mean"))(jnp.ones(())))
 
 
 def labels(function):
-    """The loss at a score of 1/2, label 0 (of a batch of labels 0 and 1)."""
+    """Return the loss at a score of 1/2, label 0."""
     import jax.numpy as jnp
 
-    return float(function(jnp.full((1, 1), 0.5), jnp.zeros((1, 1))))
+    return float(function(input=jnp.full((1, 1), 0.5), target=jnp.zeros((1, 1)), reduction="mean"))
 
 
-def labels_here():
-    return labels(lambda x, y: jax_hinge_loss(x, y))
-
-
-def labels_there():
-    return labels(lambda x, y: KERAS.call(input=x, target=y, reduction="mean"))
-
+OPTAX = third_party.optax(of_optax)
+KERAS = third_party.keras(lambda losses: losses.Hinge())
 
 LOSS = Loss(
     name="hinge_loss",
-    summary="by how much the product of score and sign fails 1",
+    summary="the amount by which the product of score and sign falls short of 1",
     torch=torch_hinge_loss,
     jax=jax_hinge_loss,
     truth=truth,
@@ -119,12 +111,12 @@ LOSS = Loss(
     ),
     arguments=Arguments(untyped=("target",)),
     domain=Domain(regimes=("near_kink", "on_kink")),
-    peers=(third_party.optax(of_optax), KERAS),
+    peers=(OPTAX, KERAS),
     differences=(
-        Difference("hinge_loss/kink", "the derivative by the score where y x = 1", "optax", on_kink_here, on_kink_there,
-                   (-1.0, -0.5), "optax 0.2.8"),
-        Difference("hinge_loss/binary-labels", "score 1/2, label 0: a number like others, or taken for -1", "keras",
-                   labels_here, labels_there, (1.0, 1.5), "keras 3.15.1"),
+        Difference.between("hinge_loss/kink", "the derivative by the score where y x = 1", "optax", on_kink,
+                           jax_hinge_loss, OPTAX.call, (-1.0, -0.5), "optax 0.2.8"),
+        Difference.between("hinge_loss/binary-labels", "score 1/2, label 0: a number like others, or taken for -1",
+                           "keras", labels, jax_hinge_loss, KERAS.call, (1.0, 1.5), "keras 3.15.1"),
     ),
     workloads={"published": (32768, 32768)},
     source="optax.losses.hinge_loss",
