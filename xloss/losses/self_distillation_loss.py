@@ -144,10 +144,8 @@ def truth(t, input, target, temperature=1.0):
 
 
 def inputs(draw):
-    axis = arguments.class_axis(draw.shape)
-    labels = draw.labels(draw.shape[:axis] + draw.shape[axis + 1 :], draw.shape[axis])
-    input = draw.logits(draw.shape, axis, labels)
-    target = draw.logits(draw.shape, axis)
+    input, _, _ = draw.labelled_logits()
+    target = draw.logits(draw.shape, arguments.class_axis(draw.shape))
     if draw.regime == "badly_wrong":
         target = -input
     elif draw.regime in ("confident", "large"):

@@ -64,7 +64,7 @@ def torch_sigmoid_focal_loss(input: Tensor, target: Tensor, alpha: float = 0.25,
         # logarithm is finite even where tail underflows to 0.
         lesser = (wrong == 0) | (wrong < right * tail)
         taken_out = torch.where(lesser, size, 0.0)
-        growth = torch.exp(torch.where(taken_out < math.log(torch.finfo(input.dtype).max) - 1, taken_out, 0.0))
+        growth = torch.exp(torch.where(taken_out < math.log(float(torch.finfo(input.dtype).max)) - 1, taken_out, 0.0))
         inner = torch.where(lesser, right + wrong * growth, wrong + right * tail)
         loss = loss * torch.exp(m.times(torch.log(inner) - taken_out - log_total, gamma))
     if alpha >= 0:
