@@ -1,4 +1,4 @@
-"""The one list of losses, and the records it is made of. Everything else (tests, sweep, report, docs) is derived."""
+"""The one list of losses, and the records in it. Everything else (tests, sweep, report, docs) is derived from it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Variant:
         name: unique within the loss.
         options: keyword arguments that go to the loss as they are.
         tensors: the optional tensor arguments that `Loss.inputs` draws.
-        draws: words for `Loss.inputs` alone, where it draws something else ("integers": targets of an integer dtype).
-        shapes: documented shapes of the first argument; the first is asked in all regimes, the others in the typical one.
+        draws: keywords that only `Loss.inputs` reads ("integers": draw targets of an integer dtype).
+        shapes: shapes of the first argument; the first is checked in all regimes, the others in the typical one.
         unbatched: the arrays have no batch axis.
         broadcast: target has one axis less than input and is broadcast.
         probabilities: target holds class probabilities instead of class indices.
         ignored: a third of the labels are `ignore_index`.
-        per_sample: samples can be taken from the batch one by one; False where their labels are concatenated.
+        per_sample: single samples can be taken from the batch; False where their labels are concatenated.
     """
 
     name: str = "default"
@@ -45,10 +45,11 @@ class Variant:
 
 @dataclass(frozen=True)
 class Difference:
-    """Record where implementations truly differ: what each gives, with which version that was seen, where to read of it.
+    """Record a case where implementations differ: what each gives, the version that was seen with, a link.
 
-    A test measures `here` and `there` anew: callables without arguments that return a number (or an array) from this
-    package and from the other implementation. `expected` holds what they returned when the record was written.
+    `here` and `there` are callables without arguments that return a number (or array, or text) from this package and
+    from the other implementation, `who`. `expected` holds what they returned when the record was written; a test calls
+    them again.
     """
 
     id: str
@@ -62,8 +63,9 @@ class Difference:
 
     @classmethod
     def between(cls, id: str, case: str, who: str, measure: Callable[[Any], Any], ours: Callable[..., Any],
-                theirs: Callable[..., Any], expected: tuple[Any, Any], seen: str, link: str = "") -> Difference:  # fmt: skip
-        """Make a difference of one measurement, `measure(function)`, taken of this package's function and of another."""
+                theirs: Callable[..., Any], expected: tuple[Any, Any], seen: str,
+                link: str = "") -> Difference:  # fmt: skip
+        """Make a difference whose sides are `measure(ours)` and `measure(theirs)`."""
         return cls(id, case, who, lambda: measure(ours), lambda: measure(theirs), expected, seen, link)
 
 
@@ -82,7 +84,7 @@ class Peer:
 
 @dataclass(frozen=True, order=True)
 class Contestant:
-    """Name who is measured: a framework ("torch", "jax"), a mode of it, an implementation ("xloss" or a peer's name).
+    """Name what is measured: a framework ("torch", "jax"), a mode of it, an implementation ("xloss" or a peer's name).
 
     Modes are "eager" and "compile" in PyTorch, "jit" in JAX.
     """
@@ -92,12 +94,12 @@ class Contestant:
     implementation: str
 
     def __str__(self) -> str:
-        """Return the form that asv's parameters have: "torch/compile/xloss"."""
+        """Return it as asv's parameters are written: "torch/compile/xloss"."""
         return f"{self.framework}/{self.mode}/{self.implementation}"
 
     @classmethod
     def parse(cls, text: str) -> Contestant:
-        """Read what `str` gives; `ValueError` for anything else."""
+        """Parse what `str` returns; raise `ValueError` for anything else."""
         parts = text.split("/")
         if len(parts) != 3 or not all(parts):
             raise ValueError(f"contestant: expected framework/mode/implementation, got {text!r}")
@@ -108,10 +110,10 @@ class Contestant:
 class ClassForm:
     """Describe the class form of a loss: `CrossEntropyLoss(ignore_index=0)(input, target)`.
 
-    Generated from the signature of the loss: its required arguments, and the optional ones that `call` names, are those
-    of the call; the others are the constructor's. `name` is torch.nn's; without one, the loss's in capitals.
-    `keyword_only` where torch.nn's constructor is. A loss with parameters of its own brings its classes: `torch` and
-    `jax`, functions without arguments that return them.
+    It is generated from the signature of the loss: the call takes the required arguments and the optional ones named in
+    `call`; the constructor takes the others. `name` is torch.nn's, by default that of the loss in CamelCase.
+    `keyword_only` is True where torch.nn's constructor takes keywords only. A loss with trainable parameters has its
+    own classes: `torch` and `jax` are functions without arguments that return them.
     """
 
     name: str = ""
@@ -126,14 +128,13 @@ class Arguments:
     """Describe the tensor arguments of a loss.
 
     Attributes:
-        wrt: those it is differentiated by; the first is that of per-sample and second-order checks.
-        batched: those that carry the batch along their first axis; or a mapping to the axis.
-        class_axes: `class_axes(argument, rank)`, the axis, or axes, of an argument whose elements all enter one
-            unreduced value (the classes); elementwise losses have none. An argument that is broadcast, or shared by the
-            batch, needs no mention. `None` as the whole value: every output may depend on every input.
+        wrt: those it is differentiated with respect to; per-sample and second-order checks use the first.
+        batched: those with a batch axis, which is their first; or a mapping to the axis.
+        class_axes: `class_axes(argument, rank)` returns the axis, or axes, of an argument along which one unreduced
+            value depends on all elements (the classes), None for elementwise losses. An argument that is broadcast, or
+            shared by the batch, need not be handled. `class_axes=None`: every output may depend on every input.
         weights: optional weights of elements or classes, None by default.
-        untyped: those that may come as something else than a tensor of one kind (lengths as numbers); tests of their
-            own hold what they refuse.
+        untyped: those that need not be tensors of one kind (lengths as numbers); what they refuse has separate tests.
     """
 
     wrt: tuple[str, ...] = ("input", "target")
@@ -144,7 +145,7 @@ class Arguments:
 
     @property
     def batch_axes(self) -> dict[str, int]:
-        """The arguments that carry the batch, and along which axis."""
+        """Return the batch axis of each argument that has one."""
         return dict(self.batched) if isinstance(self.batched, Mapping) else dict.fromkeys(self.batched, 0)
 
     def differentiable(self, arrays: Mapping[str, Any]) -> tuple[str, ...]:
@@ -161,9 +162,9 @@ class Domain:
             regimes `near_kink` and `on_kink`.
         regimes: regimes beyond the common ones that apply (see `xloss.parity.inputs.REGIMES`).
         skip_regimes: common regimes that do not apply, each with the reason.
-        differentiable_mask: `differentiable_mask(**arrays, **options)`: mask of the unreduced elements where the
-            derivative is that of the formula; where it is False a convention rules, and a test of equality with
-            torch.nn.functional holds it instead of truth.
+        differentiable_mask: `differentiable_mask(**arrays, **options)` returns the mask of the unreduced elements whose
+            derivative is that of the formula; the others, at a kink, are compared with torch.nn.functional instead of
+            truth.
     """
 
     kinks: tuple[float, ...] = ()
@@ -173,31 +174,32 @@ class Domain:
 
 
 class Unsupported(Exception):
-    """Raised where an implementation lacks what a cell asks of it; the message is the reason."""
+    """Raised where an implementation lacks an option or a shape that a cell needs; the message is the reason."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Hold all that is known of one loss.
+    """Hold all facts about one loss.
 
     Attributes:
         name: torch.nn.functional's name, or one in its style.
         summary: one line.
         torch, jax: the two implementations, with the same signature.
-        truth: `truth(t, **arrays, **options)`, the textbook formula, unreduced, on object arrays of balls; returns the
-            values, or (values, weights that a weighted mean divides by), or (values, weights, factors), where the mean is
-            the sum of values * factors over that of the weights. `t` is an `xloss.parity.truth.Tape`.
-        inputs: `inputs(draw)`, the arrays of one cell by argument name, drawn with an `xloss.parity.inputs.Draw`.
+        truth: `truth(t, **arrays, **options)` evaluates the textbook formula, unreduced, on object arrays of balls
+            (intervals given by midpoint and radius); returns the values, or (values, weights), where a weighted mean
+            divides by the sum of the weights, or (values, weights, factors), where that mean is
+            sum(values * factors) / sum(weights). `t` is an `xloss.parity.truth.Tape`.
+        inputs: `inputs(draw)` draws the arrays of one cell, by argument name; `draw` is an `xloss.parity.inputs.Draw`.
         variants: the ways of calling it that are checked.
         arguments, domain: facts about its arguments and about where it is defined.
-        reductions: those it has.
+        reductions: the reductions it has.
         peers, differences: other implementations, and where they differ.
-        wrap_call: `wrap_call(function, framework)` makes, of an implementation whose own call is another (lists of
-            tensors, a callable), one that takes arrays by name, options and `reduction`: what is judged and timed.
-        patched_torch: `patched_torch(function)` makes of torch.nn.functional's function the one that this is compared
-            to in tests, where torch's own gradient is not the formula's.
+        wrap_call: `wrap_call(function, framework)` adapts an implementation with another call (lists of tensors, a
+            callable) to one with arrays by name, options and `reduction`; the result is what is judged and timed.
+        patched_torch: `patched_torch(function)` replaces torch.nn.functional's function in the tests of equality with
+            it, where torch's own gradient is not the formula's.
         class_form: the class form.
-        workloads: sizes to be timed at by name ("large"), beside those that follow from `variants`.
+        workloads: further sizes to time, by name ("large"), beside those derived from `variants`.
         source: where the definition comes from.
     """
 
@@ -226,11 +228,11 @@ class Loss:
 
     @property
     def main_reduction(self) -> str:
-        """The reduction that is trained with: 'mean', or the first it has."""
+        """Return the reduction used in training: 'mean', or the first it has."""
         return next(reduction for reduction in ("mean", *self.reductions) if reduction in self.reductions)
 
     def variant(self, name: str) -> Variant:
-        """Return the variant of that name; `KeyError` lists those there are."""
+        """Return the variant of that name; raise `KeyError` with the known names otherwise."""
         for variant in self.variants:
             if variant.name == name:
                 return variant
@@ -239,13 +241,13 @@ class Loss:
 
 @functools.cache
 def _wrapped(wrap_call: Callable[..., Any], function: Callable[..., Any], framework: str) -> Callable[..., Any]:
-    """Return one and the same function each time: compiled programs are kept by it."""
+    """Return the same function object each time: it is the key under which compiled programs are cached."""
     wrapped: Callable[..., Any] = wrap_call(function, framework)
     return wrapped
 
 
 class _Losses(Mapping[str, Loss]):
-    """The losses by name, in alphabetical order; read from `xloss.losses` on first use."""
+    """Map names to losses, in alphabetical order; imports all of `xloss.losses` on first use."""
 
     @functools.cached_property
     def _found(self) -> dict[str, Loss]:
@@ -273,7 +275,7 @@ class _Losses(Mapping[str, Loss]):
 
 
 def _present(loss: Loss, framework: str, doc: str) -> None:
-    """Give an implementation its public name and the documentation of its file."""
+    """Give an implementation its public name and its file's docstring."""
     function = getattr(loss, framework)
     function.__name__ = function.__qualname__ = loss.name
     function.__module__ = f"xloss.{framework}"
@@ -285,7 +287,7 @@ LOSSES: Mapping[str, Loss] = _Losses()
 
 
 def get(name: str) -> Loss:
-    """Return the loss of that name; an unknown one raises `KeyError` with the nearest names."""
+    """Return the loss of that name; raise `KeyError` with the nearest names for an unknown one."""
     import difflib
 
     if name not in LOSSES:
@@ -297,9 +299,9 @@ def get(name: str) -> Loss:
 
 @contextlib.contextmanager
 def substitute(name: str, **changes: Any) -> Iterator[Loss]:
-    """Put a changed record (another `torch`, another `jax`) in a loss's place for a while: to judge an implementation.
+    """Replace a loss by a changed record (another `torch`, another `jax`) within a `with` block, to judge it.
 
-    In this process only: a sweep over worker processes does not see it.
+    Only in this process: a sweep over worker processes does not see it.
     """
     right = get(name)
     changed = replace(right, **changes)

@@ -1,4 +1,4 @@
-"""Implementations from elsewhere, brought to the call of a loss so that the same ruler measures them."""
+"""Implementations from other libraries, adapted to the signature of a loss so that they are judged alike."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ from xloss.catalog import Peer, Unsupported
 
 
 def functional(name: str) -> Peer:
-    """`torch.nn.functional.<name>`, called with the very arguments of the loss."""
+    """Make a peer of `torch.nn.functional.<name>`, called with the arguments of the loss unchanged."""
 
     def call(**kwargs: Any) -> Any:
         import torch.nn.functional
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of broadcasting, and of kl_div's 'mean': known here, and meant
+            warnings.simplefilter("ignore")  # on broadcasting and on kl_div's 'mean': both intended here
             return getattr(torch.nn.functional, name)(**kwargs)
 
     return Peer("torch.nn.functional", "torch", call)
 
 
 def optax(unreduced: Callable[..., Any], same_shape: bool = True) -> Peer:
-    """An optax loss: `unreduced(optax, input, target, ...)`, reduced as its users do, by `mean()` or `sum()`.
+    """Make a peer of an optax loss, `unreduced(optax, input, target, ...)`, reduced by `mean()` or `sum()`.
 
-    The parameters of `unreduced` are what it supports; any other argument makes the cell unsupported, and so does
-    broadcasting where input and target are to have the `same_shape`.
+    An argument that is not a parameter of `unreduced` raises `Unsupported`, and so does broadcasting with `same_shape`.
     """
     known = set(inspect.signature(unreduced).parameters)
 
@@ -49,9 +48,9 @@ def optax(unreduced: Callable[..., Any], same_shape: bool = True) -> Peer:
 
 
 def keras(build: Callable[..., Any], reductions: tuple[str, ...] = ("mean",)) -> Peer:
-    """A Keras loss on its JAX backend: `build(losses, **options)` makes the object that is called with (target, input).
+    """Make a peer of a Keras loss on the JAX backend: `build(losses, **options)`, called with (target, input).
 
-    Keras averages over the last axis before it reduces, so that only `'mean'` (or what `reductions` says) is the same.
+    Keras averages over the last axis before it reduces, so that only `'mean'` (or what `reductions` says) agrees.
     """
     known = set(inspect.signature(build).parameters)
 
@@ -72,6 +71,7 @@ def keras(build: Callable[..., Any], reductions: tuple[str, ...] = ("mean",)) ->
 
 
 def _refuse_unknown(who: str, kwargs: dict[str, Any], known: set[str]) -> None:
+    """Raise `Unsupported` for arguments that are not `known`."""
     unknown = sorted(name for name in kwargs if name not in known)
     if unknown:
         raise Unsupported(f"{who} has no {', '.join(unknown)}")

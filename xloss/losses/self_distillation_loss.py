@@ -1,31 +1,42 @@
-r"""Soft-target distillation: the divergence of a student from its teacher at a temperature, the teacher held constant.
+r"""Distillation loss: the KL divergence of a student's softmax from its teacher's, at a temperature.
 
-Formula, with p = softmax(sg(target) / T) and q = softmax(input / T) over the classes, sg stopping the gradient:
-l_n = T^2 sum_c p[n, c] log(p[n, c] / q[n, c]). T^2 keeps the gradients of the size that they have at T = 1.
+Formula, with p = softmax(stop_gradient(target) / T) and q = softmax(input / T) over the classes:
+l_n = T^2 sum_c p[n, c] log(p[n, c] / q[n, c]). The factor T^2 keeps gradients about as large as at T = 1.
 
 Args:
     input: the student's logits, shape (C), (N, C) or (N, C, d1, ..., dK).
     target: the teacher's logits, the shape of `input`: another model's, or an earlier or deeper copy of the same.
-    reduction: `'none'`, shape (), (N) or (N, d1, ..., dK) | `'mean'` over these | `'sum'`. Default: `'mean'`.
+    reduction: `'none'` | `'mean'` over the samples | `'sum'`. Default: `'mean'`.
     temperature: T, > 0. Default: 1.0.
 
-Domain: all reals; a logit of minus infinity is a class ruled out: in the teacher, or in both. Gradient to `input`: T (q - p);
-to `target`: 0. Next to q = p, where the value is of the second order, it keeps its digits, and so does the gradient.
+Returns: shape () for `'mean'` and `'sum'`, (), (N) or (N, d1, ..., dK) for `'none'`; the widest dtype of the arguments.
+
+Domain: all reals; a logit of -inf excludes a class, in the teacher or in both. Gradient: T (q - p) to `input`, 0 to
+`target`. Near q = p the value is of second order in q - p; value and gradient keep their relative accuracy there.
 Errors: `ValueError` for shapes, reductions and temperatures, `TypeError` for anything but floating tensors.
-Identities: T^2 times `kl_div` of log_softmax(input / T) from softmax(target / T), summed over the classes; the gradient of
-`cross_entropy` with probabilities p; for T to infinity, half the variance over the classes of input - target.
+Identities: T^2 times `kl_div` of log_softmax(input / T) and softmax(target / T), summed over the classes; has the
+gradient of `cross_entropy` with probabilities p for T = 1; as T goes to infinity, half the variance over the classes of
+input - target.
+
+>>> import numpy as np, xloss.jax
+>>> print(f"{xloss.jax.self_distillation_loss(np.log(np.float32([3.0, 1.0])), np.float32([0.0, 0.0])):.4f}")
+0.1438
 
 Source: Hinton, Vinyals and Dean 2015, arXiv:1503.02531.
 """
+
+from __future__ import annotations
 
 import numpy as np
 
 from xloss import third_party
 from xloss.catalog import Arguments, Loss, Peer, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_self_distillation_loss(input, target, reduction="mean", temperature=1.0):
+def torch_self_distillation_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean",
+                                 temperature: float = 1.0) -> Tensor:  # fmt: skip
     import torch
 
     from xloss.ops import torch as ops
@@ -36,7 +47,7 @@ def torch_self_distillation_loss(input, target, reduction="mean", temperature=1.
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     axis = check_shapes(input.shape, target.shape)
     target = target.detach()
-    # Counted from the teacher's top class, whose p is at least 1 / C: a shift of all logits costs no digits.
+    # Subtract the logits of the teacher's top class, whose p is at least 1 / C: a shift of all logits costs no digits.
     top = target.argmax(axis, keepdim=True)
     is_top = torch.zeros_like(target, dtype=torch.bool).scatter(axis, top, True)
     anchor = input.gather(axis, top)
@@ -47,19 +58,19 @@ def torch_self_distillation_loss(input, target, reduction="mean", temperature=1.
     absent = p == 0
     gap = torch.where(absent, 0.0, (student - teacher) / temperature)
     near = ~absent & (ops.absolute(gap) < 1)
-    # Where the student puts another class ahead, its logits are counted from that one.
+    # Where the student's largest logit is another class's, by more than T, subtract that one instead.
     most = input.detach().amax(axis, keepdim=True)
     ahead = most - anchor > temperature
     own = torch.where(ahead, input - most, 0.0) / temperature
     log_own = torch.log(torch.exp(own).sum(axis, keepdim=True))
-    # How z, the sum of the exponentials, grows from teacher to student: log1p(sum p (e^gap - 1)), where small gaps keep their
-    # digits; or, where that overflows, the difference of the logarithms.
+    # growth = log(z of the student / z of the teacher), z being the sum of the exponentials: log1p(sum p (e^gap - 1)),
+    # accurate for small gaps; or, where that overflows, the difference of the logarithms.
     small, raw = torch.where(near, gap, 0.0), torch.where(ahead, 0.0, student) / temperature - log_z
     growth = torch.where(near, p * (small + excess(small)), torch.exp(raw) - p)
     growth = ops.log1p(torch.where(ahead, 0.0, growth).sum(axis, keepdim=True))
     q = torch.exp(torch.where(ahead, own - log_own, raw - growth))
     growth = torch.where(ahead, (most - anchor) / temperature + log_own - log_z, growth)
-    # Of p log(p / q) - p + q each is >= 0, and of the second order next to p = q; -p + q is 0 in the sum.
+    # The terms p log(p / q) - p + q are >= 0, and of second order near p = q; their -p + q sum to 0.
     change = gap - growth  # log(q / p)
     near = ~absent & (ops.absolute(change) < 1)
     small, large = torch.where(near, change, 0.0), torch.where(near, 0.0, change)
@@ -67,7 +78,8 @@ def torch_self_distillation_loss(input, target, reduction="mean", temperature=1.
     return ops.reduce(loss, reduction, dtype)
 
 
-def jax_self_distillation_loss(input, target, reduction="mean", temperature=1.0):
+def jax_self_distillation_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean",
+                               temperature: float = 1.0) -> Array:  # fmt: skip
     import jax
     import jax.numpy as jnp
 
@@ -79,8 +91,8 @@ def jax_self_distillation_loss(input, target, reduction="mean", temperature=1.0)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     axis = check_shapes(input.shape, target.shape)
     target = jax.lax.stop_gradient(target)
-    # Counted from the teacher's top class, whose p is at least 1 / C: a shift of all logits costs no digits.
-    top = jnp.argmax(target, axis, keepdims=True)
+    # Subtract the logits of the teacher's top class, whose p is at least 1 / C: a shift of all logits costs no digits.
+    top = target.argmax(axis, keepdims=True)
     is_top = jax.lax.broadcasted_iota(top.dtype, target.shape, axis) == top
     anchor = jnp.take_along_axis(input, top, axis)
     anchor = jnp.where(anchor == -jnp.inf, 0.0, anchor)
@@ -90,19 +102,19 @@ def jax_self_distillation_loss(input, target, reduction="mean", temperature=1.0)
     absent = p == 0
     gap = jnp.where(absent, 0.0, (student - teacher) / temperature)
     near = ~absent & (ops.absolute(gap) < 1)
-    # Where the student puts another class ahead, its logits are counted from that one.
+    # Where the student's largest logit is another class's, by more than T, subtract that one instead.
     most = jax.lax.stop_gradient(input).max(axis, keepdims=True)
     ahead = most - anchor > temperature
     own = jnp.where(ahead, input - most, 0.0) / temperature
     log_own = jnp.log(jnp.exp(own).sum(axis, keepdims=True))
-    # How z, the sum of the exponentials, grows from teacher to student: log1p(sum p (e^gap - 1)), where small gaps keep their
-    # digits; or, where that overflows, the difference of the logarithms.
+    # growth = log(z of the student / z of the teacher), z being the sum of the exponentials: log1p(sum p (e^gap - 1)),
+    # accurate for small gaps; or, where that overflows, the difference of the logarithms.
     small, raw = jnp.where(near, gap, 0.0), jnp.where(ahead, 0.0, student) / temperature - log_z
     growth = jnp.where(near, p * (small + excess(small)), jnp.exp(raw) - p)
     growth = ops.log1p(jnp.where(ahead, 0.0, growth).sum(axis, keepdims=True))
     q = jnp.exp(jnp.where(ahead, own - log_own, raw - growth))
     growth = jnp.where(ahead, (most - anchor) / temperature + log_own - log_z, growth)
-    # Of p log(p / q) - p + q each is >= 0, and of the second order next to p = q; -p + q is 0 in the sum.
+    # The terms p log(p / q) - p + q are >= 0, and of second order near p = q; their -p + q sum to 0.
     change = gap - growth  # log(q / p)
     near = ~absent & (ops.absolute(change) < 1)
     small, large = jnp.where(near, change, 0.0), jnp.where(near, 0.0, change)
@@ -111,7 +123,7 @@ def jax_self_distillation_loss(input, target, reduction="mean", temperature=1.0)
 
 
 def check_shapes(input, target):
-    """Refuse what is not logits over at least one class, twice; give the axis of the classes."""
+    """Return the axis of the classes; refuse shapes that differ or have no class."""
     axis = arguments.class_axis(input)
     arguments.check_same_shape("target", target, "input", input)
     if not input[axis]:
@@ -126,21 +138,18 @@ def truth(t, input, target, temperature=1.0):
         x = x / temperature
         return x - np.log(t.sum(np.exp(x), axis, keepdims=True))
 
-    # No derivative by `target` is asked for: it is constant.
     log_p, log_q = log_softmax(target), log_softmax(input)
     p = np.exp(log_p)
     return temperature**2 * t.sum(t.where(t.lt(0, p), p * (log_p - log_q), 0), axis)
 
 
 def inputs(draw):
-    axis = arguments.class_axis(draw.shape)
-    labels = draw.labels(draw.shape[:axis] + draw.shape[axis + 1 :], draw.shape[axis])
-    input = draw.logits(draw.shape, axis, labels)
-    target = draw.logits(draw.shape, axis)
+    input, _, _ = draw.labelled_logits()
+    target = draw.logits(draw.shape, arguments.class_axis(draw.shape))
     if draw.regime == "badly_wrong":
         target = -input
     elif draw.regime in ("confident", "large"):
-        # Teachers close by; and probabilities that are not subnormal, which XLA takes for 0.
+        # Teachers near the student, and no subnormal probabilities, which XLA flushes to 0.
         input = draw.round(0.75 * input.astype(np.float64)) if draw.regime == "confident" else input
         noise = draw.rng.normal(size=draw.shape) * 10.0 ** -draw.rng.uniform(0, 5, draw.shape)
         target = draw.round(input.astype(np.float64) + noise)
@@ -148,7 +157,7 @@ def inputs(draw):
 
 
 def functional(input, target, reduction, temperature=1.0):
-    """As distillation is written with torch.nn.functional."""
+    """Compute distillation as it is usually written with torch.nn.functional."""
     import torch
 
     axis = arguments.class_axis(input.shape)
@@ -168,7 +177,7 @@ def optax_distillation(optax, input, target, temperature=1.0):
 
 LOSS = Loss(
     name="self_distillation_loss",
-    summary="divergence of a student's logits from a teacher's, held constant, at a temperature",
+    summary="KL divergence of a student's softmax from a constant teacher's, at a temperature",
     torch=torch_self_distillation_loss,
     jax=jax_self_distillation_loss,
     truth=truth,

@@ -1,24 +1,33 @@
-r"""Focal loss of logits, each a question of yes or no: binary cross entropy times (1 - p_t)^gamma, balanced by alpha.
+r"""Focal loss of binary logits: binary cross entropy times (1 - p_t)^gamma, so that easy examples count less.
 
-Formula, with p = sigmoid(x) and q = p (1 - t) + (1 - p) t, what is left to be learned:
+Formula, with p = sigmoid(x) and q = 1 - p_t = p (1 - t) + (1 - p) t:
 l = (alpha t + (1 - alpha) (1 - t)) q^gamma * -(t log p + (1 - t) log(1 - p)); without the first factor for alpha < 0.
 
 Args:
     input: logits x, any shape.
     target: t, 0 or 1 or between, the shape of `input`.
-    alpha: the weight of the positive examples, 1 - alpha being that of the others; <= 1, negative for none. Default: 0.25.
-    gamma: the power, >= 0. Default: 2.0.
+    alpha: the weight of positive examples, <= 1; negative ones get 1 - alpha; no weights for alpha < 0. Default: 0.25.
+    gamma: the exponent, >= 0. Default: 2.0.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'` (torchvision's is `'none'`).
 
-Domain: all reals, t in [0, 1]; elsewhere q may be negative, and its power NaN. Gradient to `input`: that of binary cross
-entropy times q^gamma, plus the cross entropy times gamma q^(gamma - 1) dq; q^gamma is taken as exp(gamma log q), so that
-it is never 0 * inf, also for gamma < 1. Targets are labels: the gradient to them is there, but not to the last digits
-for confident logits (beyond 29 in float32).
+Returns: shape () for `'mean'` and `'sum'`, the shape of `input` for `'none'`; the widest dtype of the arguments.
+
+Domain: all reals, t in [0, 1]; for other t q may be negative, and its power NaN. Gradient to `input`: that of binary
+cross entropy times q^gamma, plus the cross entropy times gamma q^(gamma - 1) dq/dx. q^gamma is computed as
+exp(gamma log q), so that this is never 0 * inf, even for gamma < 1. The gradient to `target` exists, but loses accuracy
+for confident logits (beyond 29 in float32), as targets are labels.
 Errors: `ValueError` for shapes, reductions, alpha and gamma, `TypeError` for anything but floating tensors.
-Identities: `binary_cross_entropy_with_logits` for gamma = 0 and alpha < 0; `softmax_focal_loss` of the logits (0, x).
+Identities: `binary_cross_entropy_with_logits` for gamma = 0 and alpha < 0; for t = 1 and t = 0 without alpha,
+`softmax_focal_loss` of the logits (0, x).
+
+>>> import numpy as np, xloss.jax
+>>> print(f"{xloss.jax.sigmoid_focal_loss(np.float32([0.0]), np.float32([1.0])):.4f}")  # alpha q^gamma log 2
+0.0433
 
 Source: torchvision.ops.sigmoid_focal_loss; Lin et al. 2017, arXiv:1708.02002.
 """
+
+from __future__ import annotations
 
 import math
 
@@ -27,9 +36,11 @@ import numpy as np
 from xloss import third_party
 from xloss.catalog import Arguments, Difference, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_sigmoid_focal_loss(input, target, alpha=0.25, gamma=2.0, reduction="mean"):
+def torch_sigmoid_focal_loss(input: Tensor, target: Tensor, alpha: float = 0.25, gamma: float = 2.0,
+                             reduction: Reduction = "mean") -> Tensor:  # fmt: skip
     import torch
 
     from xloss.ops import margins_torch as m
@@ -42,18 +53,18 @@ def torch_sigmoid_focal_loss(input, target, alpha=0.25, gamma=2.0, reduction="me
     arguments.check_same_shape("target", target.shape, "input", input.shape)
     side = ops.neg_sign(input)
     size = input * -side
-    # How far the target is from the side on which the logit is, and from the other.
+    # The target's distance from the label that the logit's sign predicts, and from the other label.
     negative = 0.5 + 0.5 * side
     wrong, right = torch.lerp(1 - target, target, negative), torch.lerp(target, 1 - target, negative)
     tail = torch.exp(-size)
     log_total = ops.log1p(tail)
     loss = wrong * size + log_total
     if gamma > 0:
-        # q (1 + tail) is wrong + right tail; where the first is the lesser, tail (right + wrong / tail), whose log is
-        # there also where tail is 0.
+        # q (1 + tail) = wrong + right tail; where the first term is the lesser, tail (right + wrong / tail), whose
+        # logarithm is finite even where tail underflows to 0.
         lesser = (wrong == 0) | (wrong < right * tail)
         taken_out = torch.where(lesser, size, 0.0)
-        growth = torch.exp(torch.where(taken_out < math.log(torch.finfo(input.dtype).max) - 1, taken_out, 0.0))
+        growth = torch.exp(torch.where(taken_out < math.log(float(torch.finfo(input.dtype).max)) - 1, taken_out, 0.0))
         inner = torch.where(lesser, right + wrong * growth, wrong + right * tail)
         loss = loss * torch.exp(m.times(torch.log(inner) - taken_out - log_total, gamma))
     if alpha >= 0:
@@ -61,7 +72,8 @@ def torch_sigmoid_focal_loss(input, target, alpha=0.25, gamma=2.0, reduction="me
     return ops.reduce(loss, reduction, dtype)
 
 
-def jax_sigmoid_focal_loss(input, target, alpha=0.25, gamma=2.0, reduction="mean"):
+def jax_sigmoid_focal_loss(input: ArrayLike, target: ArrayLike, alpha: float = 0.25, gamma: float = 2.0,
+                           reduction: Reduction = "mean") -> Array:  # fmt: skip
     import jax.numpy as jnp
 
     from xloss.ops import jax as ops
@@ -74,15 +86,15 @@ def jax_sigmoid_focal_loss(input, target, alpha=0.25, gamma=2.0, reduction="mean
     arguments.check_same_shape("target", target.shape, "input", input.shape)
     side = ops.neg_sign(input)
     size = input * -side
-    # How far the target is from the side on which the logit is, and from the other.
+    # The target's distance from the label that the logit's sign predicts, and from the other label.
     negative = side > 0
     wrong, right = jnp.where(negative, target, 1 - target), jnp.where(negative, 1 - target, target)
     tail = jnp.exp(-size)
     log_total = ops.log1p(tail)
     loss = wrong * size + log_total
     if gamma > 0:
-        # q (1 + tail) is wrong + right tail; where the first is the lesser, tail (right + wrong / tail), whose log is
-        # there also where tail is 0.
+        # q (1 + tail) = wrong + right tail; where the first term is the lesser, tail (right + wrong / tail), whose
+        # logarithm is finite even where tail underflows to 0.
         lesser = (wrong == 0) | (wrong < right * tail)
         taken_out = jnp.where(lesser, size, 0.0)
         growth = jnp.exp(jnp.where(taken_out < math.log(float(jnp.finfo(input.dtype).max)) - 1, taken_out, 0.0))
@@ -121,21 +133,14 @@ def keras_focal(losses, alpha=0.25, gamma=2.0):
 
 
 def clipped(function):
-    """Of the logit -50 and the target 1, alpha 0.25, float32."""
+    """Return the loss of the logit -50 and the target 1 in float32."""
     import jax.numpy as jnp
 
-    return float(
-        function(input=jnp.asarray([-50.0], "float32"), target=jnp.asarray([1.0], "float32"), reduction="mean")
-    )
+    input, target = jnp.asarray([-50.0], "float32"), jnp.asarray([1.0], "float32")
+    return float(function(input=input, target=target, reduction="mean"))
 
 
-def clipped_here():
-    return clipped(jax_sigmoid_focal_loss)
-
-
-def clipped_there():
-    return clipped(next(peer for peer in LOSS.peers if peer.name == "keras").call)
-
+KERAS = third_party.keras(keras_focal)
 
 LOSS = Loss(
     name="sigmoid_focal_loss",
@@ -150,10 +155,10 @@ LOSS = Loss(
         Variant("gamma=0", options={"gamma": 0.0}, shapes=((6, 3),)),
     ),
     arguments=Arguments(wrt=("input",)),
-    peers=(third_party.optax(optax_focal), third_party.keras(keras_focal)),
+    peers=(third_party.optax(optax_focal), KERAS),
     differences=(
-        Difference("sigmoid_focal_loss/badly-wrong", "logit -50, target 1: Keras clips the probability to 1e-7", "keras",
-                   clipped_here, clipped_there, (12.5, 4.0295238), "keras 3.15.1"),
+        Difference.between("sigmoid_focal_loss/badly-wrong", "logit -50, target 1: Keras clips the probability to 1e-7",
+                           "keras", clipped, jax_sigmoid_focal_loss, KERAS.call, (12.5, 4.0295238), "keras 3.15.1"),
     ),
     source="torchvision.ops.sigmoid_focal_loss; Lin et al. 2017, arXiv:1708.02002",
 )  # fmt: skip

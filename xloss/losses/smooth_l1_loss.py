@@ -6,21 +6,30 @@ Args:
     input: predictions x, any shape.
     target: y, a shape that broadcasts with that of `input` (one other than equal gets a warning).
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
-    beta: where the two meet, >= 0. Default: 1.0.
+    beta: the error at which the two meet, >= 0. Default: 1.0.
+
+Returns: shape () for `'mean'` and `'sum'`, the broadcast shape for `'none'`; the widest dtype of the arguments.
 
 Domain: all reals. Gradient: e / beta clipped to [-1, 1]; at e = 0 with beta = 0 it is 0, as in torch.
 Errors: `ValueError` for shapes, reductions and a negative beta, `TypeError` for anything but floating tensors.
 Identities: beta times it is `huber_loss` with delta = beta; it tends to `l1_loss` as beta goes to 0.
 
+>>> import numpy as np, xloss.jax
+>>> print(xloss.jax.smooth_l1_loss(np.float32([0.5, 3.0]), np.float32([0.0, 0.0]), beta=0.5, reduction="none"))
+[0.25 2.75]
+
 Source: torch.nn.functional.smooth_l1_loss; Girshick 2015, "Fast R-CNN".
 """
+
+from __future__ import annotations
 
 from xloss import third_party
 from xloss.catalog import ClassForm, Domain, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_smooth_l1_loss(input, target, reduction="mean", beta=1.0):
+def torch_smooth_l1_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean", beta: float = 1.0) -> Tensor:
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
@@ -31,7 +40,7 @@ def torch_smooth_l1_loss(input, target, reduction="mean", beta=1.0):
     return ops.reduce(loss, reduction, dtype)
 
 
-def jax_smooth_l1_loss(input, target, reduction="mean", beta=1.0):
+def jax_smooth_l1_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean", beta: float = 1.0) -> Array:
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
@@ -53,6 +62,12 @@ def inputs(draw):
     return draw.arrays(input=input, target=target)
 
 
+def optax_huber(optax, input, target, beta=1.0):
+    if beta == 0:
+        raise third_party.Unsupported("optax.losses.huber_loss, over beta, has no beta = 0")
+    return optax.losses.huber_loss(input, target, delta=beta) / beta
+
+
 LOSS = Loss(
     name="smooth_l1_loss",
     summary="squared error below beta, absolute error above",
@@ -69,14 +84,8 @@ LOSS = Loss(
     domain=Domain(kinks=(0.0, 0.5, -0.5, 1.0, -1.0)),
     peers=(
         third_party.functional("smooth_l1_loss"),
-        third_party.optax(lambda optax, input, target, beta=1.0: _optax(optax, input, target, beta)),
+        third_party.optax(optax_huber),
     ),
     class_form=ClassForm("SmoothL1Loss"),
     source="torch.nn.functional.smooth_l1_loss",
 )
-
-
-def _optax(optax, input, target, beta):
-    if beta == 0:
-        raise third_party.Unsupported("optax.losses.huber_loss, over beta, has no beta = 0")
-    return optax.losses.huber_loss(input, target, delta=beta) / beta

@@ -1,35 +1,45 @@
-r"""Focal loss of logits and class indices: cross entropy times (1 - p)^gamma, so that what is right already counts less.
+r"""Focal loss of class indices: cross entropy times (1 - p)^gamma, so that easy examples count less.
 
 Formula, with p = softmax(x) at the target's class: l_n = -w[y_n] (1 - p)^gamma log p, 0 where y_n = ignore_index;
-`'mean'` divides by the sum of the w[y_n] that count, as in `cross_entropy`.
+`'mean'` divides by the sum of w[y_n] over the rows not ignored, as in `cross_entropy`.
 
 Args:
     input: logits x, shape (C), (N, C) or (N, C, d1, ..., dK).
     target: class indices y, shape (), (N) or (N, d1, ..., dK); torch: int64 or uint8, JAX: any integer dtype.
     weight: w, one for each class (the alpha of the source), shape (C), the dtype of `input`, or None.
-    ignore_index: the label that counts neither in the sum nor in the denominator. Default: -100.
+    ignore_index: the label of rows left out of the sum and of the denominator. Default: -100.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
-    gamma: the power, >= 0. Default: 2.0.
+    gamma: the exponent, >= 0. Default: 2.0.
 
-Domain: all reals. With d = logsumexp(the other logits) - x_y, -log p is softplus(d) and log(1 - p) is -softplus(-d): so
-a confident prediction, where p is 1 in the dtype, keeps its digits. Gradient: that of cross entropy, p - onehot(y), times
+Returns: shape () for `'mean'` and `'sum'`, the shape of `target` for `'none'`; the dtype of `input`.
+
+Domain: all reals. With d = logsumexp(the other logits) - x_y, -log p is softplus(d) and log(1 - p) is -softplus(-d):
+accurate also where p rounds to 1. Gradient: that of cross entropy, p - onehot(y), times
 (1 - p)^gamma (1 - gamma p log(p) / (1 - p)).
-Errors: `ValueError` for shapes, reductions and gamma, and for labels outside of [0, C) where their values are at hand
+Errors: `ValueError` for shapes, reductions and gamma, and for labels outside [0, C) where their values can be read
 (concrete, on the CPU); elsewhere the value and the gradient of such a row are NaN. `TypeError` for dtypes.
-Where all is ignored, `'mean'` is 0/0, NaN, with gradient 0.
+If all rows are ignored, `'mean'` is 0/0, NaN, with gradient 0.
 Identities: `cross_entropy` for gamma = 0; for two classes `sigmoid_focal_loss` of their difference, without alpha.
+
+>>> import numpy as np, xloss.jax
+>>> print(f"{xloss.jax.softmax_focal_loss(np.float32([[0.0, 0.0]]), np.int32([1])):.4f}")  # (1 - p)^gamma log 2
+0.1733
 
 Source: Lin et al. 2017, "Focal Loss for Dense Object Detection", arXiv:1708.02002.
 """
+
+from __future__ import annotations
 
 import numpy as np
 
 from xloss import third_party
 from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_softmax_focal_loss(input, target, weight=None, ignore_index=-100, reduction="mean", gamma=2.0):
+def torch_softmax_focal_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100,
+                             reduction: Reduction = "mean", gamma: float = 2.0) -> Tensor:  # fmt: skip
     import torch
 
     from xloss.ops import margins_torch as m
@@ -53,7 +63,9 @@ def torch_softmax_focal_loss(input, target, weight=None, ignore_index=-100, redu
     return ops.reduce(loss, reduction, dtype, weights=weights)
 
 
-def jax_softmax_focal_loss(input, target, weight=None, ignore_index=-100, reduction="mean", gamma=2.0):
+def jax_softmax_focal_loss(input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None,
+                           ignore_index: int = -100, reduction: Reduction = "mean",
+                           gamma: float = 2.0) -> Array:  # fmt: skip
     import jax.numpy as jnp
 
     from xloss.ops import jax as ops
@@ -106,7 +118,7 @@ def keras_labels(losses, gamma=2.0):
 
 
 def clipped(function):
-    """Of class 0, where class 1 leads by 50, float32."""
+    """Return the loss of class 0 where class 1 leads by 50, in float32."""
     import jax.numpy as jnp
 
     input, target = jnp.asarray([[0.0, 50.0, 0.0]], "float32"), jnp.asarray([0], "int32")
@@ -117,7 +129,7 @@ KERAS = third_party.keras(keras_labels)
 
 LOSS = Loss(
     name="softmax_focal_loss",
-    summary="cross entropy times (1 - p)^gamma: what is right already counts less",
+    summary="cross entropy times (1 - p)^gamma: easy examples count less",
     torch=torch_softmax_focal_loss,
     jax=jax_softmax_focal_loss,
     truth=truth,

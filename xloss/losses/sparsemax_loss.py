@@ -1,34 +1,44 @@
-r"""What cross entropy is to softmax, for sparsemax, the nearest point of the simplex: 0 where a class leads by 1.
+r"""Sparsemax loss: what cross entropy is to softmax, for sparsemax, the projection onto the probability simplex.
 
-Formula, with S the classes to which sparsemax(x) gives more than 0 and tau their threshold, sum over S of (x_j - tau) = 1:
-l_n = -x[n, y_n] + 1/2 sum over j in S of (x[n, j]^2 - tau_n^2) + 1/2, 0 where y_n = ignore_index; `'mean'` divides by the
-number of rows that count.
+Formula, with p = sparsemax(x), p_j = max(0, x_j - tau), tau such that p sums to 1, and S the classes with p_j > 0:
+l_n = -x[n, y_n] + 1/2 sum over j in S of (x[n, j]^2 - tau_n^2) + 1/2, 0 where y_n = ignore_index; `'mean'` divides by
+the number of rows not ignored. It is 0 where the target's class leads all others by at least 1.
 
 Args:
     input: scores x, shape (C), (N, C) or (N, C, d1, ..., dK).
     target: class indices y, shape (), (N) or (N, d1, ..., dK); torch: int64 or uint8, JAX: any integer dtype.
-    ignore_index: the label that counts neither in the sum nor in the denominator. Default: -100.
+    ignore_index: the label of rows left out of the sum and of the denominator. Default: -100.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
 
-Domain: all reals. With p = sparsemax(x), p_j = max(0, x_j - tau), it is (1 - p_y)^2 / 2 + (the sum of the other p_j^2) / 2,
-plus tau - x_y where p_y = 0: all positive. Gradient: p - onehot(y). The second derivative jumps where a class enters S;
-at that very point it is that of the class left out.
-Errors: `ValueError` for shapes and reductions, and for labels outside of [0, C) where their values are at hand
-(concrete, on the CPU); elsewhere the value and the gradient of such a row are NaN. `TypeError` for dtypes.
-Where all is ignored, `'mean'` is 0/0, NaN, with gradient 0.
-Identities: for two classes (x + 1)^2 / 4 of their difference x (other minus own), 0 below -1, x above 1.
+Returns: shape () for `'mean'` and `'sum'`, the shape of `target` for `'none'`; the dtype of `input`.
+
+Domain: all reals. Computed as (1 - p_y)^2 / 2 + (the sum of the other p_j^2) / 2, plus tau - x_y where p_y = 0: no
+cancellation. Gradient: p - onehot(y). The second derivative jumps where a class enters S; at that point it is the one
+without the class.
+Errors: `ValueError` for shapes and reductions, and for labels outside [0, C) where their values can be read (concrete,
+on the CPU); elsewhere the value and the gradient of such a row are NaN. `TypeError` for dtypes.
+If all rows are ignored, `'mean'` is 0/0, NaN, with gradient 0.
+Identities: for two classes, with d the other's score minus the target's: (d + 1)^2 / 4, but 0 for d < -1, d for d > 1.
+
+>>> import numpy as np, xloss.jax
+>>> print(xloss.jax.sparsemax_loss(np.float32([[0.5, 0.0], [2.0, 0.0]]), np.int32([1, 0]), reduction="none"))
+[0.5625 0.    ]
 
 Source: Martins and Astudillo 2016, "From Softmax to Sparsemax", arXiv:1602.02068.
 """
+
+from __future__ import annotations
 
 import numpy as np
 
 from xloss import third_party
 from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_sparsemax_loss(input, target, ignore_index=-100, reduction="mean"):
+def torch_sparsemax_loss(input: Tensor, target: Tensor, ignore_index: int = -100,
+                         reduction: Reduction = "mean") -> Tensor:  # fmt: skip
     import torch
 
     from xloss.ops import margins_torch as m
@@ -42,19 +52,21 @@ def torch_sparsemax_loss(input, target, ignore_index=-100, reduction="mean"):
     greatest = input.detach().amax(axis, keepdim=True)
     x = input - greatest
     inside = m.support(x, axis)
-    threshold = (torch.where(inside, x, 0.0).sum(axis, keepdim=True) - 1) / inside.sum(axis, keepdim=True)
+    count = inside.sum(axis, keepdim=True)
+    threshold = (torch.where(inside, x, 0.0).sum(axis, keepdim=True) - 1) / count
     p = torch.where(inside, x - threshold, 0.0)
-    # 1 - p_y is the sum of the others, which keeps the digits of a confident prediction.
+    # The sum of the others instead of 1 - p_y, which cancels for a confident prediction.
     others = torch.where(torch.zeros_like(inside).scatter(axis, index, True), 0.0, p)
     missed = torch.where(inside, 0.0, threshold - x).gather(axis, index).squeeze(axis)
     loss = (others.sum(axis) ** 2 + (others * others).sum(axis)) / 2 + missed
     loss = ops.nan_where(loss, ~torch.isfinite(greatest).squeeze(axis))
-    # Where a class leads by 1 the loss has no gradient to poison: the score itself brings one.
+    # Where a class leads by 1 the gradient is 0 and would hide a NaN: it is passed through the score instead.
     loss = torch.where(ignored, 0.0, ops.nan_where(loss, outside, input.gather(axis, index).squeeze(axis)))
     return ops.reduce(loss, reduction, dtype, weights=(~ignored).to(input.dtype))
 
 
-def jax_sparsemax_loss(input, target, ignore_index=-100, reduction="mean"):
+def jax_sparsemax_loss(input: ArrayLike, target: ArrayLike, ignore_index: int = -100,
+                       reduction: Reduction = "mean") -> Array:  # fmt: skip
     import jax
     import jax.numpy as jnp
 
@@ -69,16 +81,15 @@ def jax_sparsemax_loss(input, target, ignore_index=-100, reduction="mean"):
     greatest = jax.lax.stop_gradient(input).max(axis, keepdims=True, initial=-jnp.inf)
     x = input - greatest
     inside = m.support(x, axis)
-    threshold = (jnp.where(inside, x, 0.0).sum(axis, keepdims=True) - 1) / inside.sum(
-        axis, keepdims=True, dtype=x.dtype
-    )
+    count = inside.sum(axis, keepdims=True, dtype=x.dtype)
+    threshold = (jnp.where(inside, x, 0.0).sum(axis, keepdims=True) - 1) / count
     p = jnp.where(inside, x - threshold, 0.0)
-    # 1 - p_y is the sum of the others, which keeps the digits of a confident prediction.
+    # The sum of the others instead of 1 - p_y, which cancels for a confident prediction.
     others = jnp.where(jax.lax.broadcasted_iota(index.dtype, x.shape, axis) == index, 0.0, p)
     missed = jnp.take_along_axis(jnp.where(inside, 0.0, threshold - x), index, axis).squeeze(axis)
     loss = (others.sum(axis) ** 2 + (others * others).sum(axis)) / 2 + missed
     loss = ops.nan_where(loss, ~jnp.isfinite(greatest).squeeze(axis))
-    # Where a class leads by 1 the loss has no gradient to poison: the score itself brings one.
+    # Where a class leads by 1 the gradient is 0 and would hide a NaN: it is passed through the score instead.
     loss = jnp.where(ignored, 0.0, ops.nan_where(loss, outside, jnp.take_along_axis(input, index, axis).squeeze(axis)))
     return ops.reduce(loss, reduction, dtype, weights=(~ignored).astype(input.dtype))
 
@@ -88,7 +99,7 @@ def truth(t, input, target, ignore_index=-100):
     x = np.moveaxis(input, axis, -1)
     counted = target != ignore_index
     labels = np.where(counted, target, 0)
-    # A class is in the support where those above it lie above it by less than 1 in all.
+    # A class is in the support where the scores above its own exceed it by less than 1 in total.
     lead = x[..., None, :] - x[..., :, None]
     inside = t.lt(t.sum(t.where(t.lt(0, lead), lead, 0), x.ndim), 1)
     count = t.sum(t.where(inside, 1, 0), x.ndim - 1, keepdims=True)
@@ -99,12 +110,9 @@ def truth(t, input, target, ignore_index=-100):
 
 
 def inputs(draw):
-    axis = arguments.class_axis(draw.shape)
-    ignore_index = draw.variant.options.get("ignore_index", -100)
-    target = draw.labels(draw.shape[:axis] + draw.shape[axis + 1 :], draw.shape[axis], ignore_index)
-    input = draw.logits(draw.shape, axis, target)
+    input, target, _ = draw.labelled_logits()
     if draw.regime in ("near_kink", "on_kink"):
-        # A class that lies below another by 1 is on the edge of the support.
+        # A class exactly 1 below another is on the edge of the support.
         input = draw.round(draw.rng.integers(-8, 9, (*draw.shape[:-1], 1)) / 4 + draw.rng.integers(0, 2, draw.shape))
         input = draw.nudge(input) if draw.regime == "near_kink" else input
     return draw.arrays(input=input, target=target)
@@ -120,25 +128,21 @@ def optax_labels(optax, input, target):
 
 
 def two_classes(function):
-    """Scores 0.5 and 0, label 1: the sum of what comes back."""
+    """Return the sum of the losses of the scores (0.5, 0) and the label 1."""
     import jax.numpy as jnp
 
     return float(function(jnp.asarray([0.5, 0.0], "float32"), jnp.asarray(1, "int32")).sum())
 
 
-def binary_here():
-    return two_classes(jax_sparsemax_loss)
-
-
-def binary_there():
+def optax_binary(input, target):
     import optax
 
-    return two_classes(optax.losses.sparsemax_loss)
+    return optax.losses.sparsemax_loss(input, target)
 
 
 LOSS = Loss(
     name="sparsemax_loss",
-    summary="what cross entropy is to softmax, for the projection onto the simplex",
+    summary="what cross entropy is to softmax, for the projection onto the probability simplex",
     torch=torch_sparsemax_loss,
     jax=jax_sparsemax_loss,
     truth=truth,
@@ -152,9 +156,9 @@ LOSS = Loss(
     domain=Domain(regimes=("near_kink", "on_kink", "all_ignored")),
     peers=(third_party.optax(optax_labels, same_shape=False),),
     differences=(
-        Difference("sparsemax_loss/name", "scores (0.5, 0), label 1: optax's loss of this name asks one question of yes or no "
-                   "of each score; its multiclass_sparsemax_loss is this loss",
-                   "optax", binary_here, binary_there, (0.5625, 0.3125), "optax 0.2.8"),
+        Difference.between("sparsemax_loss/name", "scores (0.5, 0), label 1: optax's loss of this name is binary, one "
+                           "for each score; its multiclass_sparsemax_loss is this loss", "optax",
+                           two_classes, jax_sparsemax_loss, optax_binary, (0.5625, 0.3125), "optax 0.2.8"),
     ),
     source="Martins and Astudillo 2016, arXiv:1602.02068",
 )  # fmt: skip

@@ -1,29 +1,38 @@
-r"""Squared hinge loss: the square of by how much the product of score and sign fails 1.
+r"""Squared hinge loss of a score and a label of 1 or -1: the square of `hinge_loss`.
 
 Formula: l = max(0, 1 - y x)^2.
 
 Args:
     input: scores x, any shape.
-    target: y, 1 or -1 (other numbers scale the score), a shape that broadcasts with that of `input` (one other than equal
-        gets a warning); floating, or of an integer dtype.
+    target: y, 1 or -1 (other numbers scale the score), a shape that broadcasts with that of `input` (one other than
+        equal gets a warning); floating, or of an integer dtype.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
 
-Domain: all reals. Gradient, with m = max(0, 1 - y x): -2 y m to `input`, -2 x m to `target`; the second derivative on the
-kink y x = 1 is that of the side of the loss.
+Returns: shape () for `'mean'` and `'sum'`, the broadcast shape for `'none'`; the widest floating dtype given.
+
+Domain: all reals. Gradient, with m = max(0, 1 - y x): -2 y m to `input`, -2 x m to `target`; the second derivative at
+y x = 1 is that of the side y x < 1.
 Errors: `ValueError` for shapes and reductions, `TypeError` for dtypes.
 Identities: the square of `hinge_loss`.
 
-Source: keras.losses.SquaredHinge (which takes 0 and 1 for -1 and 1).
+>>> import numpy as np, xloss.jax
+>>> print(xloss.jax.squared_hinge_loss(np.float32([0.5, 2.0, 2.0]), np.int32([1, 1, -1]), reduction="none"))
+[0.25 0.   9.  ]
+
+Source: keras.losses.SquaredHinge (which takes labels 0 and 1 for -1 and 1).
 """
+
+from __future__ import annotations
 
 import numpy as np
 
 from xloss import third_party
 from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_squared_hinge_loss(input, target, reduction="mean"):
+def torch_squared_hinge_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
     from xloss.ops import integers_torch as integers
     from xloss.ops import torch as ops
 
@@ -34,7 +43,7 @@ def torch_squared_hinge_loss(input, target, reduction="mean"):
     return ops.reduce(loss, reduction, dtype)
 
 
-def jax_squared_hinge_loss(input, target, reduction="mean"):
+def jax_squared_hinge_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean") -> Array:
     from xloss.ops import integers_jax as integers
     from xloss.ops import jax as ops
 
@@ -65,24 +74,16 @@ def inputs(draw):
 KERAS = third_party.keras(lambda losses: losses.SquaredHinge())
 
 
-def labels(function):
-    """The loss at a score of 1/2, label 0 (of a batch of labels 0 and 1)."""
+def label_zero(function):
+    """Return the loss of the score 1/2 and the label 0."""
     import jax.numpy as jnp
 
-    return float(function(jnp.full((1, 1), 0.5), jnp.zeros((1, 1))))
-
-
-def labels_here():
-    return labels(lambda x, y: jax_squared_hinge_loss(x, y))
-
-
-def labels_there():
-    return labels(lambda x, y: KERAS.call(input=x, target=y, reduction="mean"))
+    return float(function(input=jnp.full((1, 1), 0.5), target=jnp.zeros((1, 1)), reduction="mean"))
 
 
 LOSS = Loss(
     name="squared_hinge_loss",
-    summary="square of by how much the product of score and sign fails 1",
+    summary="square of the hinge loss of a score and a label of 1 or -1",
     torch=torch_squared_hinge_loss,
     jax=jax_squared_hinge_loss,
     truth=truth,
@@ -95,8 +96,8 @@ LOSS = Loss(
     domain=Domain(regimes=("near_kink", "on_kink")),
     peers=(KERAS,),
     differences=(
-        Difference("squared_hinge_loss/binary-labels", "score 1/2, label 0: a number like others, or taken for -1", "keras",
-                   labels_here, labels_there, (1.0, 2.25), "keras 3.15.1"),
+        Difference.between("squared_hinge_loss/binary-labels", "score 1/2, label 0: taken as it is, or for -1",
+                           "keras", label_zero, jax_squared_hinge_loss, KERAS.call, (1.0, 2.25), "keras 3.15.1"),
     ),
     source="keras.losses.SquaredHinge",
 )  # fmt: skip

@@ -1,33 +1,45 @@
-r"""Temporal difference with a semi-gradient: half the squared distance to a bootstrapped target that is held constant.
+r"""Temporal-difference loss: half the squared distance to a bootstrapped target that is held constant (semi-gradient).
 
-Formula: l = (sg(r + discount v' (1 - d)) - v)^2 / 2, where sg is `detach()` in PyTorch and `jax.lax.stop_gradient` in JAX.
+Formula: l = (stop_gradient(r + discount v' (1 - d)) - v)^2 / 2 (`detach()` in PyTorch).
 
 Args:
     input: v, the values of the states left, any shape.
-    reward: r, the rewards of the steps, that shape.
-    next_value: v', the values of the states reached, that shape.
-    done: d, whether an episode ended with the step, booleans of that shape, or None (never). What `next_value` says there
-        is not looked at.
+    reward: r, the rewards of the steps, the shape of `input`.
+    next_value: v', the values of the states reached, the shape of `input`.
+    done: d, whether an episode ended with the step, booleans of that shape, or None (never). Where it did, `next_value`
+        is masked, NaN included.
     discount: in [0, 1]. Default: 0.99.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
 
+Returns: shape () for `'mean'` and `'sum'`, the shape of `input` for `'none'`; the widest floating dtype given.
+
 Domain: all reals. Gradient: minus the temporal-difference error to `input`, so that a step of gradient descent is TD(0)
-with that learning rate; to `reward` and `next_value` none, though the value depends on them.
+with that learning rate; none to `reward` and `next_value`, though the value depends on them.
 Errors: `ValueError` for shapes, reductions and discounts, `TypeError` for anything but floating tensors, and for a
 `done` that is not boolean.
-Identities: half of `mse_loss` with the target held; the square of the error of rlax.td_learning(input, reward,
-discount (1 - d), next_value), halved.
+Identities: half of `mse_loss` with the target held constant; half the square of rlax.td_learning(input, reward,
+discount (1 - d), next_value), the temporal-difference error.
+
+>>> import numpy as np, xloss.jax
+>>> v, r, v_next = np.float32([1.0, 1.0]), np.float32([0.5, 0.5]), np.float32([2.0, 2.0])
+>>> done = np.array([False, True])
+>>> print(xloss.jax.td_semi_gradient_loss(v, r, v_next, done, discount=0.75, reduction="none"))
+[0.5   0.125]
 
 Source: Sutton 1988, "Learning to predict by the methods of temporal differences"; rlax.td_learning.
 """
+
+from __future__ import annotations
 
 import numpy as np
 
 from xloss.catalog import Arguments, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_td_semi_gradient_loss(input, reward, next_value, done=None, discount=0.99, reduction="mean"):
+def torch_td_semi_gradient_loss(input: Tensor, reward: Tensor, next_value: Tensor, done: Tensor | None = None,
+                                discount: float = 0.99, reduction: Reduction = "mean") -> Tensor:  # fmt: skip
     import torch
 
     from xloss.ops import torch as ops
@@ -50,7 +62,8 @@ def torch_td_semi_gradient_loss(input, reward, next_value, done=None, discount=0
     return ops.reduce(loss, reduction, dtype)
 
 
-def jax_td_semi_gradient_loss(input, reward, next_value, done=None, discount=0.99, reduction="mean"):
+def jax_td_semi_gradient_loss(input: ArrayLike, reward: ArrayLike, next_value: ArrayLike, done: ArrayLike | None = None,
+                              discount: float = 0.99, reduction: Reduction = "mean") -> Array:  # fmt: skip
     import jax
     import jax.numpy as jnp
 
@@ -84,7 +97,7 @@ def inputs(draw):
     input, target = draw.pair()
     reward = draw.real(draw.shape)
     if draw.regime in ("confident", "badly_wrong"):
-        # What the next value has to be for that target, nearly.
+        # The next value that gives that target, up to rounding.
         discount = draw.variant.options.get("discount", 0.99)
         next_value = draw.round((target.astype(np.float64) - reward) / discount)
     else:

@@ -1,37 +1,51 @@
-r"""By how much an anchor's distance to a positive example fails to be less, by a margin, than to a negative one.
+r"""Triplet margin loss: asks that an anchor be nearer to a positive example than to a negative one, by a margin.
 
-Formula: l = max(0, margin + d(a, p) - d(a, n)), with d(x, y) = (sum_i |x_i - y_i + eps|^p)^(1/p), the greatest element
-for p = inf; with `swap`, d(p, n) stands for d(a, n) where it is less.
+Formula: l = max(0, margin + d(anchor, positive) - d(anchor, negative)), with the distance along the last axis
+d(x, y) = (sum_i |x_i - y_i + eps|^p)^(1/p), or max_i |x_i - y_i + eps| for p = inf; with `swap`, d(positive, negative)
+replaces d(anchor, negative) where it is less.
 
 Args:
-    anchor: a, shape (D) or (N, D), with more axes of vectors, or a single number.
-    positive: as many axes, a shape that broadcasts with that of `anchor`.
-    negative: as many axes, a shape that broadcasts with those of the others.
+    anchor: shape (D), (N, D) or (N, ..., D), or () for numbers.
+    positive: the rank of `anchor`, a shape that broadcasts with it.
+    negative: the same rank, a shape that broadcasts with both.
     margin: a number > 0. Default: 1.0.
     p: the degree of the norm, a number > 0, or infinity. Default: 2.
     eps: added to each difference. Default: 1e-6.
-    swap: whether the positive example takes the anchor's place where it is nearer to the negative one. Default: False.
+    swap: whether the positive example replaces the anchor where it is nearer to the negative one. Default: False.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
 
-Domain: all reals. Gradient: that of d(a, p) - d(a, n) where the loss is positive and on the kink (torch's conventions,
-these, too): of a norm at the zero vector 0; of |x|^p at 0, 0; equal greatest elements share that of p = inf, and equal
-distances that of `swap`.
+Returns: shape () for `'mean'` and `'sum'`, the broadcast shape without its last axis for `'none'`; the widest dtype of
+the arguments.
+
+Domain: all reals. Gradient: that of d(anchor, positive) - d(anchor, negative) where the loss is positive and on its
+kink, else 0. Subgradients are torch's: 0 for a norm at the zero vector and for |x|^p at x = 0; for p = inf, equal
+greatest elements share the gradient, and so do equal distances with `swap`.
 Errors: `ValueError` for shapes, reductions, a margin or p that is not positive, `TypeError` for dtypes and for options
 that are not numbers, or a `swap` that is not a bool.
-Identities: `triplet_margin_with_distance_loss` with the p-norm for its distance.
+Identities: `triplet_margin_with_distance_loss` with this distance.
 
-Source: torch.nn.functional.triplet_margin_loss; Balntas et al. 2016, "Learning shallow convolutional feature descriptors
-with triplet losses".
+>>> import numpy as np, xloss.jax
+>>> anchor, positive, negative = np.float32([[[0.0, 0.0]], [[0.0, 3.0]], [[4.0, 0.0]]])
+>>> print(xloss.jax.triplet_margin_loss(anchor, positive, negative, margin=2.0, eps=0.0))
+1.0
+
+Source: torch.nn.functional.triplet_margin_loss; Balntas et al. 2016, "Learning shallow convolutional feature
+descriptors with triplet losses".
 """
+
+from __future__ import annotations
 
 import numpy as np
 
 from xloss import third_party
 from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False, reduction="mean"):
+def torch_triplet_margin_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0, p: float = 2,
+                              eps: float = 1e-6, swap: bool = False,
+                              reduction: Reduction = "mean") -> Tensor:  # fmt: skip
     import torch
 
     from xloss.ops import distances_torch as d
@@ -49,7 +63,9 @@ def torch_triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2, eps=1
     return ops.reduce(loss, reduction, dtype)
 
 
-def jax_triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False, reduction="mean"):
+def jax_triplet_margin_loss(anchor: ArrayLike, positive: ArrayLike, negative: ArrayLike, margin: float = 1.0,
+                            p: float = 2, eps: float = 1e-6, swap: bool = False,
+                            reduction: Reduction = "mean") -> Array:  # fmt: skip
     import jax.numpy as jnp
 
     from xloss.ops import distances_jax as d
@@ -67,8 +83,8 @@ def jax_triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2, eps=1e-
     return ops.reduce(loss, reduction, dtype)
 
 
-def check_options(margin, p, eps, swap):
-    """A margin and a degree > 0, a number, a bool."""
+def check_options(margin: float, p: float, eps: float, swap: bool) -> None:
+    """Refuse a margin or a degree that is not > 0, an eps that is not a number, and a swap that is not a bool."""
     arguments.check_number("margin", margin, above=0)
     arguments.check_number("p", p, above=0)
     arguments.check_number("eps", eps)
@@ -77,13 +93,13 @@ def check_options(margin, p, eps, swap):
 
 
 def check_axes(**shapes):
-    """As many axes in all, and shapes that broadcast."""
+    """Refuse shapes of unequal rank and shapes that do not broadcast."""
     check_ranks(**shapes)
     arguments.broadcast_shape(**shapes)
 
 
 def check_ranks(**shapes):
-    """As many axes in all."""
+    """Refuse shapes of unequal rank."""
     for name, shape in shapes.items():
         if len(shape) != len(shapes["anchor"]):
             arguments.raise_value_error(
@@ -92,7 +108,7 @@ def check_ranks(**shapes):
 
 
 def norm(t, x, p):
-    """The norm along the last axis, and what it is a growing function of."""
+    """Return the norm along the last axis, and an increasing function of it (no root taken) to compare norms by."""
     size = t.where(x == 0, 0, t.where(t.lt(x, 0), -x, x))
     if p == 1:
         total = t.sum(size, -1)
@@ -119,7 +135,7 @@ def truth(t, anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False):
 
 
 def differentiable_mask(anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False):
-    """Away from the kink of the loss, of the swap, and of the norms, by more than a few roundings."""
+    """Return where the loss is further than a few ulps from its kink and from those of the swap and the norms."""
     a, b, c = (array.astype(np.longdouble) for array in (anchor, positive, negative))
     unit = 16 * (2.0**-52 if anchor.dtype == np.float64 else 2.0**-23)
     sharp = np.zeros(anchor.shape[:-1], dtype=bool)
@@ -147,7 +163,7 @@ def inputs(draw):
 
 
 def draw_triplets(draw, exact):
-    """Three tensors; on the kinks where a distance can be `exact`, without eps."""
+    """Draw three tensors, near or on the kinks only where distances can be `exact`, that is without eps."""
     shape, margin = draw.shape, draw.variant.options.get("margin", 1.0)
     anchor, positive, negative = (draw.real(shape) for _ in range(3))
     wide = anchor.astype(np.float64)
@@ -156,7 +172,7 @@ def draw_triplets(draw, exact):
         far = draw.round(wide + draw.rng.normal(size=shape) * draw.big)
         positive, negative = (near, far) if draw.regime == "confident" else (far, near)
     elif draw.regime in ("near_kink", "on_kink") and exact:
-        # Along one axis, to both sides of the anchor: all is exact.
+        # Along one axis, on either side of the anchor: distances are exact.
         anchor = draw.round(draw.rng.integers(-8, 9, shape) / 4)
         positive, negative = anchor.copy(), anchor.copy()
         there = draw.rng.integers(1, 8, shape[:-1]) / 4
@@ -165,36 +181,35 @@ def draw_triplets(draw, exact):
         if draw.regime == "near_kink":
             negative[..., 0] = draw.nudge(negative[..., 0])
     elif draw.regime == "tiny":
-        # Tiny together, and above eps: of two unit vectors in nearly one direction the difference has lost its digits.
+        # All tiny, but above eps: the difference of two nearly parallel unit vectors has lost its digits.
         scale = 10.0 ** -draw.rng.uniform(2, 8 if exact else 4, (*shape[:-1], 1))
         anchor, positive, negative = (draw.round(scale * draw.rng.normal(size=shape)) for _ in range(3))
     elif draw.regime == "typical" and exact:
-        # Differences whose squares are not below the least number: there torch.nn.functional takes the norm for 0.
+        # Differences whose squares do not underflow: torch.nn.functional's norm is 0 there.
         anchor, positive, negative = (
             draw.round(np.round(x.astype(np.float64) * 2**30) / 2**30) for x in (anchor, positive, negative)
         )
     return draw.arrays(anchor=anchor, positive=positive, negative=negative)
 
 
-def of_optax(**options):
-    """optax's loss of anchor (0, 0), positive (0, 0) and negative (2, 1)."""
+def at_zero(function, **options):
+    """Return the loss of anchor (0, 0), positive (0, 0) and negative (2, 1), or "nan"."""
     import jax.numpy as jnp
-    import optax
 
     zero = jnp.zeros((1, 2))
-    return float(optax.losses.triplet_margin_loss(zero, zero, jnp.asarray([[2.0, 1.0]]), margin=3.0, **options)[0])
+    loss = float(function(zero, zero, jnp.asarray([[2.0, 1.0]]), margin=3.0, **options).mean())
+    return "nan" if np.isnan(loss) else loss
 
 
-def here(**options):
-    import torch
+def optax_triplet(*triplet, p=2, **options):
+    import optax
 
-    zero = torch.zeros(1, 2)
-    return float(torch_triplet_margin_loss(zero, zero, torch.tensor([[2.0, 1.0]]), margin=3.0, **options))
+    return optax.losses.triplet_margin_loss(*triplet, norm_degree=p, **options)
 
 
 LOSS = Loss(
     name="triplet_margin_loss",
-    summary="by how much a positive example fails to be nearer than a negative one",
+    summary="asks that an anchor be nearer to a positive example than to a negative one, by a margin",
     torch=torch_triplet_margin_loss,
     jax=jax_triplet_margin_loss,
     truth=truth,
@@ -215,10 +230,12 @@ LOSS = Loss(
     workloads={"published": (32768, 8192)},
     peers=(third_party.functional("triplet_margin_loss"),),
     differences=(
-        Difference("triplet_margin_loss/eps", "eps is added to each difference, or to the sum of their squares",
-                   "optax", lambda: here(eps=1e-2), lambda: of_optax(eps=1e-2), (0.7914860249, 0.8616969585), "optax 0.2.8"),
-        Difference("triplet_margin_loss/odd-degree", "p = 3, a - n negative: its third power is",
-                   "optax", lambda: here(p=3), lambda: str(of_optax(norm_degree=3)), (0.9199185371, "nan"), "optax 0.2.8"),
+        Difference.between("triplet_margin_loss/eps", "eps is added to each difference, or to the sum of their squares",
+                           "optax", lambda f: at_zero(f, eps=1e-2), jax_triplet_margin_loss, optax_triplet,
+                           (0.7914860249, 0.8616969585), "optax 0.2.8"),
+        Difference.between("triplet_margin_loss/odd-degree", "p = 3, a - n negative: optax takes no absolute value",
+                           "optax", lambda f: at_zero(f, p=3), jax_triplet_margin_loss, optax_triplet,
+                           (0.9199185371, "nan"), "optax 0.2.8"),
     ),
     source="torch.nn.functional.triplet_margin_loss",
 )  # fmt: skip

@@ -1,37 +1,51 @@
-r"""The triplet loss with a distance of one's own.
+r"""Triplet margin loss with a distance function that the caller passes.
 
-Formula: l = max(0, margin + d(a, p) - d(a, n)); with `swap`, d(p, n) stands for d(a, n) where it is less.
+Formula: l = max(0, margin + d(anchor, positive) - d(anchor, negative)); with `swap`, d(positive, negative) replaces
+d(anchor, negative) where it is less.
 
 Args:
-    anchor: a, shape (N, D), or whatever `distance_function` takes.
-    positive: as many axes.
-    negative: as many axes.
-    distance_function: d, a function of two of the framework's tensors, to any shape (the unreduced loss has it). It is
-        given float32 where the inputs are float16 or bfloat16. Default: the Euclidean norm of x - y + 1e-6 along the
-        last axis, as `torch.pairwise_distance`.
+    anchor: shape (N, D), or whatever `distance_function` takes.
+    positive: the rank of `anchor`.
+    negative: the rank of `anchor`.
+    distance_function: d, a function of two of the framework's tensors, to a tensor of any shape. It is given float32
+        where the inputs are float16 or bfloat16. Default: the Euclidean norm of x - y + 1e-6 along the last axis, as
+        `torch.pairwise_distance`.
     margin: a number > 0. Default: 1.0.
-    swap: whether the positive example takes the anchor's place where it is nearer to the negative one. Default: False.
+    swap: whether the positive example replaces the anchor where it is nearer to the negative one. Default: False.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
 
-Gradient: that of d(a, p) - d(a, n) where the loss is positive and on the kink (torch's convention); where `swap` meets
-equal distances, the mean of both.
+Returns: shape () for `'mean'` and `'sum'`, the shape of the distances for `'none'`; the widest dtype of the arguments.
+
+Gradient: that of d(anchor, positive) - d(anchor, negative) where the loss is positive and on its kink (torch's
+convention), else 0; where `swap` compares equal distances, the mean of both.
 Errors: `ValueError` for shapes, reductions and a margin that is not positive, `TypeError` for dtypes, for a distance
 that cannot be called or does not give a floating tensor, and for a `swap` that is not a bool.
-Identities: without a distance of one's own, `triplet_margin_loss`.
+Identities: without `distance_function`, `triplet_margin_loss`.
+
+>>> import numpy as np, xloss.jax
+>>> anchor, positive, negative = np.float32([[[0.0, 0.0]], [[1.0, 2.0]], [[1.0, 1.0]]])
+>>> l1 = lambda x, y: abs(x - y).sum(-1)
+>>> print(xloss.jax.triplet_margin_with_distance_loss(anchor, positive, negative, distance_function=l1))
+2.0
 
 Source: torch.nn.functional.triplet_margin_with_distance_loss.
 """
 
+from __future__ import annotations
+
 import functools
+from collections.abc import Callable
 
 from xloss.catalog import Arguments, ClassForm, Domain, Loss, Peer, Variant
 from xloss.losses import triplet_margin_loss
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_triplet_margin_with_distance_loss(
-    anchor, positive, negative, *, distance_function=None, margin=1.0, swap=False, reduction="mean"
-):
+def torch_triplet_margin_with_distance_loss(anchor: Tensor, positive: Tensor, negative: Tensor, *,
+                                            distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
+                                            margin: float = 1.0, swap: bool = False,
+                                            reduction: Reduction = "mean") -> Tensor:  # fmt: skip
     import torch
 
     from xloss.ops import distances_torch as d
@@ -50,9 +64,10 @@ def torch_triplet_margin_with_distance_loss(
     return ops.reduce(loss, reduction, dtype)
 
 
-def jax_triplet_margin_with_distance_loss(
-    anchor, positive, negative, *, distance_function=None, margin=1.0, swap=False, reduction="mean"
-):
+def jax_triplet_margin_with_distance_loss(anchor: ArrayLike, positive: ArrayLike, negative: ArrayLike, *,
+                                          distance_function: Callable[[Array, Array], Array] | None = None,
+                                          margin: float = 1.0, swap: bool = False,
+                                          reduction: Reduction = "mean") -> Array:  # fmt: skip
     import jax.numpy as jnp
 
     from xloss.ops import distances_jax as d
@@ -71,8 +86,8 @@ def jax_triplet_margin_with_distance_loss(
     return ops.reduce(loss, reduction, dtype)
 
 
-def check_options(distance_function, margin, swap):
-    """A function, a margin > 0, a bool."""
+def check_options(distance_function: Callable | None, margin: float, swap: bool) -> None:
+    """Refuse a distance that is not a function, a margin that is not > 0, and a swap that is not a bool."""
     if distance_function is not None and not callable(distance_function):
         arguments.raise_type_error(
             "distance_function", type(distance_function).__name__, "a function of two tensors, or None"
@@ -83,7 +98,7 @@ def check_options(distance_function, margin, swap):
 
 
 def check_axes(distance_function, **shapes):
-    """As many axes in all; what else a distance asks of shapes is its own affair."""
+    """Refuse shapes of unequal rank and, with the default distance, shapes that do not broadcast."""
     triplet_margin_loss.check_ranks(**shapes)
     if distance_function is None:
         arguments.broadcast_shape(**shapes)
@@ -104,7 +119,7 @@ def inputs(draw):
 
 
 def wrap_call(function, framework):
-    """The option `distance` for a function: "l1" is the sum of the absolute differences."""
+    """Make the call take `distance="l1"`, the sum of the absolute differences, in place of a function."""
 
     def l1(x, y):
         if framework == "torch":
@@ -128,7 +143,7 @@ def functional(**arguments):
 
 LOSS = Loss(
     name="triplet_margin_with_distance_loss",
-    summary="the triplet loss with a distance of one's own",
+    summary="the triplet margin loss with a distance function that the caller passes",
     torch=torch_triplet_margin_with_distance_loss,
     jax=jax_triplet_margin_with_distance_loss,
     truth=truth,

@@ -1,36 +1,49 @@
-r"""Tversky loss of a mask: one minus its Tversky index, which weighs false positives and false negatives apart.
+r"""Tversky loss of a mask: one minus its Tversky index, which weights false positives and false negatives separately.
 
 Formula, with TP = sum p t, FP = sum p (1 - t), FN = sum (1 - p) t over all axes of a sample n but the batch:
 l_n = 1 - (TP + smooth) / (TP + alpha FP + beta FN + smooth), computed as (alpha FP + beta FN) / (the same denominator).
 
 Args:
-    input: probabilities p in [0, 1] (logits x with `from_logits`, p = sigmoid(x)), shape (N, d1, ..., dK), or (D) for one
-        sample. For one loss for each class of (N, C, ...), fold the classes into the batch: `reshape(N * C, ...)`.
+    input: probabilities p in [0, 1] (logits x with `from_logits`, p = sigmoid(x)), shape (N, d1, ..., dK), or (D) for
+        one sample. For one loss for each class of (N, C, ...), fold the classes into the batch:
+        `reshape(N * C, ...)`.
     target: the mask t in [0, 1], usually 0 or 1, the shape of `input`.
-    reduction: `'none'`, shape (N), or () for one sample | `'mean'` over the samples | `'sum'`. Default: `'mean'`.
-    alpha: what a false positive costs, >= 0. Default: 0.5.
-    beta: what a false negative costs, >= 0. Default: 0.5.
-    smooth: is added to numerator and denominator, >= 0. Default: 1.0.
+    reduction: `'none'` | `'mean'` over the samples | `'sum'`. Default: `'mean'`.
+    alpha: the weight of false positives, >= 0. Default: 0.5.
+    beta: the weight of false negatives, >= 0. Default: 0.5.
+    smooth: added to numerator and denominator, >= 0. Default: 1.0.
     from_logits: whether `input` holds logits. Default: False.
 
-Domain: p and t in [0, 1]. An empty mask is 0 only where nothing is predicted: alpha FP / (alpha FP + smooth); with smooth = 0
-that is 1, and 0 with gradient 0 where nothing is predicted. Gradient to an input where t = 0: alpha (TP + smooth) / d^2,
-where t = 1: -(beta (TP + smooth) + alpha FP + beta FN) / d^2, d being the denominator: never a difference.
-Errors: `ValueError` for shapes, reductions, negative options, and for values outside of [0, 1], NaN included, where they
-are at hand (concrete, on the CPU); elsewhere the value and the gradient of such a sample are NaN. `TypeError` for dtypes.
+Returns: shape () for `'mean'` and `'sum'`, (N) or () for `'none'`; the widest dtype of the arguments.
+
+Domain: p and t in [0, 1]. For an empty mask it is alpha FP / (alpha FP + smooth), 0 only if nothing is predicted; with
+smooth = 0 that is 1, but 0 with gradient 0 if nothing is predicted. Gradient to p, d being the denominator:
+alpha (TP + smooth) / d^2 where t = 0, -(beta (TP + smooth) + alpha FP + beta FN) / d^2 where t = 1; no cancellation.
+Errors: `ValueError` for shapes, reductions, negative options, and for values outside [0, 1], NaN included, where they
+can be read (concrete, on the CPU); elsewhere the value and the gradient of such a sample are NaN. `TypeError` for
+dtypes.
 Identities: `dice_loss` with twice the smooth at alpha = beta = 1/2; the Jaccard (IoU) loss at alpha = beta = 1.
+
+>>> import numpy as np, xloss.jax
+>>> p, t = np.float32([[1.0, 1.0, 1.0, 0.0]]), np.float32([[1.0, 0.0, 0.0, 1.0]])  # TP = 1, FP = 2, FN = 1
+>>> print(xloss.jax.tversky_loss(p, t, alpha=1.0, beta=0.0))
+0.5
 
 Source: Salehi et al. 2017, arXiv:1706.05721.
 """
+
+from __future__ import annotations
 
 import numpy as np
 
 from xloss import third_party
 from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_tversky_loss(input, target, reduction="mean", alpha=0.5, beta=0.5, smooth=1.0, from_logits=False):
+def torch_tversky_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean", alpha: float = 0.5,
+                       beta: float = 0.5, smooth: float = 1.0, from_logits: bool = False) -> Tensor:  # fmt: skip
     from xloss.ops import overlap_torch as overlap
     from xloss.ops import torch as ops
 
@@ -44,7 +57,8 @@ def torch_tversky_loss(input, target, reduction="mean", alpha=0.5, beta=0.5, smo
     return ops.reduce(loss, reduction, dtype)
 
 
-def jax_tversky_loss(input, target, reduction="mean", alpha=0.5, beta=0.5, smooth=1.0, from_logits=False):
+def jax_tversky_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean", alpha: float = 0.5,
+                     beta: float = 0.5, smooth: float = 1.0, from_logits: bool = False) -> Array:  # fmt: skip
     from xloss.ops import jax as ops
     from xloss.ops import overlap_jax as overlap
 
@@ -71,7 +85,7 @@ def truth(t, input, target, alpha=0.5, beta=0.5, smooth=1.0, from_logits=False):
 
 
 def inputs(draw):
-    """Masks are 0 or 1 where a prediction is to be confident or badly wrong, and shades of grey elsewhere."""
+    """Draw masks of 0 and 1 where a prediction is to be confident or badly wrong, of any values in [0, 1] elsewhere."""
     p, target = draw.unit(draw.shape), draw.unit(draw.shape)
     if draw.regime in ("subnormal", "tiny"):
         target = draw.round(draw.rng.uniform(0.1, 0.9, draw.shape))
@@ -88,28 +102,16 @@ def inputs(draw):
 
 
 def class_axes(_argument, rank):
-    """All axes of a sample: each output depends on the whole of its sample."""
+    """Return all axes of a sample: each output depends on the whole of its sample."""
     return 0 if rank == 1 else 1 if rank == 2 else tuple(range(1, rank))
 
 
 def three_misses(function):
-    """Of one hit, two false positives and one false negative, with alpha = 1 and beta = 0."""
-    return float(function([[1.0, 1.0, 1.0, 0.0]], [[1.0, 0.0, 0.0, 1.0]]))
-
-
-def swapped_here():
-    import torch
-
-    return three_misses(
-        lambda p, t: torch_tversky_loss(torch.tensor(p), torch.tensor(t), alpha=1.0, beta=0.0, smooth=0)
-    )
-
-
-def swapped_there():
+    """Return the loss of one hit, two false positives and one false negative, with alpha = 1 and beta = 0."""
     import jax.numpy as jnp
-    import keras
 
-    return three_misses(lambda p, t: keras.losses.Tversky(alpha=1.0, beta=0.0)(jnp.asarray(t), jnp.asarray(p)))
+    input, target = jnp.asarray([[1.0, 1.0, 1.0, 0.0]]), jnp.asarray([[1.0, 0.0, 0.0, 1.0]])
+    return float(function(input=input, target=target, reduction="mean", alpha=1.0, beta=0.0, smooth=0.0))
 
 
 def keras_tversky(losses, alpha=0.5, beta=0.5, smooth=1.0):
@@ -118,7 +120,7 @@ def keras_tversky(losses, alpha=0.5, beta=0.5, smooth=1.0):
 
     def call(target, input):
         axes = class_axes("input", input.ndim)
-        # With the meanings of alpha and beta that it has, not those that it documents.
+        # Swapped: Keras's alpha weights false negatives, whatever its documentation says.
         return losses.Tversky(alpha=beta, beta=alpha, axis=axes)(target, input)
 
     return call
@@ -129,6 +131,8 @@ def optax_tversky(optax, input, target, alpha=0.5, beta=0.5, smooth=1.0, from_lo
         raise third_party.Unsupported("optax takes logits here, in batches")
     return optax.losses.dice_loss(input[..., None], target[..., None], smooth=smooth, alpha=alpha, beta=beta)
 
+
+DOCUMENTED = third_party.keras(lambda losses, alpha, beta, smooth: losses.Tversky(alpha=alpha, beta=beta))
 
 LOSS = Loss(
     name="tversky_loss",
@@ -148,8 +152,9 @@ LOSS = Loss(
     domain=Domain(skip_regimes={"nonfinite": "probabilities and masks that are not in [0, 1] are refused"}),
     peers=(third_party.optax(optax_tversky), third_party.keras(keras_tversky)),
     differences=(
-        Difference("tversky_loss/keras", "alpha weighs false positives, as Keras documents; in Keras it weighs false negatives",
-                   "keras", swapped_here, swapped_there, (2 / 3, 0.5), "keras 3.15.1"),
+        Difference.between("tversky_loss/keras", "alpha weights false positives, as Keras documents; Keras's own "
+                           "alpha weights false negatives", "keras", three_misses, jax_tversky_loss, DOCUMENTED.call,
+                           (2 / 3, 0.5), "keras 3.15.1"),
     ),
     source="Salehi et al. 2017, arXiv:1706.05721",
 )  # fmt: skip

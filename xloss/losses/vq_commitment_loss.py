@@ -1,28 +1,37 @@
-r"""Vector quantization: codes are drawn to what was encoded, and what is encoded is drawn, less, to its code.
+r"""Vector quantization loss: pulls codes to the encoder's output, and that, with weight `beta`, to its codes.
 
-Formula, elementwise: l = (sg(x) - e)^2 + beta (x - sg(e))^2, where sg is `detach()` in PyTorch and
-`jax.lax.stop_gradient` in JAX.
+Formula, elementwise: l = (stop_gradient(x) - e)^2 + beta (x - stop_gradient(e))^2 (`detach()` in PyTorch).
 
 Args:
-    input: x, what the encoder gave, any shape.
+    input: x, the encoder's output, any shape.
     quantized: e, the codes nearest to it, the shape of `input`.
-    beta: the weight of the commitment, >= 0. Default: 0.25.
+    beta: the weight of the commitment (the second term), >= 0. Default: 0.25.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`, over all elements, as implementations have it.
 
-Domain: all reals. Gradient: 2 beta (x - e) to `input`, 2 (e - x) to `quantized`: not the opposite of one another, as they
-would be if nothing were held. What the decoder's loss sends through the codes to the encoder (the straight-through
-estimator, x + sg(e - x)) is not part of this loss.
+Returns: shape () for `'mean'` and `'sum'`, the shape of `input` for `'none'`; the widest dtype of the arguments.
+
+Domain: all reals. Gradient: 2 beta (x - e) to `input`, 2 (e - x) to `quantized`: not opposites of each other, as they
+would be without stop_gradient. The straight-through estimator, x + stop_gradient(e - x), which passes the decoder's
+gradient through the codes to the encoder, is not part of this loss.
 Errors: `ValueError` for shapes, reductions and a negative beta, `TypeError` for anything but floating tensors.
 Identities: its value is 1 + beta times that of `mse_loss`.
+
+>>> import numpy as np, xloss.jax
+>>> print(xloss.jax.vq_commitment_loss(np.float32([1.0, 3.0]), np.float32([0.0, 1.0]), reduction="none"))
+[1.25 5.  ]
 
 Source: van den Oord et al. 2017, arXiv:1711.00937.
 """
 
+from __future__ import annotations
+
 from xloss.catalog import Arguments, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_vq_commitment_loss(input, quantized, beta=0.25, reduction="mean"):
+def torch_vq_commitment_loss(input: Tensor, quantized: Tensor, beta: float = 0.25,
+                             reduction: Reduction = "mean") -> Tensor:  # fmt: skip
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
@@ -35,7 +44,8 @@ def torch_vq_commitment_loss(input, quantized, beta=0.25, reduction="mean"):
     return ops.reduce(loss, reduction, dtype)
 
 
-def jax_vq_commitment_loss(input, quantized, beta=0.25, reduction="mean"):
+def jax_vq_commitment_loss(input: ArrayLike, quantized: ArrayLike, beta: float = 0.25,
+                           reduction: Reduction = "mean") -> Array:  # fmt: skip
     import jax
 
     from xloss.ops import jax as ops
@@ -61,7 +71,7 @@ def inputs(draw):
 
 LOSS = Loss(
     name="vq_commitment_loss",
-    summary="the two squared errors of vector quantization, codes and encoder held in turn",
+    summary="the two squared errors of vector quantization, codes and encoder held constant in turn",
     torch=torch_vq_commitment_loss,
     jax=jax_vq_commitment_loss,
     truth=truth,

@@ -1,23 +1,32 @@
 r"""Wing loss: logarithmic in the error up to `omega`, so that small errors weigh more, and linear beyond.
 
-Formula, with e = x - y: l = omega log(1 + |e| / epsilon) where |e| < omega, else |e| - omega + omega log(1 + omega / epsilon).
+Formula, with e = x - y: l = omega log(1 + |e| / epsilon) where |e| < omega,
+else |e| - omega + omega log(1 + omega / epsilon).
 
 Args:
     input: predicted coordinates x, any shape.
     target: y, a shape that broadcasts with that of `input` (one other than equal gets a warning).
-    omega: how far the logarithm reaches, > 0. Default: 10.0.
-    epsilon: the error at which it bends, > 0. Default: 2.0.
+    omega: the error at which the linear part begins, > 0. Default: 10.0.
+    epsilon: the scale of the logarithm, > 0. Default: 2.0.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
+
+Returns: shape () for `'mean'` and `'sum'`, the broadcast shape for `'none'`; the widest dtype of the arguments.
 
 Domain: all reals. Gradient to `input`: sign(e) omega / (epsilon + |e|) where |e| < omega, else sign(e); its negative to
 `target`. It is 0 on the kink e = 0, as in `l1_loss`, and jumps at |e| = omega, where it is that of the linear side.
 Errors: `ValueError` for shapes, reductions and options that are not positive, `TypeError` for anything but floating
 tensors.
-Identities: beyond omega it is `l1_loss` and a constant.
+Identities: beyond omega it is `l1_loss` plus a constant.
+
+>>> import numpy as np, xloss.jax
+>>> print(f"{xloss.jax.wing_loss(np.float32([2.0]), np.float32([0.0])):.3f}")  # 10 log 2
+6.931
 
 Source: Feng et al. 2018, "Wing Loss for Robust Facial Landmark Localisation with Convolutional Neural Networks",
 arXiv:1711.06753, with w for omega; names and defaults are those of mmpose.
 """
+
+from __future__ import annotations
 
 import math
 
@@ -25,9 +34,11 @@ import numpy as np
 
 from xloss.catalog import Domain, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_wing_loss(input, target, omega=10.0, epsilon=2.0, reduction="mean"):
+def torch_wing_loss(input: Tensor, target: Tensor, omega: float = 10.0, epsilon: float = 2.0,
+                    reduction: Reduction = "mean") -> Tensor:  # fmt: skip
     import torch
 
     from xloss.ops import torch as ops
@@ -40,13 +51,14 @@ def torch_wing_loss(input, target, omega=10.0, epsilon=2.0, reduction="mean"):
     size = ops.absolute(input - target)
     beyond = size >= omega
     curved = omega * ops.log1p(torch.where(beyond, 0.0, size) / epsilon)
-    # The great terms first: between them nothing is lost, where |e| is about omega.
+    # The subtraction first: it is exact where |e| is near omega.
     straight = (size - omega) + omega * math.log1p(omega / epsilon)
     loss = torch.where(beyond, straight, curved)
     return ops.reduce(loss, reduction, dtype)
 
 
-def jax_wing_loss(input, target, omega=10.0, epsilon=2.0, reduction="mean"):
+def jax_wing_loss(input: ArrayLike, target: ArrayLike, omega: float = 10.0, epsilon: float = 2.0,
+                  reduction: Reduction = "mean") -> Array:  # fmt: skip
     import jax.numpy as jnp
 
     from xloss.ops import jax as ops
@@ -59,7 +71,7 @@ def jax_wing_loss(input, target, omega=10.0, epsilon=2.0, reduction="mean"):
     size = ops.absolute(input - target)
     beyond = size >= omega
     curved = omega * ops.log1p(jnp.where(beyond, 0.0, size) / epsilon)
-    # The great terms first: between them nothing is lost, where |e| is about omega.
+    # The subtraction first: it is exact where |e| is near omega.
     straight = (size - omega) + omega * math.log1p(omega / epsilon)
     loss = jnp.where(beyond, straight, curved)
     return ops.reduce(loss, reduction, dtype)
@@ -75,7 +87,7 @@ def truth(t, input, target, omega=10.0, epsilon=2.0):
 def differentiable_mask(input, target, omega=10.0, **_):
     x, y = input.astype(np.float64), target.astype(np.float64)
     u = 2.0**-53 if input.dtype == np.float64 else 2.0**-24
-    with np.errstate(invalid="ignore"):  # of infinity less infinity
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
         return np.abs(np.abs(x - y) - omega) > 4 * u * (np.abs(x) + np.abs(y))
 
 

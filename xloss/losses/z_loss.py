@@ -1,31 +1,42 @@
-r"""Cross entropy with class indices, plus a penalty on the logarithm of the softmax's denominator: keeps logits near 0.
+r"""Cross entropy with class indices, plus `z_weight` times logsumexp(x)^2, a penalty that keeps logits near 0.
 
 Formula, with z = logsumexp(x) over the classes: l_n = z_n - x[n, y_n] + z_weight z_n^2, 0 where y_n = ignore_index;
-`'mean'` divides by the number of rows that count.
+`'mean'` divides by the number of rows not ignored.
 
 Args:
     input: logits x, shape (C), (N, C) or (N, C, d1, ..., dK).
     target: class indices y, shape (), (N) or (N, d1, ..., dK); torch: int64 or uint8, JAX: any integer dtype.
-    ignore_index: the label that counts neither in the sum nor in the denominator. Default: -100.
+    ignore_index: the label of rows left out of the sum and of the denominator. Default: -100.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
-    z_weight: of the penalty, >= 0. Default: 1e-4.
+    z_weight: the weight of the penalty, >= 0. Default: 1e-4.
+
+Returns: shape () for `'mean'` and `'sum'`, the shape of `target` for `'none'`; the dtype of `input`.
 
 Domain: all reals. Gradient: (1 + 2 z_weight z) softmax(x) - onehot(y).
-Errors: `ValueError` for shapes, reductions and z_weight, and for labels outside of [0, C) where their values are at hand
+Errors: `ValueError` for shapes, reductions and z_weight, and for labels outside [0, C) where their values can be read
 (concrete, on the CPU); elsewhere the value and the gradient of such a row are NaN. `TypeError` for dtypes.
-Where all is ignored, `'mean'` is 0/0, NaN, with gradient 0.
+If all rows are ignored, `'mean'` is 0/0, NaN, with gradient 0.
 Identities: `cross_entropy` for z_weight = 0.
 
-Source: de Brebisson and Vincent 2016, arXiv:1604.08859; as here PaLM, arXiv:2204.02311, section 5, and ST-MoE, arXiv:2202.08906.
+>>> import numpy as np, xloss.jax
+>>> print(f"{xloss.jax.z_loss(np.float32([[0.0, 0.0]]), np.int32([1]), z_weight=1.0):.4f}")  # log 2 + (log 2)^2
+1.1736
+
+Source: de Brebisson and Vincent 2016, arXiv:1604.08859; as here PaLM, arXiv:2204.02311, section 5, and ST-MoE,
+arXiv:2202.08906.
 """
+
+from __future__ import annotations
 
 import numpy as np
 
 from xloss.catalog import Arguments, Domain, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_z_loss(input, target, ignore_index=-100, reduction="mean", z_weight=1e-4):
+def torch_z_loss(input: Tensor, target: Tensor, ignore_index: int = -100, reduction: Reduction = "mean",
+                 z_weight: float = 1e-4) -> Tensor:  # fmt: skip
     import torch
 
     from xloss.ops import margins_torch as m
@@ -43,7 +54,8 @@ def torch_z_loss(input, target, ignore_index=-100, reduction="mean", z_weight=1e
     return ops.reduce(loss, reduction, dtype, weights=(~ignored).to(input.dtype))
 
 
-def jax_z_loss(input, target, ignore_index=-100, reduction="mean", z_weight=1e-4):
+def jax_z_loss(input: ArrayLike, target: ArrayLike, ignore_index: int = -100, reduction: Reduction = "mean",
+               z_weight: float = 1e-4) -> Array:  # fmt: skip
     import jax.numpy as jnp
 
     from xloss.ops import jax as ops
@@ -71,10 +83,8 @@ def truth(t, input, target, ignore_index=-100, z_weight=1e-4):
 
 
 def inputs(draw):
-    axis = arguments.class_axis(draw.shape)
-    ignore_index = draw.variant.options.get("ignore_index", -100)
-    target = draw.labels(draw.shape[:axis] + draw.shape[axis + 1 :], draw.shape[axis], ignore_index)
-    return draw.arrays(input=draw.logits(draw.shape, axis, target), target=target)
+    input, target, _ = draw.labelled_logits()
+    return draw.arrays(input=input, target=target)
 
 
 LOSS = Loss(
