@@ -85,7 +85,8 @@ class LinearCrossEntropyLoss(ImmutableLoss):
         loss: Callable[..., Array] = LOSSES["linear_cross_entropy"].jax
         return loss(
             input, self.linear_weight, target, linear_bias=self.linear_bias, weight=self.weight,
-            reduction=self.reduction, ignore_index=self.ignore_index, label_smoothing=self.label_smoothing, chunk_size=self.chunk_size,
+            reduction=self.reduction, ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing, chunk_size=self.chunk_size,
         )  # fmt: skip
 
 

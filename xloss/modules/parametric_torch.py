@@ -51,8 +51,9 @@ class LinearCrossEntropyLoss(torch.nn.LinearCrossEntropyLoss):
         loss: Callable[..., Tensor] = LOSSES["linear_cross_entropy"].torch
         return loss(
             input, self.linear.weight.reshape(*shape, -1), target,
-            linear_bias=None if bias is None else bias.reshape(shape), weight=self.weight, reduction=self.reduction, ignore_index=self.ignore_index,
-            label_smoothing=self.label_smoothing, options=self.options, chunk_size=self.chunk_size,
+            linear_bias=None if bias is None else bias.reshape(shape), weight=self.weight, reduction=self.reduction,
+            ignore_index=self.ignore_index, label_smoothing=self.label_smoothing, options=self.options,
+            chunk_size=self.chunk_size,
         )  # fmt: skip
 
     def extra_repr(self) -> str:
