@@ -1,13 +1,16 @@
-"""The losses in JAX: `from xloss.jax import cross_entropy`. Names and arguments are torch.nn.functional's."""
+"""The losses in JAX: `from xloss.jax import cross_entropy`. Names and arguments are torch.nn.functional's.
 
-from xloss.modules import faces
+Type checkers and editors read `jax.pyi`, which `python -m xloss.modules.stubs` writes from the catalogue.
+"""
+
+from xloss import modules
 from xloss.ops.reductions import sum_and_denominator
 
-__all__ = [*faces.names(), "sum_and_denominator"]
+__all__ = [*modules.names(), "sum_and_denominator"]
 
 
 def __getattr__(name: str) -> object:
-    return faces.find("jax", name)
+    return modules.attribute("jax", name)
 
 
 def __dir__() -> list[str]:

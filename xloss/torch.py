@@ -1,13 +1,16 @@
-"""The losses in PyTorch: `from xloss.torch import cross_entropy`. Names and arguments are torch.nn.functional's."""
+"""The losses in PyTorch: `from xloss.torch import cross_entropy`. Names and arguments are torch.nn.functional's.
 
-from xloss.modules import faces
+Type checkers and editors read `torch.pyi`, which `python -m xloss.modules.stubs` writes from the catalogue.
+"""
+
+from xloss import modules
 from xloss.ops.reductions import sum_and_denominator
 
-__all__ = [*faces.names(), "sum_and_denominator"]
+__all__ = [*modules.names(), "sum_and_denominator"]
 
 
 def __getattr__(name: str) -> object:
-    return faces.find("torch", name)
+    return modules.attribute("torch", name)
 
 
 def __dir__() -> list[str]:

@@ -1,72 +1,37 @@
 """The class forms that own parameters, in JAX: immutable pytrees, their parameters leaves, their options static.
 
-`projected_torch.py` has the same names in the same order. The constructors are torch.nn's with a `key` for the initial
-values, whose distribution is torch.nn's, uniform within 1 / sqrt(in_features); `reset_parameters(key)` gives another one.
+`parametric_torch.py` has the same names in the same order. The constructors are torch.nn's with a `key` for the initial
+values, which are torch.nn's, uniform within 1 / sqrt(in_features); `reset_parameters(key)` gives a loss with others.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
 
 from xloss.catalog import LOSSES
-from xloss.modules import shown
+from xloss.losses.adaptive_log_softmax_with_loss import AdaptiveLogSoftmax
+from xloss.modules.jax import ImmutableLoss
 from xloss.ops import arguments
 from xloss.ops import linear_jax as linear
 from xloss.ops.linear import check_cutoffs, check_options
+from xloss.ops.types import Array, ArrayLike, Reduction
 
 __all__ = ["AdaptiveLogSoftmaxWithLoss", "LinearCrossEntropyLoss"]
 
 
-class Projected:
-    """An immutable pytree: `leaves` names its parameters, `static` its options."""
-
-    leaves: tuple[str, ...] = ()
-    static: tuple[str, ...] = ()
-
-    def __init_subclass__(cls) -> None:
-        jax.tree_util.register_pytree_with_keys(cls, cls._flatten, cls._unflatten)
-
-    def _set(self, **values: Any) -> None:
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
-
-    def _flatten(self) -> Any:
-        children = tuple((jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in self.leaves)
-        return children, tuple(getattr(self, name) for name in self.static)
-
-    @classmethod
-    def _unflatten(cls, static: Any, leaves: Any) -> Any:
-        self = object.__new__(cls)
-        self._set(**dict(zip(cls.static, static, strict=True)), **dict(zip(cls.leaves, leaves, strict=True)))
-        return self
-
-    def __setattr__(self, name: str, value: Any) -> NoReturn:
-        raise AttributeError(f"{type(self).__name__} is immutable; make another with the {name} that you want")
-
-    __delattr__ = __setattr__  # type: ignore[assignment]
-
-    def __reduce__(self) -> Any:
-        leaves, static = self._flatten()
-        return type(self)._unflatten, (static, [leaf for _, leaf in leaves])
-
-    def __repr__(self) -> str:
-        options = ", ".join(f"{name}={shown(getattr(self, name))}" for name in self.static)
-        return f"{type(self).__name__}({options})"
-
-
-def uniform(key: Any, shape: tuple[int, ...], features: int, dtype: Any, device: Any) -> Any:
-    """What torch.nn.Linear starts with."""
+def uniform(key: Array, shape: tuple[int, ...], features: int, dtype: Any, device: Any) -> Array:
+    """Return the initial values of torch.nn.Linear."""
     bound = 1 / math.sqrt(features) if features else 0.0
     return jax.device_put(jax.random.uniform(key, shape, dtype, -bound, bound), device)
 
 
-class LinearCrossEntropyLoss(Projected):
+class LinearCrossEntropyLoss(ImmutableLoss):
     """`linear_cross_entropy` with a weight, and a bias, of its own: torch.nn's constructor, `chunk_size` and `key`.
 
     Called with input (H) or (N, H) and target. Leaves: `linear_weight`, `linear_bias`, `weight`.
@@ -79,18 +44,18 @@ class LinearCrossEntropyLoss(Projected):
     num_classes: int
     out_features: tuple[int, ...]
     bias: bool
-    reduction: str
+    reduction: Reduction
     ignore_index: int | None
     label_smoothing: float
     chunk_size: int | None
-    linear_weight: Any
-    linear_bias: Any
-    weight: Any
+    linear_weight: Array
+    linear_bias: Array | None
+    weight: Array | None
 
-    def __init__(self, in_features: int, num_classes: int, *, key: Any, out_features: tuple[int, ...] = (),
-                 bias: bool = False, device: Any = None, dtype: Any = None, reduction: str = "mean", weight: Any = None,
-                 ignore_index: int | None = None, label_smoothing: float = 0.0, options: Any = None,
-                 chunk_size: int | None = None) -> None:  # fmt: skip
+    def __init__(self, in_features: int, num_classes: int, *, key: Array, out_features: tuple[int, ...] = (),
+                 bias: bool = False, device: Any = None, dtype: Any = None, reduction: Reduction = "mean",
+                 weight: Array | None = None, ignore_index: int | None = None, label_smoothing: float = 0.0,
+                 options: Any = None, chunk_size: int | None = None) -> None:  # fmt: skip
         arguments.check_reduction(reduction)
         check_options(ignore_index, label_smoothing)
         if weight is not None:
@@ -101,7 +66,7 @@ class LinearCrossEntropyLoss(Projected):
                   chunk_size=chunk_size)  # fmt: skip
         self._start(key, jnp.zeros(()).dtype if dtype is None else dtype, device)
 
-    def _start(self, key: Any, dtype: Any, device: Any = None) -> None:
+    def _start(self, key: Array, dtype: Any, device: Any = None) -> None:
         shape = (self.num_classes, *self.out_features)
         for_weight, for_bias = jax.random.split(key)
         weight = uniform(for_weight, (*shape, self.in_features), self.in_features, dtype, device)
@@ -109,22 +74,23 @@ class LinearCrossEntropyLoss(Projected):
         if self.bias:
             self._set(linear_bias=uniform(for_bias, shape, self.in_features, dtype, device))
 
-    def reset_parameters(self, key: Any) -> Any:
-        """One with other initial values."""
+    def reset_parameters(self, key: Array) -> Self:
+        """Return a loss with other initial values."""
         other = copy.copy(self)
         other._start(key, self.linear_weight.dtype)
         return other
 
-    def __call__(self, input: Any, target: Any) -> Any:
-        """The loss."""
-        loss: Any = LOSSES["linear_cross_entropy"].jax
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array:
+        """Return the loss."""
+        loss: Callable[..., Array] = LOSSES["linear_cross_entropy"].jax
         return loss(
-            input, self.linear_weight, target, linear_bias=self.linear_bias, weight=self.weight, reduction=self.reduction,
-            ignore_index=self.ignore_index, label_smoothing=self.label_smoothing, chunk_size=self.chunk_size,
+            input, self.linear_weight, target, linear_bias=self.linear_bias, weight=self.weight,
+            reduction=self.reduction, ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing, chunk_size=self.chunk_size,
         )  # fmt: skip
 
 
-class AdaptiveLogSoftmaxWithLoss(Projected):
+class AdaptiveLogSoftmaxWithLoss(ImmutableLoss):
     """`adaptive_log_softmax_with_loss` with weights of its own: torch.nn's constructor, and `key`.
 
     Called with input and target, gives `output` and `loss`. Leaves: `head_weight`, `tail_weights`, `head_bias`.
@@ -137,18 +103,18 @@ class AdaptiveLogSoftmaxWithLoss(Projected):
     cutoffs: tuple[int, ...]
     div_value: float
     has_head_bias: bool
-    head_weight: Any
-    tail_weights: tuple[tuple[Any, Any], ...]
-    head_bias: Any
+    head_weight: Array
+    tail_weights: tuple[tuple[Array, Array], ...]
+    head_bias: Array | None
 
     def __init__(self, in_features: int, n_classes: int, cutoffs: Sequence[int], div_value: float = 4.0,
-                 head_bias: bool = False, device: Any = None, dtype: Any = None, *, key: Any) -> None:  # fmt: skip
+                 head_bias: bool = False, device: Any = None, dtype: Any = None, *, key: Array) -> None:  # fmt: skip
         check_cutoffs([*cutoffs, n_classes])
         self._set(in_features=in_features, n_classes=n_classes, cutoffs=(*cutoffs, n_classes), div_value=div_value,
                   has_head_bias=head_bias)  # fmt: skip
         self._start(key, jnp.zeros(()).dtype if dtype is None else dtype, device)
 
-    def _start(self, key: Any, dtype: Any, device: Any = None) -> None:
+    def _start(self, key: Array, dtype: Any, device: Any = None) -> None:
         clusters, features = len(self.cutoffs) - 1, self.in_features
         keys = iter(jax.random.split(key, 2 + 2 * clusters))
         outputs = self.cutoffs[0] + clusters
@@ -162,19 +128,19 @@ class AdaptiveLogSoftmaxWithLoss(Projected):
             tails.append((projection, uniform(next(keys), shape, hidden, dtype, device)))
         self._set(tail_weights=tuple(tails), head_bias=bias if self.has_head_bias else None)
 
-    def reset_parameters(self, key: Any) -> Any:
-        """One with other initial values."""
+    def reset_parameters(self, key: Array) -> Self:
+        """Return a loss with other initial values."""
         other = copy.copy(self)
         other._start(key, self.head_weight.dtype)
         return other
 
-    def __call__(self, input: Any, target: Any) -> Any:
-        """The log-probabilities of the targets, and the loss."""
-        loss: Any = LOSSES["adaptive_log_softmax_with_loss"].jax
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> AdaptiveLogSoftmax:
+        """Return the log-probabilities of the targets, and the loss."""
+        loss: Callable[..., AdaptiveLogSoftmax] = LOSSES["adaptive_log_softmax_with_loss"].jax
         return loss(input, target, self.head_weight, self.tail_weights, self.cutoffs, self.head_bias)
 
-    def log_prob(self, input: Any) -> Any:
-        """The log-probabilities of all classes, shape (N, n_classes), of input (N, H)."""
+    def log_prob(self, input: Array) -> Array:
+        """Return the log-probabilities of all classes, shape (N, n_classes), of input (N, H)."""
         head = jax.nn.log_softmax(linear.logits(input, self.head_weight, self.head_bias))
         short = self.cutoffs[0]
         parts = [head[:, :short]]
@@ -183,6 +149,6 @@ class AdaptiveLogSoftmaxWithLoss(Projected):
             parts.append(jax.nn.log_softmax(tail) + head[:, short + i : short + i + 1])
         return jnp.concatenate(parts, axis=1)
 
-    def predict(self, input: Any) -> Any:
-        """The class of the greatest log-probability for each row, shape (N)."""
+    def predict(self, input: Array) -> Array:
+        """Return the class of the greatest log-probability for each row, shape (N)."""
         return self.log_prob(input).argmax(1)

@@ -1,18 +1,20 @@
-"""The class forms that own parameters, in PyTorch: torch.nn's modules, their parameters and state, with this package's loss.
+"""The class forms that own parameters, in PyTorch: torch.nn's modules and state, with this package's loss.
 
-`projected_jax.py` has the same names in the same order.
+`parametric_jax.py` has the same names in the same order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from xloss.catalog import LOSSES
+from xloss.losses.adaptive_log_softmax_with_loss import AdaptiveLogSoftmax
 from xloss.ops import arguments
 from xloss.ops.linear import check_cutoffs, check_options
+from xloss.ops.types import Reduction, Tensor
 
 __all__ = ["AdaptiveLogSoftmaxWithLoss", "LinearCrossEntropyLoss"]
 
@@ -24,54 +26,65 @@ class LinearCrossEntropyLoss(torch.nn.LinearCrossEntropyLoss):
     """
 
     def __init__(self, in_features: int, num_classes: int, *, out_features: tuple[int, ...] = (), bias: bool = False,
-                 device: Any = None, dtype: Any = None, reduction: str = "mean", weight: Any = None,
-                 ignore_index: int | None = None, label_smoothing: float = 0.0, options: Any = None,
-                 chunk_size: int | None = None) -> None:  # fmt: skip
+                 device: Any = None, dtype: torch.dtype | None = None, reduction: Reduction = "mean",
+                 weight: Tensor | None = None, ignore_index: int | None = None, label_smoothing: float = 0.0,
+                 options: Any = None, chunk_size: int | None = None) -> None:  # fmt: skip
         arguments.check_reduction(reduction)
         check_options(ignore_index, label_smoothing)
         if weight is not None:
             arguments.check_same_shape("weight", weight.shape, "num_classes", (num_classes,))
         super().__init__(
             in_features, num_classes, out_features=tuple(out_features), bias=bias, device=device, dtype=dtype,
-            reduction=reduction, weight=weight, ignore_index=ignore_index, label_smoothing=label_smoothing, options=options,
+            reduction=reduction, weight=weight, ignore_index=ignore_index, label_smoothing=label_smoothing,
+            options=options,
         )  # fmt: skip
         self.chunk_size = chunk_size
 
-    def forward(self, input: Any, target: Any) -> Any:
-        """The loss."""
+    if TYPE_CHECKING:  # torch.nn.Module's own is Callable[..., Any]
+
+        def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...  # noqa: D102
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Return the loss."""
         shape = (self.num_classes, *self.out_features)
         bias = self.linear.bias
-        loss: Any = LOSSES["linear_cross_entropy"].torch
+        loss: Callable[..., Tensor] = LOSSES["linear_cross_entropy"].torch
         return loss(
-            input, self.linear.weight.reshape(*shape, -1), target, linear_bias=None if bias is None else bias.reshape(shape),
-            weight=self.weight, reduction=self.reduction, ignore_index=self.ignore_index,
-            label_smoothing=self.label_smoothing, options=self.options, chunk_size=self.chunk_size,
+            input, self.linear.weight.reshape(*shape, -1), target,
+            linear_bias=None if bias is None else bias.reshape(shape), weight=self.weight, reduction=self.reduction,
+            ignore_index=self.ignore_index, label_smoothing=self.label_smoothing, options=self.options,
+            chunk_size=self.chunk_size,
         )  # fmt: skip
 
     def extra_repr(self) -> str:
-        """The options."""
+        """Return the options."""
         return f"{super().extra_repr()}, chunk_size={self.chunk_size}"
 
 
 class AdaptiveLogSoftmaxWithLoss(torch.nn.AdaptiveLogSoftmaxWithLoss):
     """`adaptive_log_softmax_with_loss` with weights of its own: torch.nn's constructor, `log_prob` and `predict`.
 
-    `forward(input, target)` gives `output` and `loss`. Parameters: `head.weight`, `head.bias`, `tail.<i>.<0, 1>.weight`.
+    `forward(input, target)` gives `output` and `loss`. Parameters: `head.weight`, `head.bias`,
+    `tail.<i>.<0, 1>.weight`.
     """
 
     def __init__(self, in_features: int, n_classes: int, cutoffs: Sequence[int], div_value: float = 4.0,
-                 head_bias: bool = False, device: Any = None, dtype: Any = None) -> None:  # fmt: skip
+                 head_bias: bool = False, device: Any = None, dtype: torch.dtype | None = None) -> None:  # fmt: skip
         check_cutoffs([*cutoffs, n_classes])
         super().__init__(in_features, n_classes, cutoffs, div_value, head_bias, device=device, dtype=dtype)
 
-    def forward(self, input: Any, target: Any) -> Any:
-        """The log-probabilities of the targets, and the loss."""
+    if TYPE_CHECKING:  # torch.nn.Module's own is Callable[..., Any]
+
+        def __call__(self, input: Tensor, target: Tensor) -> AdaptiveLogSoftmax: ...  # noqa: D102
+
+    def forward(self, input: Tensor, target: Tensor) -> AdaptiveLogSoftmax:
+        """Return the log-probabilities of the targets, and the loss."""
         tails = [(projection.weight, linear.weight) for projection, linear in self.tail]
-        loss: Any = LOSSES["adaptive_log_softmax_with_loss"].torch
+        loss: Callable[..., AdaptiveLogSoftmax] = LOSSES["adaptive_log_softmax_with_loss"].torch
         return loss(input, target, self.head.weight, tails, self.cutoffs, self.head.bias)
 
     def extra_repr(self) -> str:
-        """The options."""
+        """Return the options."""
         return (
             f"in_features={self.in_features}, n_classes={self.n_classes}, cutoffs={self.cutoffs[:-1]}, "
             f"div_value={self.div_value}, head_bias={self.head_bias}"

@@ -12,7 +12,7 @@ from xloss.catalog import Loss
 
 
 def make(loss: Loss, name: str) -> type[torch.nn.Module]:
-    """The module class of a loss."""
+    """Return the module class of a loss."""
     options = modules.options_of(loss)
     names = [option.name for option in options]
     tensors = modules.tensors_of(loss)
