@@ -1,8 +1,9 @@
 """The losses of `xloss.jax` and their types; written by `python -m xloss.modules.stubs`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, ParamSpec
 
+from xloss.losses.adaptive_log_softmax_with_loss import AdaptiveLogSoftmax
 from xloss.modules.parametric_jax import AdaptiveLogSoftmaxWithLoss as AdaptiveLogSoftmaxWithLoss
 from xloss.modules.parametric_jax import LinearCrossEntropyLoss as LinearCrossEntropyLoss
 from xloss.ops.types import Array, ArrayLike, Reduction
@@ -10,75 +11,99 @@ from xloss.ops.types import Array, ArrayLike, Reduction
 _P = ParamSpec("_P")
 
 def adaptive_log_softmax_with_loss(
-    input: Any, target: Any, head_weight: Any, tail_weights: Any, cutoffs: Any, head_bias: Any = None
-) -> Any:
+    input: ArrayLike,
+    target: ArrayLike,
+    head_weight: ArrayLike,
+    tail_weights: Sequence[Sequence[ArrayLike]],
+    cutoffs: Sequence[int],
+    head_bias: ArrayLike | None = None,
+) -> AdaptiveLogSoftmax:
     """Log-probability of one of many classes, the rare ones in clusters."""
 
-def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: Any = "mean") -> Any:
+def binary_cross_entropy(
+    input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, reduction: Reduction = "mean"
+) -> Array:
     """Binary cross entropy of probabilities."""
 
 def binary_cross_entropy_with_logits(
-    input: Any, target: Any, weight: Any = None, reduction: Any = "mean", pos_weight: Any = None
-) -> Any:
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    pos_weight: ArrayLike | None = None,
+) -> Array:
     """Binary cross entropy of logits."""
 
-def charbonnier_loss(input: Any, target: Any, eps: Any = 0.001, reduction: Any = "mean") -> Any:
+def charbonnier_loss(input: ArrayLike, target: ArrayLike, eps: float = 0.001, reduction: Reduction = "mean") -> Array:
     """The absolute error, rounded off near 0."""
 
-def circle_loss(input: Any, target: Any, m: Any = 0.4, gamma: Any = 80.0, reduction: Any = "mean") -> Any:
-    """Of pairs of embeddings, weighted by how far each is from where it ought to be."""
+def circle_loss(
+    input: ArrayLike, target: ArrayLike, m: float = 0.4, gamma: float = 80.0, reduction: Reduction = "mean"
+) -> Array:
+    """Of pairs of embeddings, weighted by how far their cosine is from its optimum."""
 
-def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: Any = 0, reduction: Any = "mean") -> Any:
-    """1 - cosine of vectors that ought to be alike, cosine above a margin of others."""
+def cosine_embedding_loss(
+    input1: ArrayLike, input2: ArrayLike, target: ArrayLike, margin: float = 0, reduction: Reduction = "mean"
+) -> Array:
+    """1 - cosine of similar pairs, cosine above a margin of dissimilar ones."""
 
 def cross_entropy(
-    input: Any,
-    target: Any,
-    weight: Any = None,
-    ignore_index: Any = -100,
-    reduction: Any = "mean",
-    label_smoothing: Any = 0.0,
-) -> Any:
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    label_smoothing: float = 0.0,
+) -> Array:
     """Cross entropy of logits with class indices or probabilities."""
 
 def ctc_loss(
-    log_probs: Any,
-    targets: Any,
-    input_lengths: Any,
-    target_lengths: Any,
-    blank: Any = 0,
-    reduction: Any = "mean",
-    zero_infinity: Any = False,
-) -> Any:
+    log_probs: ArrayLike,
+    targets: ArrayLike,
+    input_lengths: ArrayLike | Sequence[int],
+    target_lengths: ArrayLike | Sequence[int],
+    blank: int = 0,
+    reduction: Reduction = "mean",
+    zero_infinity: bool = False,
+) -> Array:
     """Connectionist temporal classification: minus the log-probability of a target, over all alignments."""
 
-def detached_squared_error(input: Any, target: Any, reduction: Any = "mean") -> Any:
+def detached_squared_error(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean") -> Array:
     """The error times itself held constant: the value of mse_loss, half its gradient."""
 
-def dice_loss(input: Any, target: Any, reduction: Any = "mean", smooth: Any = 1.0, from_logits: Any = False) -> Any:
+def dice_loss(
+    input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean", smooth: float = 1.0, from_logits: bool = False
+) -> Array:
     """One minus the Dice coefficient of a mask."""
 
 def dpo_loss(
-    policy_chosen_logps: Any,
-    policy_rejected_logps: Any,
-    reference_chosen_logps: Any,
-    reference_rejected_logps: Any,
-    beta: Any = 0.1,
-    label_smoothing: Any = 0.0,
-    reduction: Any = "mean",
-) -> Any:
+    policy_chosen_logps: ArrayLike,
+    policy_rejected_logps: ArrayLike,
+    reference_chosen_logps: ArrayLike,
+    reference_rejected_logps: ArrayLike,
+    beta: float = 0.1,
+    label_smoothing: float = 0.0,
+    reduction: Reduction = "mean",
+) -> Array:
     """Direct preference optimization: log-sigmoid of what two answers gained over a reference model."""
 
 def gaussian_nll_loss(
-    input: Any, target: Any, var: Any, full: Any = False, eps: Any = 1e-06, reduction: Any = "mean"
-) -> Any:
+    input: ArrayLike,
+    target: ArrayLike,
+    var: ArrayLike | float,
+    full: bool = False,
+    eps: float = 1e-06,
+    reduction: Reduction = "mean",
+) -> Array:
     """Negative log-likelihood under normal distributions of given means and variances."""
 
-def hinge_embedding_loss(input: Any, target: Any, margin: Any = 1.0, reduction: Any = "mean") -> Any:
-    """A distance, or by how much it fails a margin."""
+def hinge_embedding_loss(
+    input: ArrayLike, target: ArrayLike, margin: float = 1.0, reduction: Reduction = "mean"
+) -> Array:
+    """A distance, or the amount by which it falls short of a margin."""
 
-def hinge_loss(input: Any, target: Any, reduction: Any = "mean") -> Any:
-    """By how much the product of score and sign fails 1."""
+def hinge_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean") -> Array:
+    """The amount by which the product of score and sign falls short of 1."""
 
 def huber_loss(
     input: ArrayLike,
@@ -152,79 +177,105 @@ def poisson_nll_loss(
 def poly_loss(input: Any, target: Any, ignore_index: Any = -100, reduction: Any = "mean", epsilon: Any = 1.0) -> Any:
     """Cross entropy whose term 1 - p counts epsilon more."""
 
-def quantile_loss(input: Any, target: Any, quantile: Any = 0.5, reduction: Any = "mean") -> Any:
-    """Absolute error with a weight for either side."""
+def quantile_loss(input: ArrayLike, target: ArrayLike, quantile: float = 0.5, reduction: Reduction = "mean") -> Array:
+    """Absolute error, weighted by q or 1 - q according to its sign."""
 
-def self_distillation_loss(input: Any, target: Any, reduction: Any = "mean", temperature: Any = 1.0) -> Any:
-    """Divergence of a student's logits from a teacher's, held constant, at a temperature."""
+def self_distillation_loss(
+    input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean", temperature: float = 1.0
+) -> Array:
+    """KL divergence of a student's softmax from a constant teacher's, at a temperature."""
 
-def sigmoid_focal_loss(input: Any, target: Any, alpha: Any = 0.25, gamma: Any = 2.0, reduction: Any = "mean") -> Any:
+def sigmoid_focal_loss(
+    input: ArrayLike, target: ArrayLike, alpha: float = 0.25, gamma: float = 2.0, reduction: Reduction = "mean"
+) -> Array:
     """Binary cross entropy of logits times (1 - p_t)^gamma, balanced by alpha."""
 
-def smooth_l1_loss(input: Any, target: Any, reduction: Any = "mean", beta: Any = 1.0) -> Any:
+def smooth_l1_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean", beta: float = 1.0) -> Array:
     """Squared error below beta, absolute error above."""
 
-def soft_margin_loss(input: Any, target: Any, reduction: Any = "mean") -> Any:
-    """Logistic loss of a score and a sign."""
+def soft_margin_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean") -> Array:
+    """Logistic loss of a score and a label of 1 or -1."""
 
 def softmax_focal_loss(
-    input: Any, target: Any, weight: Any = None, ignore_index: Any = -100, reduction: Any = "mean", gamma: Any = 2.0
-) -> Any:
-    """Cross entropy times (1 - p)^gamma: what is right already counts less."""
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    gamma: float = 2.0,
+) -> Array:
+    """Cross entropy times (1 - p)^gamma: easy examples count less."""
 
-def sparsemax_loss(input: Any, target: Any, ignore_index: Any = -100, reduction: Any = "mean") -> Any:
-    """What cross entropy is to softmax, for the projection onto the simplex."""
+def sparsemax_loss(
+    input: ArrayLike, target: ArrayLike, ignore_index: int = -100, reduction: Reduction = "mean"
+) -> Array:
+    """What cross entropy is to softmax, for the projection onto the probability simplex."""
 
-def squared_hinge_loss(input: Any, target: Any, reduction: Any = "mean") -> Any:
-    """Square of by how much the product of score and sign fails 1."""
+def squared_hinge_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean") -> Array:
+    """Square of the hinge loss of a score and a label of 1 or -1."""
 
 def td_semi_gradient_loss(
-    input: Any, reward: Any, next_value: Any, done: Any = None, discount: Any = 0.99, reduction: Any = "mean"
-) -> Any:
+    input: ArrayLike,
+    reward: ArrayLike,
+    next_value: ArrayLike,
+    done: ArrayLike | None = None,
+    discount: float = 0.99,
+    reduction: Reduction = "mean",
+) -> Array:
     """Half the squared temporal-difference error, its bootstrapped target held constant."""
 
 def triplet_margin_loss(
-    anchor: Any,
-    positive: Any,
-    negative: Any,
-    margin: Any = 1.0,
-    p: Any = 2,
-    eps: Any = 1e-06,
-    swap: Any = False,
-    reduction: Any = "mean",
-) -> Any:
-    """By how much a positive example fails to be nearer than a negative one."""
+    anchor: ArrayLike,
+    positive: ArrayLike,
+    negative: ArrayLike,
+    margin: float = 1.0,
+    p: float = 2,
+    eps: float = 1e-06,
+    swap: bool = False,
+    reduction: Reduction = "mean",
+) -> Array:
+    """Asks that an anchor be nearer to a positive example than to a negative one, by a margin."""
 
 def triplet_margin_with_distance_loss(
-    anchor: Any,
-    positive: Any,
-    negative: Any,
+    anchor: ArrayLike,
+    positive: ArrayLike,
+    negative: ArrayLike,
     *,
-    distance_function: Any = None,
-    margin: Any = 1.0,
-    swap: Any = False,
-    reduction: Any = "mean",
-) -> Any:
-    """The triplet loss with a distance of one's own."""
+    distance_function: Callable[[Array, Array], Array] | None = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: Reduction = "mean",
+) -> Array:
+    """The triplet margin loss with a distance function that the caller passes."""
 
 def tversky_loss(
-    input: Any,
-    target: Any,
-    reduction: Any = "mean",
-    alpha: Any = 0.5,
-    beta: Any = 0.5,
-    smooth: Any = 1.0,
-    from_logits: Any = False,
-) -> Any:
+    input: ArrayLike,
+    target: ArrayLike,
+    reduction: Reduction = "mean",
+    alpha: float = 0.5,
+    beta: float = 0.5,
+    smooth: float = 1.0,
+    from_logits: bool = False,
+) -> Array:
     """One minus the Tversky index of a mask: Dice with a weight for each kind of error."""
 
-def vq_commitment_loss(input: Any, quantized: Any, beta: Any = 0.25, reduction: Any = "mean") -> Any:
-    """The two squared errors of vector quantization, codes and encoder held in turn."""
+def vq_commitment_loss(
+    input: ArrayLike, quantized: ArrayLike, beta: float = 0.25, reduction: Reduction = "mean"
+) -> Array:
+    """The two squared errors of vector quantization, codes and encoder held constant in turn."""
 
-def wing_loss(input: Any, target: Any, omega: Any = 10.0, epsilon: Any = 2.0, reduction: Any = "mean") -> Any:
+def wing_loss(
+    input: ArrayLike, target: ArrayLike, omega: float = 10.0, epsilon: float = 2.0, reduction: Reduction = "mean"
+) -> Array:
     """Logarithmic in the error up to omega, linear beyond."""
 
-def z_loss(input: Any, target: Any, ignore_index: Any = -100, reduction: Any = "mean", z_weight: Any = 0.0001) -> Any:
+def z_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    z_weight: float = 0.0001,
+) -> Array:
     """Cross entropy plus z_weight times the square of logsumexp."""
 
 def sum_and_denominator(loss: Callable[_P, Array], *args: _P.args, **kwargs: _P.kwargs) -> tuple[Array, Array]:
@@ -233,120 +284,132 @@ def sum_and_denominator(loss: Callable[_P, Array], *args: _P.args, **kwargs: _P.
 class BCELoss:
     """Binary cross entropy of probabilities."""
 
-    weight: Final[Any]
-    reduction: Final[Any]
-    def __init__(self, weight: Any = None, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    weight: Final[ArrayLike | None]
+    reduction: Final[Reduction]
+    def __init__(self, weight: ArrayLike | None = None, reduction: Reduction = "mean") -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class BCEWithLogitsLoss:
     """Binary cross entropy of logits."""
 
-    weight: Final[Any]
-    reduction: Final[Any]
-    pos_weight: Final[Any]
-    def __init__(self, weight: Any = None, reduction: Any = "mean", pos_weight: Any = None) -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    weight: Final[ArrayLike | None]
+    reduction: Final[Reduction]
+    pos_weight: Final[ArrayLike | None]
+    def __init__(
+        self, weight: ArrayLike | None = None, reduction: Reduction = "mean", pos_weight: ArrayLike | None = None
+    ) -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class CharbonnierLoss:
     """The absolute error, rounded off near 0."""
 
-    eps: Final[Any]
-    reduction: Final[Any]
-    def __init__(self, eps: Any = 0.001, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    eps: Final[float]
+    reduction: Final[Reduction]
+    def __init__(self, eps: float = 0.001, reduction: Reduction = "mean") -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class CircleLoss:
-    """Of pairs of embeddings, weighted by how far each is from where it ought to be."""
+    """Of pairs of embeddings, weighted by how far their cosine is from its optimum."""
 
-    m: Final[Any]
-    gamma: Final[Any]
-    reduction: Final[Any]
-    def __init__(self, m: Any = 0.4, gamma: Any = 80.0, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    m: Final[float]
+    gamma: Final[float]
+    reduction: Final[Reduction]
+    def __init__(self, m: float = 0.4, gamma: float = 80.0, reduction: Reduction = "mean") -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class CosineEmbeddingLoss:
-    """1 - cosine of vectors that ought to be alike, cosine above a margin of others."""
+    """1 - cosine of similar pairs, cosine above a margin of dissimilar ones."""
 
-    margin: Final[Any]
-    reduction: Final[Any]
-    def __init__(self, margin: Any = 0, reduction: Any = "mean") -> None: ...
-    def __call__(self, input1: Any, input2: Any, target: Any) -> Any: ...
+    margin: Final[float]
+    reduction: Final[Reduction]
+    def __init__(self, margin: float = 0, reduction: Reduction = "mean") -> None: ...
+    def __call__(self, input1: ArrayLike, input2: ArrayLike, target: ArrayLike) -> Array: ...
 
 class CrossEntropyLoss:
     """Cross entropy of logits with class indices or probabilities."""
 
-    weight: Final[Any]
-    ignore_index: Final[Any]
-    reduction: Final[Any]
-    label_smoothing: Final[Any]
+    weight: Final[ArrayLike | None]
+    ignore_index: Final[int]
+    reduction: Final[Reduction]
+    label_smoothing: Final[float]
     def __init__(
-        self, weight: Any = None, ignore_index: Any = -100, reduction: Any = "mean", label_smoothing: Any = 0.0
+        self,
+        weight: ArrayLike | None = None,
+        ignore_index: int = -100,
+        reduction: Reduction = "mean",
+        label_smoothing: float = 0.0,
     ) -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class CTCLoss:
     """Connectionist temporal classification: minus the log-probability of a target, over all alignments."""
 
-    blank: Final[Any]
-    reduction: Final[Any]
-    zero_infinity: Final[Any]
-    def __init__(self, blank: Any = 0, reduction: Any = "mean", zero_infinity: Any = False) -> None: ...
-    def __call__(self, log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any) -> Any: ...
+    blank: Final[int]
+    reduction: Final[Reduction]
+    zero_infinity: Final[bool]
+    def __init__(self, blank: int = 0, reduction: Reduction = "mean", zero_infinity: bool = False) -> None: ...
+    def __call__(
+        self,
+        log_probs: ArrayLike,
+        targets: ArrayLike,
+        input_lengths: ArrayLike | Sequence[int],
+        target_lengths: ArrayLike | Sequence[int],
+    ) -> Array: ...
 
 class DetachedSquaredError:
     """The error times itself held constant: the value of mse_loss, half its gradient."""
 
-    reduction: Final[Any]
-    def __init__(self, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    reduction: Final[Reduction]
+    def __init__(self, reduction: Reduction = "mean") -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class DiceLoss:
     """One minus the Dice coefficient of a mask."""
 
-    reduction: Final[Any]
-    smooth: Final[Any]
-    from_logits: Final[Any]
-    def __init__(self, reduction: Any = "mean", smooth: Any = 1.0, from_logits: Any = False) -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    reduction: Final[Reduction]
+    smooth: Final[float]
+    from_logits: Final[bool]
+    def __init__(self, reduction: Reduction = "mean", smooth: float = 1.0, from_logits: bool = False) -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class DpoLoss:
     """Direct preference optimization: log-sigmoid of what two answers gained over a reference model."""
 
-    beta: Final[Any]
-    label_smoothing: Final[Any]
-    reduction: Final[Any]
-    def __init__(self, beta: Any = 0.1, label_smoothing: Any = 0.0, reduction: Any = "mean") -> None: ...
+    beta: Final[float]
+    label_smoothing: Final[float]
+    reduction: Final[Reduction]
+    def __init__(self, beta: float = 0.1, label_smoothing: float = 0.0, reduction: Reduction = "mean") -> None: ...
     def __call__(
         self,
-        policy_chosen_logps: Any,
-        policy_rejected_logps: Any,
-        reference_chosen_logps: Any,
-        reference_rejected_logps: Any,
-    ) -> Any: ...
+        policy_chosen_logps: ArrayLike,
+        policy_rejected_logps: ArrayLike,
+        reference_chosen_logps: ArrayLike,
+        reference_rejected_logps: ArrayLike,
+    ) -> Array: ...
 
 class GaussianNLLLoss:
     """Negative log-likelihood under normal distributions of given means and variances."""
 
-    full: Final[Any]
-    eps: Final[Any]
-    reduction: Final[Any]
-    def __init__(self, *, full: Any = False, eps: Any = 1e-06, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, target: Any, var: Any) -> Any: ...
+    full: Final[bool]
+    eps: Final[float]
+    reduction: Final[Reduction]
+    def __init__(self, *, full: bool = False, eps: float = 1e-06, reduction: Reduction = "mean") -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike, var: ArrayLike | float) -> Array: ...
 
 class HingeEmbeddingLoss:
-    """A distance, or by how much it fails a margin."""
+    """A distance, or the amount by which it falls short of a margin."""
 
-    margin: Final[Any]
-    reduction: Final[Any]
-    def __init__(self, margin: Any = 1.0, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    margin: Final[float]
+    reduction: Final[Reduction]
+    def __init__(self, margin: float = 1.0, reduction: Reduction = "mean") -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class HingeLoss:
-    """By how much the product of score and sign fails 1."""
+    """The amount by which the product of score and sign falls short of 1."""
 
-    reduction: Final[Any]
-    def __init__(self, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    reduction: Final[Reduction]
+    def __init__(self, reduction: Reduction = "mean") -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class HuberLoss:
     """Half the squared error up to delta, linear beyond."""
@@ -471,141 +534,157 @@ class PolyLoss:
     def __call__(self, input: Any, target: Any) -> Any: ...
 
 class QuantileLoss:
-    """Absolute error with a weight for either side."""
+    """Absolute error, weighted by q or 1 - q according to its sign."""
 
-    quantile: Final[Any]
-    reduction: Final[Any]
-    def __init__(self, quantile: Any = 0.5, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    quantile: Final[float]
+    reduction: Final[Reduction]
+    def __init__(self, quantile: float = 0.5, reduction: Reduction = "mean") -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class SelfDistillationLoss:
-    """Divergence of a student's logits from a teacher's, held constant, at a temperature."""
+    """KL divergence of a student's softmax from a constant teacher's, at a temperature."""
 
-    reduction: Final[Any]
-    temperature: Final[Any]
-    def __init__(self, reduction: Any = "mean", temperature: Any = 1.0) -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    reduction: Final[Reduction]
+    temperature: Final[float]
+    def __init__(self, reduction: Reduction = "mean", temperature: float = 1.0) -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class SigmoidFocalLoss:
     """Binary cross entropy of logits times (1 - p_t)^gamma, balanced by alpha."""
 
-    alpha: Final[Any]
-    gamma: Final[Any]
-    reduction: Final[Any]
-    def __init__(self, alpha: Any = 0.25, gamma: Any = 2.0, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    alpha: Final[float]
+    gamma: Final[float]
+    reduction: Final[Reduction]
+    def __init__(self, alpha: float = 0.25, gamma: float = 2.0, reduction: Reduction = "mean") -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class SmoothL1Loss:
     """Squared error below beta, absolute error above."""
 
-    reduction: Final[Any]
-    beta: Final[Any]
-    def __init__(self, reduction: Any = "mean", beta: Any = 1.0) -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    reduction: Final[Reduction]
+    beta: Final[float]
+    def __init__(self, reduction: Reduction = "mean", beta: float = 1.0) -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class SoftMarginLoss:
-    """Logistic loss of a score and a sign."""
+    """Logistic loss of a score and a label of 1 or -1."""
 
-    reduction: Final[Any]
-    def __init__(self, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    reduction: Final[Reduction]
+    def __init__(self, reduction: Reduction = "mean") -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class SoftmaxFocalLoss:
-    """Cross entropy times (1 - p)^gamma: what is right already counts less."""
+    """Cross entropy times (1 - p)^gamma: easy examples count less."""
 
-    weight: Final[Any]
-    ignore_index: Final[Any]
-    reduction: Final[Any]
-    gamma: Final[Any]
+    weight: Final[ArrayLike | None]
+    ignore_index: Final[int]
+    reduction: Final[Reduction]
+    gamma: Final[float]
     def __init__(
-        self, weight: Any = None, ignore_index: Any = -100, reduction: Any = "mean", gamma: Any = 2.0
+        self,
+        weight: ArrayLike | None = None,
+        ignore_index: int = -100,
+        reduction: Reduction = "mean",
+        gamma: float = 2.0,
     ) -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class SparsemaxLoss:
-    """What cross entropy is to softmax, for the projection onto the simplex."""
+    """What cross entropy is to softmax, for the projection onto the probability simplex."""
 
-    ignore_index: Final[Any]
-    reduction: Final[Any]
-    def __init__(self, ignore_index: Any = -100, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    ignore_index: Final[int]
+    reduction: Final[Reduction]
+    def __init__(self, ignore_index: int = -100, reduction: Reduction = "mean") -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class SquaredHingeLoss:
-    """Square of by how much the product of score and sign fails 1."""
+    """Square of the hinge loss of a score and a label of 1 or -1."""
 
-    reduction: Final[Any]
-    def __init__(self, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    reduction: Final[Reduction]
+    def __init__(self, reduction: Reduction = "mean") -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class TdSemiGradientLoss:
     """Half the squared temporal-difference error, its bootstrapped target held constant."""
 
-    done: Final[Any]
-    discount: Final[Any]
-    reduction: Final[Any]
-    def __init__(self, done: Any = None, discount: Any = 0.99, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, reward: Any, next_value: Any) -> Any: ...
+    done: Final[ArrayLike | None]
+    discount: Final[float]
+    reduction: Final[Reduction]
+    def __init__(
+        self, done: ArrayLike | None = None, discount: float = 0.99, reduction: Reduction = "mean"
+    ) -> None: ...
+    def __call__(self, input: ArrayLike, reward: ArrayLike, next_value: ArrayLike) -> Array: ...
 
 class TripletMarginLoss:
-    """By how much a positive example fails to be nearer than a negative one."""
+    """Asks that an anchor be nearer to a positive example than to a negative one, by a margin."""
 
-    margin: Final[Any]
-    p: Final[Any]
-    eps: Final[Any]
-    swap: Final[Any]
-    reduction: Final[Any]
+    margin: Final[float]
+    p: Final[float]
+    eps: Final[float]
+    swap: Final[bool]
+    reduction: Final[Reduction]
     def __init__(
-        self, margin: Any = 1.0, p: Any = 2, eps: Any = 1e-06, swap: Any = False, reduction: Any = "mean"
+        self, margin: float = 1.0, p: float = 2, eps: float = 1e-06, swap: bool = False, reduction: Reduction = "mean"
     ) -> None: ...
-    def __call__(self, anchor: Any, positive: Any, negative: Any) -> Any: ...
+    def __call__(self, anchor: ArrayLike, positive: ArrayLike, negative: ArrayLike) -> Array: ...
 
 class TripletMarginWithDistanceLoss:
-    """The triplet loss with a distance of one's own."""
+    """The triplet margin loss with a distance function that the caller passes."""
 
-    distance_function: Final[Any]
-    margin: Final[Any]
-    swap: Final[Any]
-    reduction: Final[Any]
+    distance_function: Final[Callable[[Array, Array], Array] | None]
+    margin: Final[float]
+    swap: Final[bool]
+    reduction: Final[Reduction]
     def __init__(
-        self, *, distance_function: Any = None, margin: Any = 1.0, swap: Any = False, reduction: Any = "mean"
+        self,
+        *,
+        distance_function: Callable[[Array, Array], Array] | None = None,
+        margin: float = 1.0,
+        swap: bool = False,
+        reduction: Reduction = "mean",
     ) -> None: ...
-    def __call__(self, anchor: Any, positive: Any, negative: Any) -> Any: ...
+    def __call__(self, anchor: ArrayLike, positive: ArrayLike, negative: ArrayLike) -> Array: ...
 
 class TverskyLoss:
     """One minus the Tversky index of a mask: Dice with a weight for each kind of error."""
 
-    reduction: Final[Any]
-    alpha: Final[Any]
-    beta: Final[Any]
-    smooth: Final[Any]
-    from_logits: Final[Any]
+    reduction: Final[Reduction]
+    alpha: Final[float]
+    beta: Final[float]
+    smooth: Final[float]
+    from_logits: Final[bool]
     def __init__(
-        self, reduction: Any = "mean", alpha: Any = 0.5, beta: Any = 0.5, smooth: Any = 1.0, from_logits: Any = False
+        self,
+        reduction: Reduction = "mean",
+        alpha: float = 0.5,
+        beta: float = 0.5,
+        smooth: float = 1.0,
+        from_logits: bool = False,
     ) -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class VqCommitmentLoss:
-    """The two squared errors of vector quantization, codes and encoder held in turn."""
+    """The two squared errors of vector quantization, codes and encoder held constant in turn."""
 
-    beta: Final[Any]
-    reduction: Final[Any]
-    def __init__(self, beta: Any = 0.25, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, quantized: Any) -> Any: ...
+    beta: Final[float]
+    reduction: Final[Reduction]
+    def __init__(self, beta: float = 0.25, reduction: Reduction = "mean") -> None: ...
+    def __call__(self, input: ArrayLike, quantized: ArrayLike) -> Array: ...
 
 class WingLoss:
     """Logarithmic in the error up to omega, linear beyond."""
 
-    omega: Final[Any]
-    epsilon: Final[Any]
-    reduction: Final[Any]
-    def __init__(self, omega: Any = 10.0, epsilon: Any = 2.0, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    omega: Final[float]
+    epsilon: Final[float]
+    reduction: Final[Reduction]
+    def __init__(self, omega: float = 10.0, epsilon: float = 2.0, reduction: Reduction = "mean") -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class ZLoss:
     """Cross entropy plus z_weight times the square of logsumexp."""
 
-    ignore_index: Final[Any]
-    reduction: Final[Any]
-    z_weight: Final[Any]
-    def __init__(self, ignore_index: Any = -100, reduction: Any = "mean", z_weight: Any = 0.0001) -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    ignore_index: Final[int]
+    reduction: Final[Reduction]
+    z_weight: Final[float]
+    def __init__(self, ignore_index: int = -100, reduction: Reduction = "mean", z_weight: float = 0.0001) -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...

@@ -1,10 +1,11 @@
 """The losses of `xloss.torch` and their types; written by `python -m xloss.modules.stubs`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec
 
 import torch
 
+from xloss.losses.adaptive_log_softmax_with_loss import AdaptiveLogSoftmax
 from xloss.modules.parametric_torch import AdaptiveLogSoftmaxWithLoss as AdaptiveLogSoftmaxWithLoss
 from xloss.modules.parametric_torch import LinearCrossEntropyLoss as LinearCrossEntropyLoss
 from xloss.ops.types import Reduction, Tensor
@@ -12,75 +13,97 @@ from xloss.ops.types import Reduction, Tensor
 _P = ParamSpec("_P")
 
 def adaptive_log_softmax_with_loss(
-    input: Any, target: Any, head_weight: Any, tail_weights: Any, cutoffs: Any, head_bias: Any = None
-) -> Any:
+    input: Tensor,
+    target: Tensor,
+    head_weight: Tensor,
+    tail_weights: Sequence[Sequence[Tensor]],
+    cutoffs: Sequence[int],
+    head_bias: Tensor | None = None,
+) -> AdaptiveLogSoftmax:
     """Log-probability of one of many classes, the rare ones in clusters."""
 
-def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: Any = "mean") -> Any:
+def binary_cross_entropy(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: Reduction = "mean"
+) -> Tensor:
     """Binary cross entropy of probabilities."""
 
 def binary_cross_entropy_with_logits(
-    input: Any, target: Any, weight: Any = None, reduction: Any = "mean", pos_weight: Any = None
-) -> Any:
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
     """Binary cross entropy of logits."""
 
-def charbonnier_loss(input: Any, target: Any, eps: Any = 0.001, reduction: Any = "mean") -> Any:
+def charbonnier_loss(input: Tensor, target: Tensor, eps: float = 0.001, reduction: Reduction = "mean") -> Tensor:
     """The absolute error, rounded off near 0."""
 
-def circle_loss(input: Any, target: Any, m: Any = 0.4, gamma: Any = 80.0, reduction: Any = "mean") -> Any:
-    """Of pairs of embeddings, weighted by how far each is from where it ought to be."""
+def circle_loss(
+    input: Tensor, target: Tensor, m: float = 0.4, gamma: float = 80.0, reduction: Reduction = "mean"
+) -> Tensor:
+    """Of pairs of embeddings, weighted by how far their cosine is from its optimum."""
 
-def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: Any = 0, reduction: Any = "mean") -> Any:
-    """1 - cosine of vectors that ought to be alike, cosine above a margin of others."""
+def cosine_embedding_loss(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0, reduction: Reduction = "mean"
+) -> Tensor:
+    """1 - cosine of similar pairs, cosine above a margin of dissimilar ones."""
 
 def cross_entropy(
-    input: Any,
-    target: Any,
-    weight: Any = None,
-    ignore_index: Any = -100,
-    reduction: Any = "mean",
-    label_smoothing: Any = 0.0,
-) -> Any:
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
     """Cross entropy of logits with class indices or probabilities."""
 
 def ctc_loss(
-    log_probs: Any,
-    targets: Any,
-    input_lengths: Any,
-    target_lengths: Any,
-    blank: Any = 0,
-    reduction: Any = "mean",
-    zero_infinity: Any = False,
-) -> Any:
+    log_probs: Tensor,
+    targets: Tensor,
+    input_lengths: Tensor | Sequence[int],
+    target_lengths: Tensor | Sequence[int],
+    blank: int = 0,
+    reduction: Reduction = "mean",
+    zero_infinity: bool = False,
+) -> Tensor:
     """Connectionist temporal classification: minus the log-probability of a target, over all alignments."""
 
-def detached_squared_error(input: Any, target: Any, reduction: Any = "mean") -> Any:
+def detached_squared_error(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
     """The error times itself held constant: the value of mse_loss, half its gradient."""
 
-def dice_loss(input: Any, target: Any, reduction: Any = "mean", smooth: Any = 1.0, from_logits: Any = False) -> Any:
+def dice_loss(
+    input: Tensor, target: Tensor, reduction: Reduction = "mean", smooth: float = 1.0, from_logits: bool = False
+) -> Tensor:
     """One minus the Dice coefficient of a mask."""
 
 def dpo_loss(
-    policy_chosen_logps: Any,
-    policy_rejected_logps: Any,
-    reference_chosen_logps: Any,
-    reference_rejected_logps: Any,
-    beta: Any = 0.1,
-    label_smoothing: Any = 0.0,
-    reduction: Any = "mean",
-) -> Any:
+    policy_chosen_logps: Tensor,
+    policy_rejected_logps: Tensor,
+    reference_chosen_logps: Tensor,
+    reference_rejected_logps: Tensor,
+    beta: float = 0.1,
+    label_smoothing: float = 0.0,
+    reduction: Reduction = "mean",
+) -> Tensor:
     """Direct preference optimization: log-sigmoid of what two answers gained over a reference model."""
 
 def gaussian_nll_loss(
-    input: Any, target: Any, var: Any, full: Any = False, eps: Any = 1e-06, reduction: Any = "mean"
-) -> Any:
+    input: Tensor,
+    target: Tensor,
+    var: Tensor | float,
+    full: bool = False,
+    eps: float = 1e-06,
+    reduction: Reduction = "mean",
+) -> Tensor:
     """Negative log-likelihood under normal distributions of given means and variances."""
 
-def hinge_embedding_loss(input: Any, target: Any, margin: Any = 1.0, reduction: Any = "mean") -> Any:
-    """A distance, or by how much it fails a margin."""
+def hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.0, reduction: Reduction = "mean") -> Tensor:
+    """A distance, or the amount by which it falls short of a margin."""
 
-def hinge_loss(input: Any, target: Any, reduction: Any = "mean") -> Any:
-    """By how much the product of score and sign fails 1."""
+def hinge_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
+    """The amount by which the product of score and sign falls short of 1."""
 
 def huber_loss(
     input: Tensor, target: Tensor, reduction: Reduction = "mean", delta: float = 1.0, weight: Tensor | None = None
@@ -150,79 +173,97 @@ def poisson_nll_loss(
 def poly_loss(input: Any, target: Any, ignore_index: Any = -100, reduction: Any = "mean", epsilon: Any = 1.0) -> Any:
     """Cross entropy whose term 1 - p counts epsilon more."""
 
-def quantile_loss(input: Any, target: Any, quantile: Any = 0.5, reduction: Any = "mean") -> Any:
-    """Absolute error with a weight for either side."""
+def quantile_loss(input: Tensor, target: Tensor, quantile: float = 0.5, reduction: Reduction = "mean") -> Tensor:
+    """Absolute error, weighted by q or 1 - q according to its sign."""
 
-def self_distillation_loss(input: Any, target: Any, reduction: Any = "mean", temperature: Any = 1.0) -> Any:
-    """Divergence of a student's logits from a teacher's, held constant, at a temperature."""
+def self_distillation_loss(
+    input: Tensor, target: Tensor, reduction: Reduction = "mean", temperature: float = 1.0
+) -> Tensor:
+    """KL divergence of a student's softmax from a constant teacher's, at a temperature."""
 
-def sigmoid_focal_loss(input: Any, target: Any, alpha: Any = 0.25, gamma: Any = 2.0, reduction: Any = "mean") -> Any:
+def sigmoid_focal_loss(
+    input: Tensor, target: Tensor, alpha: float = 0.25, gamma: float = 2.0, reduction: Reduction = "mean"
+) -> Tensor:
     """Binary cross entropy of logits times (1 - p_t)^gamma, balanced by alpha."""
 
-def smooth_l1_loss(input: Any, target: Any, reduction: Any = "mean", beta: Any = 1.0) -> Any:
+def smooth_l1_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean", beta: float = 1.0) -> Tensor:
     """Squared error below beta, absolute error above."""
 
-def soft_margin_loss(input: Any, target: Any, reduction: Any = "mean") -> Any:
-    """Logistic loss of a score and a sign."""
+def soft_margin_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
+    """Logistic loss of a score and a label of 1 or -1."""
 
 def softmax_focal_loss(
-    input: Any, target: Any, weight: Any = None, ignore_index: Any = -100, reduction: Any = "mean", gamma: Any = 2.0
-) -> Any:
-    """Cross entropy times (1 - p)^gamma: what is right already counts less."""
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+    gamma: float = 2.0,
+) -> Tensor:
+    """Cross entropy times (1 - p)^gamma: easy examples count less."""
 
-def sparsemax_loss(input: Any, target: Any, ignore_index: Any = -100, reduction: Any = "mean") -> Any:
-    """What cross entropy is to softmax, for the projection onto the simplex."""
+def sparsemax_loss(input: Tensor, target: Tensor, ignore_index: int = -100, reduction: Reduction = "mean") -> Tensor:
+    """What cross entropy is to softmax, for the projection onto the probability simplex."""
 
-def squared_hinge_loss(input: Any, target: Any, reduction: Any = "mean") -> Any:
-    """Square of by how much the product of score and sign fails 1."""
+def squared_hinge_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
+    """Square of the hinge loss of a score and a label of 1 or -1."""
 
 def td_semi_gradient_loss(
-    input: Any, reward: Any, next_value: Any, done: Any = None, discount: Any = 0.99, reduction: Any = "mean"
-) -> Any:
+    input: Tensor,
+    reward: Tensor,
+    next_value: Tensor,
+    done: Tensor | None = None,
+    discount: float = 0.99,
+    reduction: Reduction = "mean",
+) -> Tensor:
     """Half the squared temporal-difference error, its bootstrapped target held constant."""
 
 def triplet_margin_loss(
-    anchor: Any,
-    positive: Any,
-    negative: Any,
-    margin: Any = 1.0,
-    p: Any = 2,
-    eps: Any = 1e-06,
-    swap: Any = False,
-    reduction: Any = "mean",
-) -> Any:
-    """By how much a positive example fails to be nearer than a negative one."""
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
+    margin: float = 1.0,
+    p: float = 2,
+    eps: float = 1e-06,
+    swap: bool = False,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Asks that an anchor be nearer to a positive example than to a negative one, by a margin."""
 
 def triplet_margin_with_distance_loss(
-    anchor: Any,
-    positive: Any,
-    negative: Any,
+    anchor: Tensor,
+    positive: Tensor,
+    negative: Tensor,
     *,
-    distance_function: Any = None,
-    margin: Any = 1.0,
-    swap: Any = False,
-    reduction: Any = "mean",
-) -> Any:
-    """The triplet loss with a distance of one's own."""
+    distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
+    margin: float = 1.0,
+    swap: bool = False,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """The triplet margin loss with a distance function that the caller passes."""
 
 def tversky_loss(
-    input: Any,
-    target: Any,
-    reduction: Any = "mean",
-    alpha: Any = 0.5,
-    beta: Any = 0.5,
-    smooth: Any = 1.0,
-    from_logits: Any = False,
-) -> Any:
+    input: Tensor,
+    target: Tensor,
+    reduction: Reduction = "mean",
+    alpha: float = 0.5,
+    beta: float = 0.5,
+    smooth: float = 1.0,
+    from_logits: bool = False,
+) -> Tensor:
     """One minus the Tversky index of a mask: Dice with a weight for each kind of error."""
 
-def vq_commitment_loss(input: Any, quantized: Any, beta: Any = 0.25, reduction: Any = "mean") -> Any:
-    """The two squared errors of vector quantization, codes and encoder held in turn."""
+def vq_commitment_loss(input: Tensor, quantized: Tensor, beta: float = 0.25, reduction: Reduction = "mean") -> Tensor:
+    """The two squared errors of vector quantization, codes and encoder held constant in turn."""
 
-def wing_loss(input: Any, target: Any, omega: Any = 10.0, epsilon: Any = 2.0, reduction: Any = "mean") -> Any:
+def wing_loss(
+    input: Tensor, target: Tensor, omega: float = 10.0, epsilon: float = 2.0, reduction: Reduction = "mean"
+) -> Tensor:
     """Logarithmic in the error up to omega, linear beyond."""
 
-def z_loss(input: Any, target: Any, ignore_index: Any = -100, reduction: Any = "mean", z_weight: Any = 0.0001) -> Any:
+def z_loss(
+    input: Tensor, target: Tensor, ignore_index: int = -100, reduction: Reduction = "mean", z_weight: float = 0.0001
+) -> Tensor:
     """Cross entropy plus z_weight times the square of logsumexp."""
 
 def sum_and_denominator(loss: Callable[_P, Tensor], *args: _P.args, **kwargs: _P.kwargs) -> tuple[Tensor, Tensor]:
@@ -231,139 +272,157 @@ def sum_and_denominator(loss: Callable[_P, Tensor], *args: _P.args, **kwargs: _P
 class BCELoss(torch.nn.Module):
     """Binary cross entropy of probabilities."""
 
-    weight: Any
-    reduction: Any
-    def __init__(self, weight: Any = None, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    weight: Tensor | None
+    reduction: Reduction
+    def __init__(self, weight: Tensor | None = None, reduction: Reduction = "mean") -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class BCEWithLogitsLoss(torch.nn.Module):
     """Binary cross entropy of logits."""
 
-    weight: Any
-    reduction: Any
-    pos_weight: Any
-    def __init__(self, weight: Any = None, reduction: Any = "mean", pos_weight: Any = None) -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    weight: Tensor | None
+    reduction: Reduction
+    pos_weight: Tensor | None
+    def __init__(
+        self, weight: Tensor | None = None, reduction: Reduction = "mean", pos_weight: Tensor | None = None
+    ) -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class CharbonnierLoss(torch.nn.Module):
     """The absolute error, rounded off near 0."""
 
-    eps: Any
-    reduction: Any
-    def __init__(self, eps: Any = 0.001, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    eps: float
+    reduction: Reduction
+    def __init__(self, eps: float = 0.001, reduction: Reduction = "mean") -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class CircleLoss(torch.nn.Module):
-    """Of pairs of embeddings, weighted by how far each is from where it ought to be."""
+    """Of pairs of embeddings, weighted by how far their cosine is from its optimum."""
 
-    m: Any
-    gamma: Any
-    reduction: Any
-    def __init__(self, m: Any = 0.4, gamma: Any = 80.0, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    m: float
+    gamma: float
+    reduction: Reduction
+    def __init__(self, m: float = 0.4, gamma: float = 80.0, reduction: Reduction = "mean") -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class CosineEmbeddingLoss(torch.nn.Module):
-    """1 - cosine of vectors that ought to be alike, cosine above a margin of others."""
+    """1 - cosine of similar pairs, cosine above a margin of dissimilar ones."""
 
-    margin: Any
-    reduction: Any
-    def __init__(self, margin: Any = 0, reduction: Any = "mean") -> None: ...
-    def forward(self, input1: Any, input2: Any, target: Any) -> Any: ...
-    def __call__(self, input1: Any, input2: Any, target: Any) -> Any: ...
+    margin: float
+    reduction: Reduction
+    def __init__(self, margin: float = 0, reduction: Reduction = "mean") -> None: ...
+    def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor: ...
 
 class CrossEntropyLoss(torch.nn.Module):
     """Cross entropy of logits with class indices or probabilities."""
 
-    weight: Any
-    ignore_index: Any
-    reduction: Any
-    label_smoothing: Any
+    weight: Tensor | None
+    ignore_index: int
+    reduction: Reduction
+    label_smoothing: float
     def __init__(
-        self, weight: Any = None, ignore_index: Any = -100, reduction: Any = "mean", label_smoothing: Any = 0.0
+        self,
+        weight: Tensor | None = None,
+        ignore_index: int = -100,
+        reduction: Reduction = "mean",
+        label_smoothing: float = 0.0,
     ) -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class CTCLoss(torch.nn.Module):
     """Connectionist temporal classification: minus the log-probability of a target, over all alignments."""
 
-    blank: Any
-    reduction: Any
-    zero_infinity: Any
-    def __init__(self, blank: Any = 0, reduction: Any = "mean", zero_infinity: Any = False) -> None: ...
-    def forward(self, log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any) -> Any: ...
-    def __call__(self, log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any) -> Any: ...
+    blank: int
+    reduction: Reduction
+    zero_infinity: bool
+    def __init__(self, blank: int = 0, reduction: Reduction = "mean", zero_infinity: bool = False) -> None: ...
+    def forward(
+        self,
+        log_probs: Tensor,
+        targets: Tensor,
+        input_lengths: Tensor | Sequence[int],
+        target_lengths: Tensor | Sequence[int],
+    ) -> Tensor: ...
+    def __call__(
+        self,
+        log_probs: Tensor,
+        targets: Tensor,
+        input_lengths: Tensor | Sequence[int],
+        target_lengths: Tensor | Sequence[int],
+    ) -> Tensor: ...
 
 class DetachedSquaredError(torch.nn.Module):
     """The error times itself held constant: the value of mse_loss, half its gradient."""
 
-    reduction: Any
-    def __init__(self, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    reduction: Reduction
+    def __init__(self, reduction: Reduction = "mean") -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class DiceLoss(torch.nn.Module):
     """One minus the Dice coefficient of a mask."""
 
-    reduction: Any
-    smooth: Any
-    from_logits: Any
-    def __init__(self, reduction: Any = "mean", smooth: Any = 1.0, from_logits: Any = False) -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    reduction: Reduction
+    smooth: float
+    from_logits: bool
+    def __init__(self, reduction: Reduction = "mean", smooth: float = 1.0, from_logits: bool = False) -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class DpoLoss(torch.nn.Module):
     """Direct preference optimization: log-sigmoid of what two answers gained over a reference model."""
 
-    beta: Any
-    label_smoothing: Any
-    reduction: Any
-    def __init__(self, beta: Any = 0.1, label_smoothing: Any = 0.0, reduction: Any = "mean") -> None: ...
+    beta: float
+    label_smoothing: float
+    reduction: Reduction
+    def __init__(self, beta: float = 0.1, label_smoothing: float = 0.0, reduction: Reduction = "mean") -> None: ...
     def forward(
         self,
-        policy_chosen_logps: Any,
-        policy_rejected_logps: Any,
-        reference_chosen_logps: Any,
-        reference_rejected_logps: Any,
-    ) -> Any: ...
+        policy_chosen_logps: Tensor,
+        policy_rejected_logps: Tensor,
+        reference_chosen_logps: Tensor,
+        reference_rejected_logps: Tensor,
+    ) -> Tensor: ...
     def __call__(
         self,
-        policy_chosen_logps: Any,
-        policy_rejected_logps: Any,
-        reference_chosen_logps: Any,
-        reference_rejected_logps: Any,
-    ) -> Any: ...
+        policy_chosen_logps: Tensor,
+        policy_rejected_logps: Tensor,
+        reference_chosen_logps: Tensor,
+        reference_rejected_logps: Tensor,
+    ) -> Tensor: ...
 
 class GaussianNLLLoss(torch.nn.Module):
     """Negative log-likelihood under normal distributions of given means and variances."""
 
-    full: Any
-    eps: Any
-    reduction: Any
-    def __init__(self, *, full: Any = False, eps: Any = 1e-06, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, target: Any, var: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any, var: Any) -> Any: ...
+    full: bool
+    eps: float
+    reduction: Reduction
+    def __init__(self, *, full: bool = False, eps: float = 1e-06, reduction: Reduction = "mean") -> None: ...
+    def forward(self, input: Tensor, target: Tensor, var: Tensor | float) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor, var: Tensor | float) -> Tensor: ...
 
 class HingeEmbeddingLoss(torch.nn.Module):
-    """A distance, or by how much it fails a margin."""
+    """A distance, or the amount by which it falls short of a margin."""
 
-    margin: Any
-    reduction: Any
-    def __init__(self, margin: Any = 1.0, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    margin: float
+    reduction: Reduction
+    def __init__(self, margin: float = 1.0, reduction: Reduction = "mean") -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class HingeLoss(torch.nn.Module):
-    """By how much the product of score and sign fails 1."""
+    """The amount by which the product of score and sign falls short of 1."""
 
-    reduction: Any
-    def __init__(self, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    reduction: Reduction
+    def __init__(self, reduction: Reduction = "mean") -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class HuberLoss(torch.nn.Module):
     """Half the squared error up to delta, linear beyond."""
@@ -503,156 +562,166 @@ class PolyLoss(torch.nn.Module):
     def __call__(self, input: Any, target: Any) -> Any: ...
 
 class QuantileLoss(torch.nn.Module):
-    """Absolute error with a weight for either side."""
+    """Absolute error, weighted by q or 1 - q according to its sign."""
 
-    quantile: Any
-    reduction: Any
-    def __init__(self, quantile: Any = 0.5, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    quantile: float
+    reduction: Reduction
+    def __init__(self, quantile: float = 0.5, reduction: Reduction = "mean") -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class SelfDistillationLoss(torch.nn.Module):
-    """Divergence of a student's logits from a teacher's, held constant, at a temperature."""
+    """KL divergence of a student's softmax from a constant teacher's, at a temperature."""
 
-    reduction: Any
-    temperature: Any
-    def __init__(self, reduction: Any = "mean", temperature: Any = 1.0) -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    reduction: Reduction
+    temperature: float
+    def __init__(self, reduction: Reduction = "mean", temperature: float = 1.0) -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class SigmoidFocalLoss(torch.nn.Module):
     """Binary cross entropy of logits times (1 - p_t)^gamma, balanced by alpha."""
 
-    alpha: Any
-    gamma: Any
-    reduction: Any
-    def __init__(self, alpha: Any = 0.25, gamma: Any = 2.0, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    alpha: float
+    gamma: float
+    reduction: Reduction
+    def __init__(self, alpha: float = 0.25, gamma: float = 2.0, reduction: Reduction = "mean") -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class SmoothL1Loss(torch.nn.Module):
     """Squared error below beta, absolute error above."""
 
-    reduction: Any
-    beta: Any
-    def __init__(self, reduction: Any = "mean", beta: Any = 1.0) -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    reduction: Reduction
+    beta: float
+    def __init__(self, reduction: Reduction = "mean", beta: float = 1.0) -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class SoftMarginLoss(torch.nn.Module):
-    """Logistic loss of a score and a sign."""
+    """Logistic loss of a score and a label of 1 or -1."""
 
-    reduction: Any
-    def __init__(self, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    reduction: Reduction
+    def __init__(self, reduction: Reduction = "mean") -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class SoftmaxFocalLoss(torch.nn.Module):
-    """Cross entropy times (1 - p)^gamma: what is right already counts less."""
+    """Cross entropy times (1 - p)^gamma: easy examples count less."""
 
-    weight: Any
-    ignore_index: Any
-    reduction: Any
-    gamma: Any
+    weight: Tensor | None
+    ignore_index: int
+    reduction: Reduction
+    gamma: float
     def __init__(
-        self, weight: Any = None, ignore_index: Any = -100, reduction: Any = "mean", gamma: Any = 2.0
+        self, weight: Tensor | None = None, ignore_index: int = -100, reduction: Reduction = "mean", gamma: float = 2.0
     ) -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class SparsemaxLoss(torch.nn.Module):
-    """What cross entropy is to softmax, for the projection onto the simplex."""
+    """What cross entropy is to softmax, for the projection onto the probability simplex."""
 
-    ignore_index: Any
-    reduction: Any
-    def __init__(self, ignore_index: Any = -100, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    ignore_index: int
+    reduction: Reduction
+    def __init__(self, ignore_index: int = -100, reduction: Reduction = "mean") -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class SquaredHingeLoss(torch.nn.Module):
-    """Square of by how much the product of score and sign fails 1."""
+    """Square of the hinge loss of a score and a label of 1 or -1."""
 
-    reduction: Any
-    def __init__(self, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    reduction: Reduction
+    def __init__(self, reduction: Reduction = "mean") -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class TdSemiGradientLoss(torch.nn.Module):
     """Half the squared temporal-difference error, its bootstrapped target held constant."""
 
-    done: Any
-    discount: Any
-    reduction: Any
-    def __init__(self, done: Any = None, discount: Any = 0.99, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, reward: Any, next_value: Any) -> Any: ...
-    def __call__(self, input: Any, reward: Any, next_value: Any) -> Any: ...
+    done: Tensor | None
+    discount: float
+    reduction: Reduction
+    def __init__(self, done: Tensor | None = None, discount: float = 0.99, reduction: Reduction = "mean") -> None: ...
+    def forward(self, input: Tensor, reward: Tensor, next_value: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, reward: Tensor, next_value: Tensor) -> Tensor: ...
 
 class TripletMarginLoss(torch.nn.Module):
-    """By how much a positive example fails to be nearer than a negative one."""
+    """Asks that an anchor be nearer to a positive example than to a negative one, by a margin."""
 
-    margin: Any
-    p: Any
-    eps: Any
-    swap: Any
-    reduction: Any
+    margin: float
+    p: float
+    eps: float
+    swap: bool
+    reduction: Reduction
     def __init__(
-        self, margin: Any = 1.0, p: Any = 2, eps: Any = 1e-06, swap: Any = False, reduction: Any = "mean"
+        self, margin: float = 1.0, p: float = 2, eps: float = 1e-06, swap: bool = False, reduction: Reduction = "mean"
     ) -> None: ...
-    def forward(self, anchor: Any, positive: Any, negative: Any) -> Any: ...
-    def __call__(self, anchor: Any, positive: Any, negative: Any) -> Any: ...
+    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor: ...
+    def __call__(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor: ...
 
 class TripletMarginWithDistanceLoss(torch.nn.Module):
-    """The triplet loss with a distance of one's own."""
+    """The triplet margin loss with a distance function that the caller passes."""
 
-    distance_function: Any
-    margin: Any
-    swap: Any
-    reduction: Any
+    distance_function: Callable[[Tensor, Tensor], Tensor] | None
+    margin: float
+    swap: bool
+    reduction: Reduction
     def __init__(
-        self, *, distance_function: Any = None, margin: Any = 1.0, swap: Any = False, reduction: Any = "mean"
+        self,
+        *,
+        distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
+        margin: float = 1.0,
+        swap: bool = False,
+        reduction: Reduction = "mean",
     ) -> None: ...
-    def forward(self, anchor: Any, positive: Any, negative: Any) -> Any: ...
-    def __call__(self, anchor: Any, positive: Any, negative: Any) -> Any: ...
+    def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor: ...
+    def __call__(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor: ...
 
 class TverskyLoss(torch.nn.Module):
     """One minus the Tversky index of a mask: Dice with a weight for each kind of error."""
 
-    reduction: Any
-    alpha: Any
-    beta: Any
-    smooth: Any
-    from_logits: Any
+    reduction: Reduction
+    alpha: float
+    beta: float
+    smooth: float
+    from_logits: bool
     def __init__(
-        self, reduction: Any = "mean", alpha: Any = 0.5, beta: Any = 0.5, smooth: Any = 1.0, from_logits: Any = False
+        self,
+        reduction: Reduction = "mean",
+        alpha: float = 0.5,
+        beta: float = 0.5,
+        smooth: float = 1.0,
+        from_logits: bool = False,
     ) -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class VqCommitmentLoss(torch.nn.Module):
-    """The two squared errors of vector quantization, codes and encoder held in turn."""
+    """The two squared errors of vector quantization, codes and encoder held constant in turn."""
 
-    beta: Any
-    reduction: Any
-    def __init__(self, beta: Any = 0.25, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, quantized: Any) -> Any: ...
-    def __call__(self, input: Any, quantized: Any) -> Any: ...
+    beta: float
+    reduction: Reduction
+    def __init__(self, beta: float = 0.25, reduction: Reduction = "mean") -> None: ...
+    def forward(self, input: Tensor, quantized: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, quantized: Tensor) -> Tensor: ...
 
 class WingLoss(torch.nn.Module):
     """Logarithmic in the error up to omega, linear beyond."""
 
-    omega: Any
-    epsilon: Any
-    reduction: Any
-    def __init__(self, omega: Any = 10.0, epsilon: Any = 2.0, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    omega: float
+    epsilon: float
+    reduction: Reduction
+    def __init__(self, omega: float = 10.0, epsilon: float = 2.0, reduction: Reduction = "mean") -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class ZLoss(torch.nn.Module):
     """Cross entropy plus z_weight times the square of logsumexp."""
 
-    ignore_index: Any
-    reduction: Any
-    z_weight: Any
-    def __init__(self, ignore_index: Any = -100, reduction: Any = "mean", z_weight: Any = 0.0001) -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    ignore_index: int
+    reduction: Reduction
+    z_weight: float
+    def __init__(self, ignore_index: int = -100, reduction: Reduction = "mean", z_weight: float = 0.0001) -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...

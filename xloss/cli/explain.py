@@ -17,7 +17,7 @@ def explain(
     import inspect
 
     from xloss.catalog import get
-    from xloss.modules import class_name, options_of
+    from xloss.modules import class_name, options_of, signature_text
     from xloss.parity.inputs import REGIMES, applicable
 
     try:
@@ -25,7 +25,7 @@ def explain(
     except KeyError as error:
         typer.echo(f"loss: {error.args[0]}", err=True)
         raise typer.Exit(USAGE) from None
-    signature = f"{record.name}{inspect.signature(record.torch)}"
+    signature = f"{record.name}{signature_text(record.torch)}"
     form = f"{class_name(record)}{inspect.Signature(options_of(record))}"
     if record.class_form.torch is not None:
         form = class_name(record)  # it has a constructor of its own

@@ -35,6 +35,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 from xloss.catalog import Arguments, ClassForm, Domain, Loss, Peer, Variant
 from xloss.losses import triplet_margin_loss
@@ -86,7 +87,7 @@ def jax_triplet_margin_with_distance_loss(anchor: ArrayLike, positive: ArrayLike
     return ops.reduce(loss, reduction, dtype)
 
 
-def check_options(distance_function: Callable | None, margin: float, swap: bool) -> None:
+def check_options(distance_function: Callable[..., Any] | None, margin: float, swap: bool) -> None:
     """Refuse a distance that is not a function, a margin that is not > 0, and a swap that is not a bool."""
     if distance_function is not None and not callable(distance_function):
         arguments.raise_type_error(
