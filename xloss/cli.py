@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from xloss.claims.command import claims
 from xloss.commands.bench import bench
+from xloss.commands.claims import claims
 from xloss.commands.parity import parity
 from xloss.commands.tell import doctor, explain, list_losses
 from xloss.report.command import report
