@@ -61,7 +61,7 @@ def _references(loss: Loss, dtype: str) -> Iterator[tuple[dict[str, np.ndarray],
     import flint
 
     from xloss.parity import truth
-    from xloss.parity.evaluate import DIGITS
+    from xloss.parity.inputs import DIGITS
     from xloss.parity.reference import expected
 
     variant = loss.variants[0]

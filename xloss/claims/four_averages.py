@@ -1,12 +1,9 @@
-"""A question about four ways to average a gradient that disagreed, and the answer it was given."""
+"""Judge a question about four ways to average a gradient that disagreed, and the answer it was given."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from xloss.claims import figures
-from xloss.claims.experiments import four_averages as run
-from xloss.claims.experiments import four_reductions as more
-from xloss.claims.model import Claim, Numbers, Seed, Verdict, decide, each, near
+from xloss.claims.model import Claim, Numbers, Source, Verdict, decide, each, near
 
 _ROUNDING = 1e-6
 
@@ -37,11 +34,6 @@ def _overwritten(evidence: Mapping[str, Numbers]) -> Verdict:
     return decide(exact and size)
 
 
-def _same_single(evidence: Mapping[str, Numbers]) -> Verdict:
-    torch, jax = evidence["torch"], evidence["jax"]
-    return decide(all(six[2] < _ROUNDING for six in (torch["set to None, as today"], jax["nothing to zero"])))
-
-
 def _immutable(evidence: Mapping[str, Numbers]) -> Verdict:
     """Only where the bug can be shown in PyTorch does its absence in JAX say anything."""
     torch, jax = evidence["torch"], evidence["jax"]
@@ -53,11 +45,9 @@ def _immutable(evidence: Mapping[str, Numbers]) -> Verdict:
 def _retain(evidence: Mapping[str, Numbers]) -> Verdict:
     """retain_graph is to blame if it makes a difference, all else equal."""
     torch, jax = evidence["torch"], evidence["jax"]
-    pairs = [
-        (torch[f"one retained graph, {how}"], torch[f"fresh graphs, {how}"])
-        for how in ("zeroed in place", "set to None")
-    ]
-    pairs.append((jax["one retained graph, nothing to zero"], jax["fresh graphs, nothing to zero"]))
+    pairs = [(torch["zeroed in place"][1], torch["fresh graphs, zeroed in place"])]
+    pairs.append((torch["set to None, as today"][1], torch["fresh graphs, set to None"]))
+    pairs.append((jax["nothing to zero"][1], jax["fresh graphs, nothing to zero"]))
     return decide(any(abs(retained - fresh) > _ROUNDING for retained, fresh in pairs))
 
 
@@ -65,18 +55,6 @@ def _not_linear(n: Any) -> Verdict:
     size = n["size of the gradient"]
     names = ("gradient of the sum", "gradient of the mean times n")
     return decide(any(n[f"{name}, from the sum of gradients"] > 1e-5 * size for name in names))
-
-
-def _adam(n: Any) -> Verdict:
-    def same(optimizer: str) -> bool:
-        of_sum, of_mean = n[f"{optimizer}: weights from sum and from mean"]
-        return near(of_sum, of_mean, rel=1e-4)
-
-    return decide(
-        same("Adam, eps = 0.1") and same("Adam, eps = 1e-8"),
-        same("Adam, eps = 1e-8") and not same("SGD"),
-        "eps is negligible beside the gradients",
-    )
 
 
 def _mean_of_means(n: Any) -> Verdict:
@@ -98,9 +76,7 @@ CLAIMS = (
     Claim(
         id="four-averages/as-run",
         statement="none and one-by-one agree, sum and mean agree, and the two pairs differ.",
-        question="Do the four ways to average a gradient disagree, as the question found?",
-        torch=run.four_ways_torch,
-        jax=run.four_ways_jax,
+        experiment="four_ways",
         judge=_as_run,
         expected="holds only if",
         explanation="Run as written with gradients zeroed in place, the default then, the pairs are "
@@ -112,14 +88,11 @@ CLAIMS = (
             "no discrepancy even in place": {"zeroed in place": [1e-8] * 6},
             "a discrepancy in JAX": {"nothing to zero": [0.15, 0.15, 0.0, 0.0, 0.15, 0.15]},
         },
-        figure=figures.four_ways,
     ),
     Claim(
         id="four-averages/first-is-overwritten",
         statement="The discrepancy is max|g_1 - g_0| / n: the first stored gradient is a view of .grad.",
-        question="Where did the disagreement come from?",
-        torch=run.four_ways_torch,
-        jax=run.four_ways_jax,
+        experiment="four_ways",
         judge=_overwritten,
         expected="holds",
         explanation="Storing param.grad.view(-1, 1) keeps a window on .grad, so zeroing in place and the second "
@@ -134,26 +107,22 @@ CLAIMS = (
     Claim(
         id="four-averages/retain-graph",
         statement="The discrepancy may be due to retain_graph=True.",
-        question="Was keeping the graph between the calls to blame?",
-        torch=run.retain_torch,
-        jax=run.retain_jax,
+        experiment="four_ways",
         judge=_retain,
         expected="fails",
         explanation="With a fresh graph for every sample and zeroing in place the discrepancy is "
         "{torch[fresh graphs, zeroed in place]:.4f}, as with one retained graph; with .grad set to None it is "
-        "{torch[one retained graph, set to None]:.1e} either way. In JAX one pullback used eight times gives what "
-        "eight fresh ones give.",
+        "{torch[fresh graphs, set to None]:.1e} either way. In JAX one linearization used eight times gives what eight "
+        "fresh ones give.",
         faults={
             "fresh graphs that cure it": {"fresh graphs, zeroed in place": 1e-8},
-            "retaining that harms": {"one retained graph, set to None": 0.15},
+            "fresh graphs that harm": {"fresh graphs, set to None": 0.15},
         },
     ),
     Claim(
         id="four-averages/not-linear",
-        statement="Cross-entropy is not linear, so sum and mean give another gradient than the single losses.",
-        question="Is the gradient of a summed loss different from the sum of the single gradients?",
-        torch=run.linear_torch,
-        jax=run.linear_jax,
+        statement="Cross-entropy is not linear, so the gradient of a sum or mean only approximates the individual ones.",
+        experiment="linear",
         judge=each(_not_linear),
         expected="fails",
         explanation="The gradient of the sum and the sum of the gradients are "
@@ -167,41 +136,9 @@ CLAIMS = (
         },
     ),
     Claim(
-        id="four-averages/only-approximate",
-        statement="The reduced gradient mostly approximates the individual ones, and can be more robust.",
-        question="Is the gradient of a reduced loss an approximation of the averaged single gradients?",
-        torch=run.linear_torch,
-        jax=run.linear_jax,
-        judge=each(_not_linear),
-        expected="fails",
-        explanation="It is the same number up to float32 rounding: "
-        "{torch[gradient of the mean times n, from the sum of gradients]:.1e} apart in PyTorch and "
-        "{jax[gradient of the mean times n, from the sum of gradients]:.1e} in JAX, at a size of "
-        "{torch[size of the gradient]:.3g}. Where two things are the same, neither is the more robust.",
-        faults={"a mean that approximates": {"gradient of the mean times n, from the sum of gradients": 0.1}},
-    ),
-    Claim(
-        id="four-averages/none-is-one-by-one",
-        statement="none and one-by-one are the same, being means of one item.",
-        question="Is a batch of one, averaged, the same as that sample's entry under reduction='none'?",
-        torch=run.four_ways_torch,
-        jax=run.four_ways_jax,
-        judge=_same_single,
-        expected="holds",
-        explanation="The two averages differ by {torch[set to None, as today][2]:g} in PyTorch, even where the first "
-        "gradient is overwritten, since both lose the same one. In JAX they differ by {jax[nothing to zero][2]:.1e}, "
-        "which is rounding in another order.",
-        faults={
-            "a mean of one that differs": {"set to None, as today": [0.0, 0.0, 0.1, 0.0, 0.0, 0.0]},
-            "the same in JAX": {"nothing to zero": [0.0, 0.0, 0.1, 0.0, 0.0, 0.0]},
-        },
-    ),
-    Claim(
         id="four-averages/sum-is-n-means",
         statement="The gradient of the sum is n times the gradient of the mean.",
-        question="Is reduction='sum' just n times reduction='mean'?",
-        torch=run.linear_torch,
-        jax=run.linear_jax,
+        experiment="linear",
         judge=each(lambda n: decide(near(n["gradient of the sum / gradient of the mean"], n["n"], rel=1e-5))),
         expected="holds",
         explanation="With n = {torch[n]} the ratio is {torch[gradient of the sum / gradient of the mean][0]:g} in "
@@ -210,31 +147,9 @@ CLAIMS = (
         faults={"a mean over something else": {"gradient of the sum / gradient of the mean": [6.0, 6.0, 6.0, 6.0]}},
     ),
     Claim(
-        id="four-averages/adam-absorbs",
-        statement="Adam accounts for the constant factor between sum and mean.",
-        question="Does it matter to Adam whether losses are summed or averaged?",
-        torch=more.adam_torch,
-        jax=more.adam_jax,
-        judge=each(_adam),
-        expected="holds only if",
-        explanation="After 50 steps Adam with eps = 1e-8 ends at "
-        "{torch[Adam, eps = 1e-8: weights from sum and from mean][0]:.6f} and "
-        "{torch[Adam, eps = 1e-8: weights from sum and from mean][1]:.6f}, SGD at "
-        "{torch[SGD: weights from sum and from mean][0]:.3f} and {torch[SGD: weights from sum and from mean][1]:.3f}. "
-        "With eps = 0.1 even Adam ends at {torch[Adam, eps = 0.1: weights from sum and from mean][0]:.3f} and "
-        "{torch[Adam, eps = 0.1: weights from sum and from mean][1]:.3f}, since eps is added to the gradient's size.",
-        faults={
-            "an eps that does not matter": {"Adam, eps = 0.1: weights from sum and from mean": [0.3, 0.3]},
-            "an Adam that notices": {"Adam, eps = 1e-8: weights from sum and from mean": [0.3, 0.4]},
-            "an SGD that does not": {"SGD: weights from sum and from mean": [0.3, 0.3]},
-        },
-    ),
-    Claim(
         id="four-averages/mean-ignores-batch-size",
         statement="mean keeps the gradient constant regardless of the batch size, for the same data.",
-        question="Does the averaged gradient stay the same when the batch grows?",
-        torch=more.batch_size_torch,
-        jax=more.batch_size_jax,
+        experiment="batch_size",
         judge=each(lambda n: decide(near(n["mean: gradient at four times the batch / at once"], 1, rel=1e-5))),
         expected="holds",
         explanation="With the same data four times over the mean's gradient changes by a factor of "
@@ -243,36 +158,9 @@ CLAIMS = (
         faults={"a mean that grows": {"mean: gradient at four times the batch / at once": 4.0}},
     ),
     Claim(
-        id="four-averages/none-composes",
-        statement="reduction='none' computes one update per sample and applies their composition.",
-        question="Does reduction='none' update the model once per sample?",
-        torch=more.composed_torch,
-        jax=more.composed_jax,
-        judge=each(
-            lambda n: decide(
-                bool(n["backward() accepts them"])
-                and near(n["after eight composed steps"], n["after one step on the batch"], rel=1e-4)
-            )
-        ),
-        expected="fails",
-        explanation="It returns {torch[values returned by reduction='none']} values and updates nothing, and asked "
-        'for the gradient of those PyTorch says "{torch[says]}". Composing single updates ends at '
-        "{torch[after eight composed steps]:.4f} where one step on the batch ends at "
-        "{torch[after one step on the batch]:.4f}, because each later gradient is taken elsewhere.",
-        faults={
-            "a vector that is composed": {
-                "backward() accepts them": True,
-                "after eight composed steps": -0.1405,
-                "after one step on the batch": -0.1405,
-            },
-        },
-    ),
-    Claim(
         id="four-averages/jax-immutable",
         statement="In JAX the bug cannot be written.",
-        question="Could a stored gradient be overwritten in JAX?",
-        torch=run.stored_torch,
-        jax=run.stored_jax,
+        experiment="stored",
         judge=_immutable,
         expected="holds",
         explanation="PyTorch turns the stored {torch[what was stored]} into "
@@ -288,9 +176,7 @@ CLAIMS = (
     Claim(
         id="four-averages/mean-of-means",
         statement="The mean over a batch is the mean of the means over its parts.",
-        question="May micro-batches be averaged separately and then averaged again?",
-        torch=more.micro_torch,
-        jax=more.micro_jax,
+        experiment="micro",
         judge=each(_mean_of_means),
         expected="holds only if",
         explanation="For equal parts the gradients agree to {torch[plain: mean of means]:.0e}, but with class weights "
@@ -303,14 +189,11 @@ CLAIMS = (
             "a plain mean that is off": {"plain: mean of means": 0.1},
             "a cure that does not help": {"ignore_index: sums / whole denominator": 0.5},
         },
-        figure=figures.micro_batches,
     ),
     Claim(
         id="four-averages/one-at-a-time",
         statement="Feeding the data points one at a time gives the same average.",
-        question="Can samples be fed to the model separately without changing the average gradient?",
-        torch=more.coupled_torch,
-        jax=more.coupled_jax,
+        experiment="coupled",
         judge=each(_one_at_a_time),
         expected="holds only if",
         explanation="Without coupling, feeding in pairs changes the gradient by "
@@ -326,8 +209,7 @@ CLAIMS = (
     ),
 )
 
-SEED = Seed(
-    4,
+SOURCE = Source(
     "four-averages",
     "Four ways to average a gradient",
     "A question whose four averages of one gradient disagreed, and the accepted answer.",

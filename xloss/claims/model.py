@@ -1,20 +1,22 @@
-"""What a claim is: measured evidence, a rule that judges it, and the verdict.
+"""Define a claim: measured evidence, a rule that judges it, and the verdict.
 
-The way of the data: an *experiment* (a plain function, see ``xloss.claims.experiments``) runs one framework and returns
-named numbers; a claim holds one experiment per framework; its *judge* turns both frameworks' numbers into a verdict and
-sees nothing else. The snippet that a reader copies is the source of the experiment itself, so it cannot drift from what
+An *experiment* (a plain function, see ``xloss.claims.experiments``) runs one framework and returns named numbers. A claim
+names its experiment, which exists once per framework; its *judge* turns the numbers of both frameworks into a verdict and
+sees nothing else. The snippet that a reader copies is cut out of the experiment's source, so it cannot differ from what
 was measured.
 """
 
 import ast
 import contextlib
-import inspect
+import functools
+import importlib
 import math
 import re
 import string
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from importlib import resources
 from typing import Any, Literal, get_args
 
 Framework = Literal["torch", "jax"]
@@ -24,7 +26,6 @@ Kind = Literal["holds", "fails", "holds only if"]
 #: What an experiment returns: numbers, lists of numbers, and (as strings) what the framework said.
 Measured = dict[str, Any]
 Evidence = Mapping[str, Mapping[str, Any]]
-Experiment = Callable[[], Measured]
 
 
 class EvidenceError(ValueError):
@@ -48,30 +49,23 @@ class Verdict:
         return f"{self.kind} {self.condition}".strip()
 
 
-class Numbers(Mapping[str, Any]):
-    """One framework's evidence, read strictly: a missing name is an `EvidenceError`; what was read is remembered."""
+class Numbers(dict[str, Any]):
+    """One framework's evidence: reading a missing name is an `EvidenceError`, and what was read is remembered."""
 
     def __init__(self, framework: str, numbers: Mapping[str, Any]) -> None:
         """Refuse numbers that are not finite: every comparison with a NaN is false, which would pass for a verdict."""
         for name, value in numbers.items():
             if not isinstance(value, str) and not all(map(math.isfinite, as_list(value))):
                 raise EvidenceError(f"{framework}: {name!r} is not finite: {value}")
-        self.framework, self._numbers, self.read = framework, numbers, set[str]()
+        super().__init__(numbers)
+        self.framework, self.read = framework, set[str]()
 
     def __getitem__(self, name: str) -> Any:
-        """The number of that name."""
-        if name not in self._numbers:
-            raise EvidenceError(f"{self.framework}: no number {name!r} among {sorted(self._numbers)}")
+        """Return the number of that name."""
+        if name not in self:
+            raise EvidenceError(f"{self.framework}: no number {name!r} among {sorted(self)}")
         self.read.add(name)
-        return self._numbers[name]
-
-    def __iter__(self) -> Iterator[str]:
-        """The names."""
-        return iter(self._numbers)
-
-    def __len__(self) -> int:
-        """How many names there are."""
-        return len(self._numbers)
+        return super().__getitem__(name)
 
 
 Rule = Callable[[Numbers], Verdict]
@@ -86,7 +80,7 @@ def decide(always: bool, sometimes: bool = False, condition: str = "") -> Verdic
 
 
 def near(got: Any, want: Any, rel: float = 1e-6, abs: float = 0.0) -> bool:
-    """Whether each number of `got` is within a relative or an absolute distance of `want`, a number or as many."""
+    """Tell whether each number of `got` is within a relative or an absolute distance of `want`, a number or as many."""
     left, right = as_list(got), as_list(want)
     right = right * len(left) if len(right) == 1 else right
     return len(left) == len(right) and all(
@@ -108,13 +102,13 @@ def each(rule: Rule) -> Judge:
 
 
 def as_list(value: Any) -> list[float]:
-    """A number or a sequence of numbers, as a list."""
+    """Return a number or a sequence of numbers as a list."""
     return [float(v) for v in value] if isinstance(value, Sequence) else [float(value)]
 
 
 @contextlib.contextmanager
 def settled(framework: Framework) -> Iterator[None]:
-    """Run an experiment as vouched for, whatever the caller's settings: on the CPU, in JAX without 64 bits.
+    """Run an experiment the same way, whatever the caller's settings: on the CPU, in JAX without 64 bits.
 
     The caller's random state is left as it was.
     """
@@ -138,104 +132,110 @@ def settled(framework: Framework) -> Iterator[None]:
         yield
 
 
-def snippet(experiment: Experiment) -> str:
-    """The experiment as a file of its own: its body, with the returned numbers printed instead."""
-    source = textwrap.dedent(inspect.getsource(experiment))
-    function = ast.parse(source).body[0]
-    assert isinstance(function, ast.FunctionDef)
-    said, last = function.body[0], function.body[-1]
+@functools.cache
+def _source(framework: Framework) -> tuple[ast.Module, list[str]]:
+    """Return the experiments in a framework as a syntax tree and as lines, without importing the framework."""
+    text = resources.files("xloss.claims.experiments").joinpath(f"{framework}_.py").read_text("utf-8")
+    return ast.parse(text), text.splitlines()
+
+
+def snippet(framework: Framework, experiment: str) -> str:
+    """Return the experiment as a script of its own: imports, helpers, its body, and a loop that prints the numbers."""
+    tree, lines = _source(framework)
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    function = functions[experiment]
+    helpers = [functions[name] for name in functions if name in _names(function) and not _measures(functions[name])]
+    used = set().union(*map(_names, (function, *helpers))) - {"Measured"}
+    wanted = [node for node in imports if used & {alias.asname or alias.name for alias in node.names}]
+    last = function.body[-1]
     assert isinstance(last, ast.Return)
-    lines = source.splitlines()
-    body, tail = lines[said.end_lineno : last.lineno - 1], lines[last.lineno - 1 :]
-    if isinstance(last.value, ast.Name):
-        name, tail = last.value.id, []
-    else:
-        name, tail = "numbers", [tail[0].replace("return ", "numbers = ", 1), *tail[1:]]
-    code = textwrap.dedent("\n".join([*body, *tail])).strip()
-    summary = (ast.get_docstring(function) or "").replace("\n", "\n# ")
-    return f'# {summary}\n{code}\nfor name, value in {name}.items():\n    print(f"{{name}} = {{value}}")\n'
+    assert last.end_lineno
+    body = lines[function.body[0].end_lineno : last.end_lineno]
+    returned = last.lineno - last.end_lineno - 1
+    body[returned] = body[returned].replace("return ", "numbers = ", 1)
+    code = textwrap.dedent("\n".join(body)).replace(": Measured = ", " = ").removesuffix("\nnumbers = numbers").strip()
+    parts = [f"# {ast.get_docstring(function)}\n" + "\n".join(map(ast.unparse, wanted))]
+    parts += ["\n".join(lines[node.lineno - 1 : node.end_lineno]) for node in helpers]
+    return (
+        "\n\n\n".join(parts) + f'\n\n{code}\nfor name, value in numbers.items():\n    print(f"{{name}} = {{value}}")\n'
+    )
+
+
+def _names(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def _measures(function: ast.FunctionDef) -> bool:
+    return isinstance(function.returns, ast.Name) and function.returns.id == "Measured"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim of a seed, the experiments that settle it, and the verdict that the repository vouches for today."""
+    """One claim of a source, the experiment that settles it, and the verdict that is expected."""
 
-    id: str  #: ``seed/name``
-    statement: str  #: the short claim
-    question: str  #: the same for someone new to it, one plain sentence
-    torch: Experiment
-    jax: Experiment
+    id: str  #: ``source/name``
+    statement: str
+    experiment: str  #: the name of the function in both of ``xloss.claims.experiments``'s modules
     judge: Judge  #: a pure function of the evidence
     expected: Kind
     explanation: str  #: two sentences; ``{torch[name]}`` and ``{jax[name]}`` stand for measured numbers
     faults: Mapping[str, Mapping[str, Any]]  #: what would change the verdict: why -> the numbers one would see then
-    figure: Callable[[Evidence], str] | None = None  #: evidence -> SVG
 
     @property
-    def seed(self) -> str:
-        """The slug of the seed."""
+    def source(self) -> str:
+        """The slug of the source."""
         return self.id.partition("/")[0]
 
     @property
     def snippets(self) -> dict[str, str]:
-        """About ten lines for each framework that print its evidence; they import nothing of xloss."""
-        return {framework: snippet(getattr(self, framework)) for framework in FRAMEWORKS}
+        """A script for each framework that prints its evidence and imports nothing of xloss."""
+        return {framework: snippet(framework, self.experiment) for framework in FRAMEWORKS}
 
-    def evidence(self, memo: MutableMapping[Experiment, Measured] | None = None) -> Evidence:
-        """Run both experiments; `memo` keeps those that several claims share."""
+    def evidence(self, memo: MutableMapping[str, Evidence] | None = None) -> Evidence:
+        """Run the experiment in both frameworks; `memo` keeps those that several claims share."""
         memo = {} if memo is None else memo
-        for framework in FRAMEWORKS:
-            experiment = getattr(self, framework)
-            if experiment not in memo:
+        if self.experiment not in memo:
+            measured: dict[str, Any] = {}
+            for framework in FRAMEWORKS:
+                module = importlib.import_module(f"xloss.claims.experiments.{framework}_")
                 with settled(framework):
-                    memo[experiment] = dict(experiment())
-        return {framework: memo[getattr(self, framework)] for framework in FRAMEWORKS}
+                    measured[framework] = getattr(module, self.experiment)()
+            memo[self.experiment] = measured
+        return memo[self.experiment]
 
     def verdict(self, evidence: Evidence) -> Verdict:
-        """The verdict that this evidence supports; `EvidenceError` where it supports none."""
+        """Return the verdict that this evidence supports; raise `EvidenceError` where it supports none."""
+        return self._judged(evidence)[0]
+
+    def used(self, evidence: Evidence) -> set[str]:
+        """Return the names of the numbers that the judge read or the explanation tells."""
+        read = self._judged(evidence)[1]
+        fields = [field for _, field, _, _ in string.Formatter().parse(self.explanation) if field]
+        return read | {part for field in fields for part in re.findall(r"\[([^\]]*)\]", field)}
+
+    def _judged(self, evidence: Evidence) -> tuple[Verdict, set[str]]:
         missing = [framework for framework in FRAMEWORKS if not evidence.get(framework)]
         if missing:
             raise EvidenceError(f"no evidence from {' and '.join(missing)}")
-        numbers: dict[str, Numbers] = {framework: Numbers(framework, evidence[framework]) for framework in FRAMEWORKS}
+        numbers: dict[str, Numbers] = {name: Numbers(name, evidence[name]) for name in FRAMEWORKS}
         try:
-            return self.judge(numbers)
+            return self.judge(numbers), set().union(*(measured.read for measured in numbers.values()))
         except EvidenceError:
             raise
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-            # A judge divides, indexes and unpacks; evidence on which that fails is no evidence for anything.
+            # A judge divides, indexes and unpacks; evidence on which that fails settles nothing.
             raise EvidenceError(f"the evidence cannot be judged ({type(error).__name__}: {error})") from error
-
-    def used(self, evidence: Evidence) -> set[str]:
-        """The names of the numbers that the judge read or the explanation tells: what this claim is about."""
-        numbers: dict[str, Numbers] = {fw: Numbers(fw, evidence[fw]) for fw in FRAMEWORKS}
-        self.judge(numbers)
-        fields = [field for _, field, _, _ in string.Formatter().parse(self.explanation) if field]
-        return {part for field in fields for part in re.findall(r"\[([^\]]*)\]", field)}.union(
-            *(measured.read for measured in numbers.values())
-        )
-
-    def explain(self, evidence: Evidence) -> str:
-        """The explanation with its numbers filled in."""
-        return self.explanation.format(torch=evidence["torch"], jax=evidence["jax"])
 
 
 @dataclass(frozen=True)
-class Seed:
+class Source:
     """One text and its claims."""
 
-    number: int  #: its place among the seeds
     slug: str
     title: str
     about: str  #: one sentence
     claims: tuple[Claim, ...]
-
-    def __post_init__(self) -> None:
-        """Refuse a claim under another seed's name, or two of one name."""
-        ids = [claim.id for claim in self.claims]
-        if len(set(ids)) < len(ids) or any(claim.seed != self.slug for claim in self.claims):
-            raise ValueError(
-                f"claims of {self.slug!r} need distinct ids that start with {self.slug + '/'!r}, got {ids}"
-            )
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,7 @@ class Result:
 
     @property
     def status(self) -> Literal["as expected", "changed", "undecided", "crashed"]:
-        """How the verdict compares with the one vouched for."""
+        """How the verdict compares with the expected one."""
         if self.verdict is None:
             return "crashed" if self.crashed else "undecided"
         return "as expected" if self.verdict.kind == self.claim.expected else "changed"
@@ -259,48 +259,30 @@ class Result:
     @property
     def explanation(self) -> str:
         """The explanation with its numbers, or the error that stands in its place."""
-        if self.verdict is None:
-            return self.error
-        return self.claim.explain(self.evidence)
-
-    @property
-    def figure(self) -> str | None:
-        """The figure as SVG, if the claim has one and there is evidence to draw."""
-        return self.claim.figure(self.evidence) if self.claim.figure and self.verdict else None
-
-    def numbers(self) -> dict[str, dict[str, float]]:
-        """The numbers per framework, lists as ``name[0]``, ``name[1]``, ..."""
-        return {framework: flatten(measured) for framework, measured in self.evidence.items()}
-
-    def said(self) -> dict[str, dict[str, str]]:
-        """What the frameworks said, where words are part of the evidence: error messages, for the most part."""
-        return {
-            framework: {name: value for name, value in measured.items() if isinstance(value, str)}
-            for framework, measured in self.evidence.items()
-        }
+        return self.claim.explanation.format(**self.evidence) if self.verdict else self.error
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain data."""
+        """Return everything as plain data."""
         claim = self.claim
+        said = lambda numbers: {name: value for name, value in numbers.items() if isinstance(value, str)}  # noqa: E731
         return {
             "id": claim.id,
-            "seed": claim.seed,
+            "seed": claim.source,  # the key that readers of the JSON know
             "statement": claim.statement,
-            "question": claim.question,
             "verdict": self.verdict.kind if self.verdict else None,
             "condition": self.verdict.condition if self.verdict else "",
             "expected": claim.expected,
             "status": self.status,
             "explanation": self.explanation,
-            "evidence": self.numbers(),
-            "said": self.said(),
+            "evidence": {framework: flatten(numbers) for framework, numbers in self.evidence.items()},
+            "said": {framework: said(numbers) for framework, numbers in self.evidence.items()},
             "snippets": claim.snippets,
             "seconds": round(self.seconds, 3),
         }
 
 
 def flatten(measured: Mapping[str, Any]) -> dict[str, float]:
-    """Named numbers alone: strings left out, lists as ``name[0]``, ``name[1]``, ..."""
+    """Return the numbers alone: strings left out, lists as ``name[0]``, ``name[1]``, ..."""
     flat: dict[str, float] = {}
     for name, value in measured.items():
         if isinstance(value, str):

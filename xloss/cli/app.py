@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from xloss.claims.command import claims
 from xloss.cli.bench import bench
+from xloss.cli.claims import claims
 from xloss.cli.doctor import doctor
 from xloss.cli.explain import explain
 from xloss.cli.list import list_losses

@@ -1,7 +1,6 @@
 """``xloss report``: what the sweep, the benchmarks and the claims found, as pages to read."""
 
 import importlib.util
-import sys
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -42,24 +41,17 @@ def report(
 
 
 def _claims(out: Path) -> "list[Result] | None":
-    """Run the claims and write their files; None, and a line that says so, where a framework is missing."""
+    """Run the claims and write claims.md; return None, and say so, where a framework is missing."""
     from xloss import claims
 
     missing = [name for name in ("torch", "jax") if importlib.util.find_spec(name) is None]
     if missing:
         typer.echo(f"claims left out: they compare both frameworks, and {missing[0]} is not installed", err=True)
         return None
-    from xloss.claims import render
+    from xloss.report.claims import write as write_claims
+    from xloss.cli.console import progress
 
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import Progress
-
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("claims")
-            results = claims.run(progress=lambda done, total, _: bar.update(task, completed=done, total=total))
-    else:
-        typer.echo("running the claims, about half a minute (--no-claims leaves them out)", err=True)
-        results = claims.run()
-    render.write(results, out)
+    with progress("claims") as show:
+        results = claims.run(progress=lambda done, total, _: show(done, total))
+    write_claims(results, out)
     return results

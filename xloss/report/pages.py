@@ -39,9 +39,9 @@ def build(
     style = resources.files("xloss.report").joinpath("templates/report.css").read_text("utf-8")
     fragment = ""
     if claims:
-        from xloss.claims import render
+        from xloss.report.claims import html as claims_html
 
-        style, fragment = style + render.CSS, render.html(claims)
+        fragment = claims_html(claims)
     return {"index.html": html(found, style, fragment, speed), "parity.md": markdown(found)}
 
 

@@ -1,5 +1,5 @@
-"""The code that measures: for each claim one function in PyTorch and its twin in JAX, side by side.
+"""Measure the claims' numbers: `torch_` and `jax_` hold one function of the same name for each experiment.
 
-The body of such a function is also the snippet that a reader copies into a file. It therefore imports what it needs
-(only the framework and NumPy), uses nothing from outside itself, and ends with the numbers it returns.
+The body of a function, with the imports and helpers that it uses, is also the snippet that a reader copies. It therefore
+uses the framework and NumPy only, and ends by returning its numbers.
 """
