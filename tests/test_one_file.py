@@ -80,7 +80,7 @@ from xloss import parity
 from xloss.bench.workload import shape_of
 from xloss.catalog import LOSSES
 from xloss.modules import class_name
-from xloss.modules.stubs import stub
+from xloss.modules.stubs import text as stub
 
 assert pathlib.Path(xloss.__file__).is_relative_to(sys.argv[1]), xloss.__file__
 loss = LOSSES["toy_quartic_loss"]
