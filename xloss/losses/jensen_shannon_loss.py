@@ -42,7 +42,7 @@ from xloss.ops.types import Array, ArrayLike, BatchReduction, Tensor
 
 
 def check_beta(beta):
-    """Raise an error for a beta that is no number > 0 and < 1."""
+    """Raise an error unless beta is a number > 0 and < 1."""
     arguments.check_number("beta", beta, least=0, most=1)
     if beta in (0, 1):
         arguments.raise_value_error("beta", repr(beta), "a number > 0 and < 1")
@@ -60,7 +60,7 @@ def torch_jensen_shannon_loss(input: Tensor, target: Tensor, reduction: BatchRed
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     batch = input.shape[0] if input.ndim else 1
     input, target = ops.broadcast(input=input, target=target)
-    # XLA flushes subnormal probabilities to 0: both frameworks treat them so.
+    # XLA flushes subnormal probabilities to 0, so both implementations treat them as 0.
     no_p = target == -torch.inf if log_target else (target >= 0) & (target < torch.finfo(target.dtype).tiny)
     p = torch.where(no_p, 0.0, torch.exp(target) if log_target else target)
     q = torch.exp(input)
@@ -93,7 +93,7 @@ def jax_jensen_shannon_loss(input: ArrayLike, target: ArrayLike, reduction: Batc
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     batch = input.shape[0] if input.ndim else 1
     input, target = ops.broadcast(input=input, target=target)
-    # XLA flushes subnormal probabilities to 0: both frameworks treat them so.
+    # XLA flushes subnormal probabilities to 0, so both implementations treat them as 0.
     no_p = target == -jnp.inf if log_target else (target >= 0) & (target < jnp.finfo(target.dtype).tiny)
     p = jnp.where(no_p, 0.0, jnp.exp(target) if log_target else target)
     q = jnp.exp(input)

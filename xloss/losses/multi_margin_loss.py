@@ -1,4 +1,4 @@
-r"""Multi-class hinge: how much closer than `margin` each other class's score comes to the target's, over all classes.
+r"""Multi-class hinge: how far other classes' scores come within `margin` of the target's, averaged over the classes.
 
 Formula: l_n = w[y_n] / C * sum over c != y_n of max(0, margin - x[n, y_n] + x[n, c])^p. `'mean'` divides by the count,
 weights or not.
@@ -148,7 +148,7 @@ def inputs(draw):
 
 
 def patched_torch(functional):
-    """Return torch's function with NaN where it ignores a NaN, and the mean over an empty batch as it should be."""
+    """Return torch's function, but with NaN where it ignores a NaN score, and for the mean over an empty batch."""
 
     def call(input, target, reduction="mean", **options):
         if not input.isnan().any() and input.numel():

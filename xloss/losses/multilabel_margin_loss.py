@@ -1,4 +1,4 @@
-r"""Multi-label hinge: how much closer than 1 the scores of classes that are not labels come to those of the labels.
+r"""Multi-label hinge: how far the scores of classes that are not labels come within 1 of those of the labels.
 
 Formula: l_n = 1 / C * sum over labels j and classes i that are not labels of max(0, 1 - x[n, j] + x[n, i]). The labels
 are the entries of y_n before its first -1; one that occurs twice counts twice.
@@ -153,7 +153,7 @@ def inputs(draw):
 
 
 def patched_torch(functional):
-    """Return torch's function with NaN where it ignores a NaN, and the mean over an empty batch as it should be."""
+    """Return torch's function, but with NaN where it ignores a NaN score, and for the mean over an empty batch."""
 
     def call(input, target, reduction="mean"):
         import torch

@@ -137,7 +137,7 @@ def at_rate_0(function):
 
 
 FUNCTIONAL = third_party.functional("poisson_nll_loss")
-KERAS = third_party.keras(lambda losses, log_input: losses.Poisson())  # of rates
+KERAS = third_party.keras(lambda losses, log_input: losses.Poisson())  # takes rates: log_input=False
 
 LOSS = Loss(
     name="poisson_nll_loss",
@@ -160,7 +160,8 @@ LOSS = Loss(
                    "torch.distributions.Poisson.log_prob", stirling_here, exact_there, (1.65180647, 1.69314718),
                    "torch 2.13.0"),
         Difference.between("poisson_nll_loss/no-count", "count 0, full: the derivative by the count",
-                           "torch.nn.functional", at_count_0, torch_poisson_nll_loss, FUNCTIONAL.call, ("-1.0", "nan"), "torch 2.13.0"),
+                           "torch.nn.functional", at_count_0, torch_poisson_nll_loss, FUNCTIONAL.call, ("-1.0", "nan"),
+                           "torch 2.13.0"),
         Difference.between("poisson_nll_loss/eps", "rate 0, count 1, float32: eps is 1e-8, as in torch, or 1e-7",
                            "keras.losses.Poisson", at_rate_0, jax_poisson_nll_loss, KERAS.call, (18.4206807, 16.118095),
                            "keras 3.15.1"),
