@@ -48,7 +48,7 @@ def torch_log_cosh_loss(input: Tensor, target: Tensor, reduction: Reduction = "m
     small = size <= 0.5
     threshold = torch.nn.functional.threshold
     # log1p(cosh(e) - 1) up to 1/2, beyond it (|e| - log 2) + log1p(exp(-2 |e|)). Outside its own range each form gets a
-    # constant, for its value or its gradient may overflow there (0.625, not 0.5: at its bounds hardtanh's derivative is 0).
+    # constant, for its value or its gradient may overflow there (0.625, for at its bounds hardtanh's derivative is 0).
     near = cosh_less_1(torch.nn.functional.hardtanh(error, -0.625, 0.625), torch.finfo(error.dtype).bits)
     far = torch.exp(-2 * threshold(size, 0.5, 0.5))
     straight = threshold(size, 0.5, math.log(2)) - math.log(2)
