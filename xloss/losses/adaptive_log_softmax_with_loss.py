@@ -12,7 +12,8 @@ Args:
     cutoffs: the first class of each cluster, then the number of classes, as the `cutoffs` attribute of torch's module.
     head_bias: shape (cutoffs[0] + clusters), or None.
 
-Returns: a named tuple of `output`, shape () or (N), and `loss`, shape (); both of the dtype of `input`.
+Returns: a named tuple: `output`, the log-probability of the target, shape () or (N), and `loss`, minus its mean, shape
+(); both in the dtype of `input`.
 
 Domain: all reals. Gradient: to every floating argument; small losses keep their relative accuracy, as in
 `cross_entropy`. A cluster is evaluated only for the rows whose target is in it, or for all rows where shapes must not
@@ -63,10 +64,9 @@ def torch_adaptive_log_softmax_with_loss(input: Tensor, target: Tensor, head_wei
     tensors = dict(zip(tensors, linear.validate_given(**tensors), strict=True))
     shapes.check_projections(tensors, cutoffs)
     target, short, unbatched = tensors.pop("target"), cutoffs[0], tensors["input"].ndim == 1
-    named = {} if head_bias is None else {"head_bias": tensors["head_bias"]}
-    tensors = {name: tensor for name, tensor in tensors.items() if name != "head_bias"}
+    tensors = {name: tensor for name, tensor in tensors.items() if tensor is not None}  # no head_bias, perhaps
     labels, _, outside = ops.validate_labels(target, cutoffs[-1], None)
-    input, head_weight, *rest, dtype = ops.validate_and_upcast(same=True, **tensors, **named)
+    input, head_weight, *rest, dtype = ops.validate_and_upcast(same=True, **tensors)
     tails, bias = rest[: 2 * len(cutoffs) - 2], rest[2 * len(cutoffs) - 2 :]
     input, labels = (input[None], labels[None]) if unbatched else (input, labels)
     in_head, loss = labels, torch.zeros_like(labels, dtype=input.dtype)
@@ -92,10 +92,9 @@ def jax_adaptive_log_softmax_with_loss(input: ArrayLike, target: ArrayLike, head
     tensors = dict(zip(tensors, linear.validate_given(**tensors), strict=True))
     shapes.check_projections(tensors, cutoffs)
     target, short, unbatched = tensors.pop("target"), cutoffs[0], tensors["input"].ndim == 1
-    named = {} if head_bias is None else {"head_bias": tensors["head_bias"]}
-    tensors = {name: tensor for name, tensor in tensors.items() if name != "head_bias"}
+    tensors = {name: tensor for name, tensor in tensors.items() if tensor is not None}  # no head_bias, perhaps
     labels, _, outside = ops.validate_labels(target, cutoffs[-1], None)
-    input, head_weight, *rest, dtype = ops.validate_and_upcast(same=True, **tensors, **named)
+    input, head_weight, *rest, dtype = ops.validate_and_upcast(same=True, **tensors)
     tails, bias = rest[: 2 * len(cutoffs) - 2], rest[2 * len(cutoffs) - 2 :]
     input, labels = (input[None], labels[None]) if unbatched else (input, labels)
     in_head, loss = labels, jnp.zeros_like(labels, dtype=input.dtype)

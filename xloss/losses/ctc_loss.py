@@ -116,7 +116,7 @@ def truth(t, log_probs, targets, input_lengths, target_lengths, blank=0, zero_in
     totals = []
     for n, (row, time, length) in enumerate(zip(rows, input_lengths.reshape(-1), lengths, strict=True)):
         states = [blank] + [state for label in row[:length] for state in (label, blank)]
-        # Forward probabilities of the states, one place in; before the first frame all of it is before the first state.
+        # Forward probabilities; alpha[s + 1] is that of states[s], alpha[0] that of the place before the first state.
         alpha = [t.const(1)] + [t.const(0)] * len(states)
         for now in range(time):
             before = alpha

@@ -56,7 +56,7 @@ def torch_dpo_loss(policy_chosen_logps: Tensor, policy_rejected_logps: Tensor, r
     arguments.check_same_shape("reference_rejected_logps", q_r.shape, "policy_chosen_logps", p_c.shape)
     policy, reference = p_c - p_r, q_c - q_r
     gain = policy - reference
-    # The loss of a confident pair is about exp(-z): each rounding of z = 40 would cost 40 ulps, and there are four.
+    # The loss of a confident pair is about exp(-z): a rounding of z = 40 may cost 40 ulps, and there are four of them.
     error = compensated.rounding(p_c, -p_r, policy) - compensated.rounding(q_c, -q_r, reference)
     z, rest = compensated.scaled(beta, gain, error + compensated.rounding(policy, -reference, gain))
     loss = compensated.softplus(-z, -rest)
@@ -83,7 +83,7 @@ def jax_dpo_loss(policy_chosen_logps: ArrayLike, policy_rejected_logps: ArrayLik
     arguments.check_same_shape("reference_rejected_logps", q_r.shape, "policy_chosen_logps", p_c.shape)
     policy, reference = p_c - p_r, q_c - q_r
     gain = policy - reference
-    # The loss of a confident pair is about exp(-z): each rounding of z = 40 would cost 40 ulps, and there are four.
+    # The loss of a confident pair is about exp(-z): a rounding of z = 40 may cost 40 ulps, and there are four of them.
     error = compensated.rounding(p_c, -p_r, policy) - compensated.rounding(q_c, -q_r, reference)
     z, rest = compensated.scaled(beta, gain, error + compensated.rounding(policy, -reference, gain))
     loss = compensated.softplus(-z, -rest)
