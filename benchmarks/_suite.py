@@ -1,8 +1,8 @@
 """What the benchmarks share: one class per loss, the same parameters for all, skipping and failing.
 
 asv hands a process the number of a parameter, not its value. So nothing here depends on what is installed, nor on the
-commit of it: the names are those of the checkout's files, the parameters fixed lists, and a loss or an implementation that
-is not there is skipped.
+commit of it: the names are those of the checkout's files, the parameters fixed lists, and a loss or an implementation
+that is not there is skipped.
 """
 
 import functools
@@ -18,8 +18,8 @@ from xloss.bench.asv import labels
 NAMES = tuple(sorted(path.stem for path in (ROOT / "xloss" / "losses").glob("[!_]*.py")))
 # asv's parameters are strings.
 CONTESTANTS = tuple(map(str, workload.CONTESTANTS))
-# Part of every benchmark's version: to be raised when the way of measuring changes, so that old results are not compared
-# with new ones.
+# Part of every benchmark's version: to be raised when the way of measuring changes, so that old results are not
+# compared with new ones.
 RULER = 1
 
 

@@ -12,8 +12,8 @@ from xloss import catalog
 from xloss.bench import accuracy
 from xloss.bench.workload import DTYPES
 
-# One process finds all four numbers of a cell and leaves them here for the other three: processes that are forked from one
-# server share the folder, others each have their own.
+# One process finds all four numbers of a cell and leaves them here for the other three: processes that are forked from
+# one server share the folder, others each have their own.
 _FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="xloss-accuracy-"))
 _MAKER = os.getpid()
 

@@ -36,7 +36,7 @@ def timing(seconds, spread=0.01, seed=0):
 
 @pytest.fixture
 def pretend(monkeypatch):
-    """Results in place of processes: `change(workload, name)` gives a number or a `Failure`, or raises what `fresh` would."""
+    """Results in place of processes: `change(workload, name)` gives a number or a `Failure`, or raises."""
 
     def set_up(change=lambda _workload, _name: None):
         asked = []
@@ -270,8 +270,8 @@ def test_one_process_takes_every_measurement():
 
 
 def test_a_run_from_end_to_end(run):
-    out = run("cross_entropy", "--shape", "8,5", "--implementation", "xloss", "--mode", "eager", "--mode", "jit", "--rounds", "1",
-              "--samples", "2", "--seconds", "0.01", "--no-compile", "--json")  # fmt: skip
+    out = run("cross_entropy", "--shape", "8,5", "--implementation", "xloss", "--mode", "eager", "--mode", "jit",
+              "--rounds", "1", "--samples", "2", "--seconds", "0.01", "--no-compile", "--json")  # fmt: skip
     assert out.exit_code == 0, out.stdout + out.stderr
     data = json.loads(out.stdout)
     assert {row["framework"] for row in data["rows"]} == {"torch", "jax"}
@@ -285,8 +285,8 @@ def test_a_run_from_end_to_end(run):
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 def test_an_interrupted_run_leaves_nothing(tmp_path):
-    command = [sys.executable, "-m", "xloss", "bench", "mse_loss", "--shape", "4096,4096", "--mode", "jit", "--seconds", "60",
-               "--samples", "100000"]  # fmt: skip
+    command = [sys.executable, "-m", "xloss", "bench", "mse_loss", "--shape", "4096,4096", "--mode", "jit",
+               "--seconds", "60", "--samples", "100000"]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLOSS_MARK": tmp_path.name}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
 

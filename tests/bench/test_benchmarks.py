@@ -197,7 +197,7 @@ def test_a_mislabelled_environment_is_refused_by_every_cell(suite, tmp_path):
 
 
 def test_asv_makes_statistics_of_what_a_timing_stores(suite):
-    """The form is that of asv's own protocol between runner and process; were it another, the cell would hold no number."""
+    """The form is that of asv's own protocol between runner and process; in another the cell would hold no number."""
     runner = importlib.import_module("asv.runner")
 
     class Spawner:

@@ -452,7 +452,8 @@ def stored(tmp_path):
     file = {
         "version": 2, "commit_hash": "a" * 40, "env_name": "virtualenv-py3.11-torch2.13.0", "date": 1_700_000_000_000,
         "params": {"machine": "box", "cpu": "fast", "torch": "2.13.0"}, "python": "3.11",
-        "requirements": {"torch": "2.13.0"}, "env_vars": {}, "result_columns": columns, "results": found, "durations": {},
+        "requirements": {"torch": "2.13.0"}, "env_vars": {}, "result_columns": columns, "results": found,
+        "durations": {},
     }  # fmt: skip
     (tmp_path / "box").mkdir()
     (tmp_path / "box" / "machine.json").write_text(json.dumps({"machine": "box", "version": 1}))

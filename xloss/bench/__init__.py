@@ -1,8 +1,8 @@
 """Measuring: time, a GPU's own time, compile time, peak memory, accuracy, and which of two is faster.
 
-A `Workload(loss, contestant, quantity, size, dtype, device, variant, shape)` says what (names and values, picklable); the
-functions take the `Loss` record beside it. What does not exist raises `xloss.catalog.Unsupported` with the reason. All
-times are seconds, all sizes bytes, all errors ulps.
+A `Workload(loss, contestant, quantity, size, dtype, device, variant, shape)` says what (names and values, picklable);
+the functions take the `Loss` record beside it. What does not exist raises `xloss.catalog.Unsupported` with the reason.
+All times are seconds, all sizes bytes, all errors ulps.
 
     with runner.prepare(loss, workload) as prepared:    arrays on the device, the framework's settings
         runner.compile_and_run(prepared)

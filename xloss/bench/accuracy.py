@@ -100,7 +100,7 @@ def _exact(loss: Loss, variant: Variant, dtype: str, arrays: Mapping[str, np.nda
 
 
 def errors_in_ulps(got: np.ndarray, expected: Expected, dtype: str) -> np.ndarray:
-    """Return the error of each element in ulps of the dtype; NaN where no exact value is known, inf where got is not one.
+    """Return the error of each element in ulps of the dtype: NaN where no exact value is known, inf where got is NaN.
 
     An overflow to the infinity of the right sign, and what may be a subnormal number flushed to 0, count 0.
     """

@@ -1,8 +1,8 @@
 """Which of two is faster: a bootstrap interval of the ratio, a verdict that may be "ambiguous".
 
-Two processes of the same program differ by more than their samples tell (where memory lies, what else runs). So each side
-is measured in several fresh processes, in turn (`xloss.bench.session.turns`), and the interval is that of resampled pairs
-of processes, within them of resampled samples. One process alone never gives a verdict.
+Two processes of the same program differ by more than their samples tell (where memory lies, what else runs). So each
+side is measured in several fresh processes, in turn (`session.turns`), and the interval is that of resampled pairs of
+processes, within them of resampled samples. One process alone never gives a verdict.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def verdict(low: float, high: float, tolerance: float = TOLERANCE) -> str:
 
 
 def ratio(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]], seed: int = 0) -> Ratio:
-    """Return the ratio of two sides, each a list of processes, each a list of samples; the i-th of each ran side by side.
+    """Return the ratio of two sides, each a list of processes, each a list of samples; the i-th of each ran in turn.
 
     With fewer than `LEAST_ROUNDS` pairs the verdict is "ambiguous", whatever the interval: too few processes were seen.
     """

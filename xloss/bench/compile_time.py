@@ -1,6 +1,7 @@
 """The cost of compiling, apart from running: three times in seconds.
 
-- `lowering`: from Python to the compiler's intermediate representation (in PyTorch Dynamo and AOTAutograd, by the backend "aot_eager");
+- `lowering`: from Python to the compiler's intermediate representation (in PyTorch Dynamo and AOTAutograd, by the
+  backend "aot_eager");
 - `cold`: lowering and compiling, with nothing in any cache;
 - `cached`: lowering and compiling again, as a new process would with the compiler's cache on disk filled.
 
@@ -33,11 +34,7 @@ def _jax(loss: Loss, workload: Workload, stage: str) -> float:
     import jax
     import jax.numpy as jnp
 
-    with (
-        _jax_cache(stage == "cached"),
-        prepare(loss, workload) as prepared,
-        peer_errors_as_unsupported(workload),
-    ):
+    with _jax_cache(stage == "cached"), prepare(loss, workload) as prepared, peer_errors_as_unsupported(workload):
         jax.jit(lambda x: x + jnp.ones_like(x))(prepared.arguments[0]).block_until_ready()
         if stage == "cached":
             prepared.program.lower(*prepared.arguments).compile()

@@ -70,7 +70,7 @@ def values_and_gradients(
     wrt: tuple[str, ...],
     mode: str,  # noqa: ARG001 - always compiled
 ) -> Any:
-    """Return a function of the arrays `names` that computes values, under "", and the gradient of their sum by `wrt`."""
+    """Return a function of the arrays `names`: the values, under "", and the gradient of their sum by each of `wrt`."""
 
     def both(*arrays: Any) -> dict[str, Any]:
         given = dict(zip(names, arrays, strict=True))

@@ -1,7 +1,7 @@
 """One call in a fresh process.
 
-It is forked from a server that has imported the framework and started nothing: 0.2 s where a new interpreter takes 3. (A process
-in which a backend is active must not be forked: it hangs.)
+It is forked from a server that has imported the framework and started nothing: 0.2 s where a new interpreter takes 3.
+(A process in which a backend is active must not be forked: it hangs.)
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ def installed() -> list[str]:
 def fresh(function: Callable[..., Any], /, *args: Any, timeout: float = 600.0) -> Any:
     """Return, or raise, what `function(*args)` does in a fresh process; both must be picklable.
 
-    Raises `TimeoutError` after `timeout` seconds, `RuntimeError` where the process dies. A script that calls this does so
-    under `if __name__ == "__main__":`, for the new process imports it.
+    Raises `TimeoutError` after `timeout` seconds, `RuntimeError` where the process dies. A script that calls this does
+    so under `if __name__ == "__main__":`, for the new process imports it.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*installed(), "xloss.bench.runner"])

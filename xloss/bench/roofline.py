@@ -1,8 +1,8 @@
 """The least that an operation can cost: bytes that must cross the memory's bus, floating-point operations.
 
 Bytes: each input is read once and each result written once, with everything in between kept in registers. FLOPs are
-counted where they can matter, in products of matrices: 2 N H V for the logits of N rows, H features and V classes, three
-times that with both gradients.
+counted where they can matter, in products of matrices: 2 N H V for the logits of N rows, H features and V classes,
+three times that with both gradients.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from xloss.catalog import Contestant, Loss, Unsupported
 class Prepared:
     """A workload that is ready to be run: its arrays are on the device.
 
-    `call()` starts it and returns its results, `wait(results)` blocks until they are computed. `program` is the function
-    that is compiled for these `arguments` (None in eager mode).
+    `call()` starts it and returns its results, `wait(results)` blocks until they are computed. `program` is the
+    function that is compiled for these `arguments` (None in eager mode).
     """
 
     workload: Workload

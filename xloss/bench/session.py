@@ -1,6 +1,6 @@
 """The processes of `xloss bench`, in turn, and the rows that come of them.
 
-Every contestant is timed in several processes, A B C, C B A, ...: one process alone says little (`xloss.bench.compare`).
+Every contestant is timed in several processes, A B C, C B A, ..., since one process alone says little (see `compare`).
 Peak memory has a process to itself, because a peak only grows; compile time and accuracy share another.
 """
 

@@ -74,7 +74,7 @@ def free_memory(device: torch.device) -> int | None:
 def values_and_gradients(
     values: Callable[..., Any], names: tuple[str, ...], wrt: tuple[str, ...], mode: str
 ) -> Callable[..., dict[str, Any]]:
-    """Return a function of the arrays `names` that computes values, under "", and the gradient of their sum by `wrt`."""
+    """Return a function of the arrays `names`: the values, under "", and the gradient of their sum by each of `wrt`."""
     program = torch.compile(values, fullgraph=True, dynamic=False) if mode == "compile" else values
 
     def both(*arrays: Any) -> dict[str, Any]:

@@ -37,8 +37,8 @@ DRAWN_ELEMENTS = 2**16
 class Workload:
     """One thing to measure, small and picklable.
 
-    `loss` and `variant` are names ("" is the first variant); the first argument has the explicit `shape`, or without one
-    the shape of the loss at `size`.
+    `loss` and `variant` are names ("" is the first variant); the first argument has the explicit `shape`, or without
+    one the shape of the loss at `size`.
     """
 
     loss: str
@@ -65,7 +65,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Inputs:
-    """NumPy arrays by argument; where `repeats` has an axis and a length, the array is repeated along it to that length.
+    """NumPy arrays by argument; where `repeats` has an axis and a length, the array is repeated along it up to that.
 
     `wrt` names the arguments to differentiate by, `batch_axes` the batch axis of those that have one.
     """

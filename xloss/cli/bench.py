@@ -15,7 +15,7 @@ from xloss.cli.console import BROKEN, NOTHING, USAGE, WELL, console, progress
 from xloss.files import write_whole
 
 if TYPE_CHECKING:
-    from xloss.catalog import Contestant, Loss
+    from xloss.catalog import Contestant, Loss, Variant
 
 SHORT = {
     "f64": "float64", "f32": "float32", "bf16": "bfloat16", "f16": "float16",
@@ -67,8 +67,6 @@ def bench(
 
     try:
         records = _losses(loss, everything, shape=shape, variant=variant)
-        if variant is not None:
-            _check_variant(records[0], variant)
         if shape is not None and size is not None:
             raise ValueError(f"size: expected none beside a shape, got {size!r}")
         explicit = None if shape is None else _shape(records[0], variant, shape)
@@ -126,7 +124,7 @@ def bench(
 
 
 def _losses(names: list[str] | None, everything: bool, **single: str | None) -> list[Loss]:
-    """Return the records asked for; what only one loss can have (a shape, a variant) is refused where there are several."""
+    """Return the records asked for; refuse what only one loss can have (a shape, a variant) where there are several."""
     from xloss.catalog import LOSSES, get
 
     if everything and names:
@@ -142,14 +140,15 @@ def _losses(names: list[str] | None, everything: bool, **single: str | None) -> 
     for what, given in single.items():
         if given is not None and len(records) > 1:
             raise ValueError(f"{what}: expected one loss with it, got {len(records)}")
+    try:
+        _variant(records[0], single["variant"])
+    except KeyError as error:
+        raise ValueError(f"variant: {error.args[0]}") from None
     return records
 
 
-def _check_variant(record: Loss, name: str) -> None:
-    try:
-        record.variant(name)
-    except KeyError as error:
-        raise ValueError(f"variant: {error.args[0]}") from None
+def _variant(record: Loss, name: str | None) -> Variant:
+    return record.variant(name) if name is not None else record.variants[0]
 
 
 def _having(records: list[Loss], variant: str | None, size: str) -> list[Loss]:
@@ -162,7 +161,7 @@ def _having(records: list[Loss], variant: str | None, size: str) -> list[Loss]:
     having = []
     for record in records:
         try:
-            shape_at(record, record.variant(variant) if variant else record.variants[0], size)
+            shape_at(record, _variant(record, variant), size)
         except Unsupported as reason:
             if len(records) == 1:
                 raise ValueError(f"size: {reason}") from None
@@ -181,7 +180,7 @@ def _shape(record: Loss, variant: str | None, text: str) -> tuple[int, ...]:
         given = tuple(int(part) for part in re.findall(r"\d+", figures))
     else:
         raise ValueError(f"shape: expected positive numbers such as 8192,32000, got {text!r}")
-    shapes = (record.variant(variant) if variant else record.variants[0]).shapes
+    shapes = _variant(record, variant).shapes
     elementwise = (
         record.arguments.class_axes is not None
         and record.arguments.class_axes(record.arguments.wrt[0], len(given)) is None

@@ -137,7 +137,7 @@ def remarks(rows: Sequence[Row], facts: Mapping[str, Any]) -> list[str]:
         )
         if known["flops"]:
             lines.append(
-                f"its arithmetic, {known['flops'] / 1e9:.3g} GFLOP, may cost more than its bytes: no share of a roofline"
+                f"its arithmetic, {known['flops'] / 1e9:.3g} GFLOP, may cost more than its bytes: no share of roofline"
             )
     if any(row["peak_bytes"] is not None for row in rows):
         ruler = next(row["peak_ruler"] for row in rows if row["peak_ruler"])

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 
 def newest(names: Iterable[str]) -> list[str]:
-    """Return the first environment of each framework, in the order of asv's configuration, which names the newest first."""
+    """Return the first environment of each framework: asv's configuration names the newest first."""
     found: dict[str, str] = {}
     for name in names:
         framework = next((part for part in ("-torch", "-jax") if part in name), "")

@@ -10,6 +10,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
 
 UNITS = {"speed": "seconds", "device": "seconds", "compiling": "seconds", "machine": "seconds", "memory": "bytes",
          "accuracy": "ulps"}  # fmt: skip
+# Columns that asv keeps for each parameter of a benchmark, by the names that they get here.
+STATISTICS = {"low": "stats_ci_99_a", "high": "stats_ci_99_b", "q25": "stats_q_25", "q75": "stats_q_75",
+              "number": "stats_number", "samples": "samples"}  # fmt: skip
 COLUMNS = [
     "machine", "environment", "framework", "version", "device", "commit", "date", "kind", "loss", "quantity", "mode",
-    "implementation", "size", "dtype", "caches", "ruler", "value", "unit", "status", "low", "high", "q25", "q75", "number",
-    "samples", "cpu", "python",
+    "implementation", "size", "dtype", "caches", "ruler", "value", "unit", "status", *STATISTICS, "cpu", "python",
 ]  # fmt: skip
-STATUSES = ("ok", "skipped", "failed")
 # The version of asv's files that this reads.
 API = 2
 
@@ -37,8 +39,8 @@ def read(folder: Path | str) -> pd.DataFrame:
     """Read all results below asv's `results_dir`: one row for each benchmark, parameter, environment and commit.
 
     Columns are `COLUMNS`: `kind` is the module (see benchmarks/README.md); `low` and `high` are the 99% interval of the
-    median, `samples` the seconds per call, where asv was told to keep them; `date` is the commit's; `device` is "cpu" or
-    "cuda"; what a benchmark does not have is None. Skipped cells have the status "skipped", failed ones "failed", and NaN.
+    median, `samples` the seconds per call, where asv was told to keep them; `date` is the commit's; `device` is "cpu"
+    or "cuda"; what a benchmark does not have is None. The `status` is "ok", or "skipped" or "failed" with NaN.
     """
     import pandas as pd
 
@@ -84,18 +86,8 @@ def _rows(stored: dict[str, Any], path: Path) -> Iterator[dict[str, Any]]:
                 "value": math.nan if value is None else value,
                 "unit": UNITS[kind],
                 "status": status,
-                "low": _at(entry, "stats_ci_99_a", number),
-                "high": _at(entry, "stats_ci_99_b", number),
-                "q25": _at(entry, "stats_q_25", number),
-                "q75": _at(entry, "stats_q_75", number),
-                "number": _at(entry, "stats_number", number),
-                "samples": _at(entry, "samples", number),
+                **{name: entry[column][number] for name, column in STATISTICS.items() if entry.get(column)},
             }
-
-
-def _at(entry: dict[str, Any], column: str, number: int) -> Any:
-    values = entry.get(column)
-    return None if values is None else values[number]
 
 
 def _measured(kind: str, cls: str, method: str, point: list[str]) -> dict[str, Any]:
@@ -103,17 +95,8 @@ def _measured(kind: str, cls: str, method: str, point: list[str]) -> dict[str, A
     quantity = method.removeprefix("track_")
     if kind == "machine":
         return {"kind": kind, "framework": point[0], "quantity": quantity}
-    contestant = Contestant.parse(point[0])
-    out: dict[str, Any] = {
-        "kind": kind,
-        "loss": cls,
-        "framework": contestant.framework,
-        "mode": contestant.mode,
-        "implementation": contestant.implementation,
-        "quantity": quantity,
-        "size": "medium",
-        "dtype": "float32",
-    }
+    out: dict[str, Any] = {"kind": kind, "loss": cls, "quantity": quantity, "size": "medium", "dtype": "float32"}
+    out |= asdict(Contestant.parse(point[0]))
     if kind in ("speed", "device", "memory"):
         out |= {"size": point[1], "dtype": point[2]}
     if kind == "speed":
@@ -130,11 +113,11 @@ def _measured(kind: str, cls: str, method: str, point: list[str]) -> dict[str, A
 def derive(table: pd.DataFrame) -> pd.DataFrame:
     """Add what follows from times and bytes; NaN where it does not.
 
-    For times of `speed` and `device`: `least_bytes` (see `roofline`), `gb_s` (those bytes over the time), `share_of_copy`
-    (of the best bandwidth that a copy reached on this machine and device, in whichever framework), `samples_s` (rows of
-    the batch per second), `tflop_s` (where matrices are multiplied). For memory: `least_bytes`, those of the results
-    alone, and `share_of_least`, them over the peak. A share of 1 is the best possible. A time of 0 (see `device_time`)
-    has no rates.
+    For times of `speed` and `device`: `least_bytes` (see `roofline`), `gb_s` (those bytes over the time),
+    `share_of_copy` (of the best bandwidth that a copy reached on this machine and device, in whichever framework),
+    `samples_s` (rows of the batch per second), `tflop_s` (where matrices are multiplied). For memory: `least_bytes`,
+    those of the results alone, and `share_of_least`, them over the peak. A share of 1 is the best possible. A time of 0
+    (see `device_time`) has no rates.
     """
     out = table.copy()
     copies = _copies(table)
@@ -173,8 +156,8 @@ def _derived(row: Any, copies: dict[Any, float]) -> dict[str, float]:
     except Unsupported:  # a size that the catalogue no longer has
         return {}
     if row["kind"] == "memory":
-        results = least - read
-        return {"least_bytes": results, "share_of_least": results / row["value"] if row["value"] else math.nan}
+        written = least - read
+        return {"least_bytes": written, "share_of_least": written / row["value"] if row["value"] else math.nan}
     if not row["value"] > 0:
         return {"least_bytes": least}
     speed = least / row["value"]
