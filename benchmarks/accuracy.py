@@ -7,16 +7,14 @@ import pathlib
 import shutil
 import tempfile
 
-from benchmarks._suite import _Cell, generate
+from benchmarks._suite import CONTESTANTS, _Cell, generate
 from xloss import catalog
 from xloss.bench import accuracy
-from xloss.bench.workload import CONTESTANTS, DTYPES
+from xloss.bench.workload import DTYPES
 
-# One process finds all four numbers of a cell and leaves them here for the other three: processes that are forked from one
-# server share the folder, others each have their own.
+# One process finds all four numbers of a cell and leaves them here for the other three: processes that are forked from
+# one server share the folder, others each have their own.
 _FOLDER = pathlib.Path(tempfile.mkdtemp(prefix="xloss-accuracy-"))
-
-
 _MAKER = os.getpid()
 
 
@@ -28,13 +26,13 @@ def _clean():
 atexit.register(_clean)
 
 
-def _measure(work):
-    kept = _FOLDER / f"{work.loss} {work.contestant.replace('/', ' ')} {work.dtype}.json"
+def _measure(loss, workload):
+    kept = _FOLDER / f"{workload.loss} {str(workload.contestant).replace('/', ' ')} {workload.dtype}.json"
     if kept.is_file():
         found = json.loads(kept.read_text())
     else:
         try:
-            found = accuracy.ulps(work)
+            found = accuracy.ulps(loss, workload)
         except catalog.Unsupported as reason:
             found = {"unsupported": str(reason)}
         kept.write_text(json.dumps(found))
@@ -45,14 +43,8 @@ def _measure(work):
 
 class _Accuracy(_Cell):
     unit = "ulps"
-    params = (
-        CONTESTANTS,
-        DTYPES,
-    )
-    param_names = (
-        "implementation",
-        "dtype",
-    )
+    params = (CONTESTANTS, DTYPES)
+    param_names = ("implementation", "dtype")
 
     def track_value_worst(self, implementation, dtype):
         return self._found(implementation, dtype)["value_worst"]
@@ -67,7 +59,7 @@ class _Accuracy(_Cell):
         return self._found(implementation, dtype)["gradient_p99"]
 
     def _found(self, implementation, dtype):
-        return self.measured(self.work(implementation, dtype=dtype), _measure)
+        return self.measured(_measure, implementation, dtype=dtype)
 
 
 generate(_Accuracy, globals())

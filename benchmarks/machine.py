@@ -14,12 +14,12 @@ class Memory:
     unit = "seconds"
     timeout = 600
     version = f"{RULER} {bandwidth.COPY_BYTES}"
-    params = (labels.FRAMEWORKS,)
+    params = (catalog.FRAMEWORKS,)
     param_names = ("framework",)
 
     def track_copy(self, framework):
         try:
-            labels.wanted(framework)
+            labels.require(framework)
         except catalog.Unsupported as reason:
             raise mark.SkipNotImplemented(str(reason)) from None
         return samples(bandwidth.copy(framework, labels.device()))

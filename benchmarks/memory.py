@@ -1,41 +1,28 @@
-"""Peak memory of an operation above its inputs, each cell in a fresh process; the method names the ruler."""
+"""Peak memory of an operation above its inputs, each cell in a fresh process; the benchmark's name is the method's."""
 
 import functools
 
-from benchmarks._suite import _Cell, generate
+from benchmarks._suite import CONTESTANTS, _Cell, generate
 from xloss.bench import peak_memory
-from xloss.bench.workload import CONTESTANTS, DTYPES, SIZES
+from xloss.bench.workload import DTYPES, SIZES
 
 
 class _Memory(_Cell):
     unit = "bytes"
-    params = (
-        CONTESTANTS,
-        SIZES,
-        DTYPES,
-        ("value", "value_and_grad"),
-    )
-    param_names = (
-        "implementation",
-        "size",
-        "dtype",
-        "quantity",
-    )
+    params = (CONTESTANTS, SIZES, DTYPES, ("value", "value_and_grad"))
+    param_names = ("implementation", "size", "dtype", "quantity")
 
     def track_resident(self, implementation, size, dtype, quantity):
-        return self.measured(
-            self.work(implementation, quantity, size, dtype), functools.partial(peak_memory.peak_of, ruler="resident")
-        )
+        return self._peak("resident", implementation, quantity, size, dtype)
 
     def track_analysed(self, implementation, size, dtype, quantity):
-        return self.measured(
-            self.work(implementation, quantity, size, dtype), functools.partial(peak_memory.peak_of, ruler="analysed")
-        )
+        return self._peak("analysed", implementation, quantity, size, dtype)
 
     def track_device(self, implementation, size, dtype, quantity):
-        return self.measured(
-            self.work(implementation, quantity, size, dtype), functools.partial(peak_memory.peak_of, ruler="device")
-        )
+        return self._peak("device", implementation, quantity, size, dtype)
+
+    def _peak(self, method, *point):
+        return self.measured(functools.partial(peak_memory.peak, method=method), *point)
 
 
 generate(_Memory, globals())

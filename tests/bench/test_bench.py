@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from xloss.bench import session
 from xloss.bench.timer import Timing
-from xloss.bench.workload import CONTESTANTS, Work
-from xloss.catalog import LOSSES, Unsupported, get
+from xloss.bench.workload import CONTESTANTS, Workload, shape_at
+from xloss.catalog import LOSSES, Contestant, Unsupported, get
 from xloss.cli import bench, bench_table
 from xloss.cli.app import app
 
@@ -36,25 +36,25 @@ def timing(seconds, spread=0.01, seed=0):
 
 @pytest.fixture
 def pretend(monkeypatch):
-    """Answers in place of processes: `answers(work, job)` gives a number or a `Failure`, or raises what `fresh` would."""
+    """Results in place of processes: `change(workload, name)` gives a number or a `Failure`, or raises."""
 
-    def set_up(change=lambda _work, _job: None):
+    def set_up(change=lambda _workload, _name: None):
         asked = []
 
-        def fresh(_apart, function, *args, timeout=600.0):
-            if function is not session.answer:
+        def fresh(_own_group, function, *args, timeout=600.0):
+            if function is not session.measure:
                 return 1e10 if function.__name__ == "bytes_per_second" else ""
-            one, jobs = args
-            asked.append((one.work.contestant, jobs))
+            workload, names, _settings = args
+            asked.append((workload.contestant, names))
             canned = {
                 "facts": {"version": "0", "least_bytes": 1200, "least_peak_bytes": 400, "flops": 0},
                 "compile": 0.5, "peak": (800, "resident"), "ulps": {"value_worst": 0.5, "gradient_worst": 1.5},
             }  # fmt: skip
-            speed = {"torch": 4e-3, "jax": 1e-3}[one.work.framework]
+            speed = {"torch": 4e-3, "jax": 1e-3}[workload.contestant.framework]
             out = {}
-            for job in jobs:
-                given = change(one.work, job)
-                out[job] = given if given is not None else canned.get(job) or timing(speed, seed=len(asked))
+            for name in names:
+                given = change(workload, name)
+                out[name] = given if given is not None else canned.get(name) or timing(speed, seed=len(asked))
             return out
 
         monkeypatch.setattr(session, "fresh", fresh)
@@ -112,7 +112,7 @@ def test_nothing_to_measure_is_4(run):
     ],
 )
 def test_a_shape_is_read_as_people_write_it(text, shape):
-    assert bench._shape(get("mse_loss"), "default", text) == shape
+    assert bench._shape(get("mse_loss"), None, text) == shape
 
 
 def test_dtypes_have_short_names():
@@ -122,15 +122,16 @@ def test_dtypes_have_short_names():
 def test_every_loss_has_a_default_shape():
     for loss in LOSSES.values():
         for variant in loss.variants:
-            assert isinstance(session.shape_at(loss, variant.name, "medium"), tuple)
-        assert {"torch/eager/xloss", "jax/jit/xloss"} <= set(session.contestants(loss)) <= set(CONTESTANTS)
+            assert isinstance(shape_at(loss, variant, "medium"), tuple)
+        assert {"torch/eager/xloss", "jax/jit/xloss"} <= set(map(str, session.contestants(loss)))
+        assert set(session.contestants(loss)) <= set(CONTESTANTS)
 
 
 def test_the_table_has_a_row_for_everyone_and_a_verdict(run, pretend):
     asked = pretend()
     out = run("mse_loss", "--shape", "10,10")
     assert out.exit_code == 0, out.stdout + out.stderr
-    for word in ("value and", "gradient", "sample", "compile", "memory", "GB/s", "the floor", "worst ulps", "verdict"):
+    for word in ("value and", "gradient", "sample", "compile", "memory", "GB/s", "roofline", "worst ulps", "verdict"):
         assert word in out.stdout
     lines = [line for line in out.stdout.splitlines() if line.startswith("│")]
     assert len(
@@ -142,7 +143,7 @@ def test_the_table_has_a_row_for_everyone_and_a_verdict(run, pretend):
     assert all("slower" in line for line in lines if "torch eager" in line)
     assert "0.5 / 1.5" in fastest
     assert "800 B" in fastest
-    rounds = [contestant for contestant, jobs in asked if jobs == ("value_and_grad",) or "facts" in jobs]
+    rounds = [contestant for contestant, names in asked if names == ("value_and_grad",) or "facts" in names]
     size = len(session.contestants(get("mse_loss")))
     assert rounds[:size] == rounds[size : 2 * size][::-1], "everyone in turn, there and back"
     assert len(rounds) == 5 * size
@@ -157,7 +158,7 @@ def test_json_and_files_hold_all_samples(run, pretend, tmp_path):
     for row in data["rows"]:
         assert [len(samples) for samples in row["samples"]] == [12] * 5
         assert row["bytes_per_second"] == pytest.approx(row["least_bytes"] / row["value_and_grad_seconds"])
-        assert row["share_of_floor"] == pytest.approx(row["bytes_per_second"] / data["copy_bytes_per_second"])
+        assert row["share_of_roofline"] == pytest.approx(row["bytes_per_second"] / data["copy_bytes_per_second"])
         assert row["compile_seconds"] is row["peak_bytes"] is row["value_worst_ulps"] is None
     table = pd.read_parquet(tmp_path / "rows.parquet")
     assert [json.loads(text) for text in table["samples"]] == [row["samples"] for row in data["rows"]]
@@ -181,8 +182,10 @@ def test_what_the_report_reads_is_what_this_writes(run, pretend, tmp_path):
 
 def test_who_cannot_says_why_and_the_others_are_measured(run, pretend):
     pretend(
-        lambda work, job: (
-            session.Failure("unsupported", "it has none") if work.implementation == "keras" and job != "facts" else None
+        lambda workload, name: (
+            session.Failure("unsupported", "it has none")
+            if workload.contestant.implementation == "keras" and name != "facts"
+            else None
         )
     )
     out = run("mse_loss", "--no-memory", "--no-accuracy", "--no-compile")
@@ -198,10 +201,10 @@ def test_what_dies_is_3(run, pretend, monkeypatch, error):
     pretend()
     right = session.fresh
 
-    def fresh(apart, function, *args, timeout=600.0):
-        if function is session.answer and args[0].work.contestant == "jax/jit/xloss":
+    def fresh(own_group, function, *args, timeout=600.0):
+        if function is session.measure and str(args[0].contestant) == "jax/jit/xloss":
             raise error
-        return right(apart, function, *args, timeout=timeout)
+        return right(own_group, function, *args, timeout=timeout)
 
     monkeypatch.setattr(session, "fresh", fresh)
     out = run("mse_loss", "--quick")
@@ -210,7 +213,11 @@ def test_what_dies_is_3(run, pretend, monkeypatch, error):
 
 
 def test_nobody_measured_is_4(run, pretend):
-    pretend(lambda _work, job: session.Failure("unsupported", "too little memory") if job == "value_and_grad" else None)
+    pretend(
+        lambda _workload, name: (
+            session.Failure("unsupported", "too little memory") if name == "value_and_grad" else None
+        )
+    )
     assert run("mse_loss", "--quick").exit_code == 4
 
 
@@ -229,10 +236,8 @@ def test_the_table_fits_the_terminal(pretend, width):
     from rich.console import Console
 
     pretend()
-    asked = [
-        session.Asked(Work("mse_loss", name, size=session.ASKED), "default", (4, 4), 3, 0.1) for name in CONTESTANTS
-    ]
-    rows = bench_table.compared(session.run(asked, session.Plan(), lambda *_: None), 1e10)
+    workloads = [Workload("mse_loss", contestant, shape=(4, 4)) for contestant in CONTESTANTS]
+    rows = bench_table.compared(session.run(workloads, session.Settings(), lambda *_: None), 1e10)
     text = StringIO()
     bench_table.show(rows, {"device": "cpu", "copy_bytes_per_second": 1e10, "rounds": 5, "cpu": "a", "cores": 2},
                      Console(file=text, width=width))  # fmt: skip
@@ -244,17 +249,17 @@ def test_the_table_fits_the_terminal(pretend, width):
 
 
 def test_what_raises_is_an_error_of_ours_and_a_lack_of_others():
-    ours, theirs = Work("mse_loss", "jax/jit/xloss"), Work("mse_loss", "jax/jit/optax")
+    ours, theirs = (Workload("mse_loss", Contestant("jax", "jit", who)) for who in ("xloss", "optax"))
     assert session.failure(ours, ValueError("no\nmore")) == session.Failure("error", "ValueError: no")
     assert session.failure(theirs, ValueError("no")).status == "unsupported"
     assert session.failure(ours, Unsupported("not here")) == session.Failure("unsupported", "not here")
     assert session.failure(theirs, RuntimeError("CUDA out of memory")).status == "oom"
 
 
-def test_one_process_answers_every_job():
-    asked = session.Asked(Work("mse_loss", "torch/eager/xloss", size=session.ASKED), "weight", (8, 4), 3, 0.01)
-    jobs = ("facts", "value_and_grad", "value", "per_sample", "compile", "peak", "ulps")
-    found = session.answer(asked, jobs)
+def test_one_process_takes_every_measurement():
+    workload = Workload("mse_loss", Contestant("torch", "eager", "xloss"), variant="weight", shape=(8, 4))
+    names = ("facts", "value_and_grad", "value", "per_sample", "compile", "peak", "ulps")
+    found = session.measure(workload, names, session.Settings(samples=3, seconds=0.01))
     assert found["facts"]["least_bytes"] == 4 * (3 * 32 + 32 + 1), "three inputs, one gradient, the value"
     assert found["facts"]["least_peak_bytes"] == 4 * 32
     for quantity in ("value_and_grad", "value", "per_sample"):
@@ -262,12 +267,11 @@ def test_one_process_answers_every_job():
     assert found["compile"] == session.Failure("unsupported", "eager mode compiles nothing")
     assert isinstance(found["peak"], tuple) or found["peak"].status == "unsupported"
     assert 0 <= found["ulps"]["gradient_worst"] < 8
-    assert get("mse_loss").workloads.get(session.ASKED) is None, "the catalogue is as it was"
 
 
 def test_a_run_from_end_to_end(run):
-    out = run("cross_entropy", "--shape", "8,5", "--implementation", "xloss", "--mode", "eager", "--mode", "jit", "--rounds", "1",
-              "--samples", "2", "--seconds", "0.01", "--no-compile", "--json")  # fmt: skip
+    out = run("cross_entropy", "--shape", "8,5", "--implementation", "xloss", "--mode", "eager", "--mode", "jit",
+              "--rounds", "1", "--samples", "2", "--seconds", "0.01", "--no-compile", "--json")  # fmt: skip
     assert out.exit_code == 0, out.stdout + out.stderr
     data = json.loads(out.stdout)
     assert {row["framework"] for row in data["rows"]} == {"torch", "jax"}
@@ -281,8 +285,8 @@ def test_a_run_from_end_to_end(run):
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc")
 def test_an_interrupted_run_leaves_nothing(tmp_path):
-    command = [sys.executable, "-m", "xloss", "bench", "mse_loss", "--shape", "4096,4096", "--mode", "jit", "--seconds", "60",
-               "--samples", "100000"]  # fmt: skip
+    command = [sys.executable, "-m", "xloss", "bench", "mse_loss", "--shape", "4096,4096", "--mode", "jit",
+               "--seconds", "60", "--samples", "100000"]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLOSS_MARK": tmp_path.name}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
 

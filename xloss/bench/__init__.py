@@ -1,22 +1,21 @@
 """Measuring: time, a GPU's own time, compile time, peak memory, accuracy, and which of two is faster.
 
-`Work(loss, contestant, quantity, size, dtype, device)` (`work`) says what; `contestant` is one of `work.CONTESTANTS`, such as
-"torch/compile/xloss", `quantity` one of "value", "value_and_grad", "per_sample", `size` one of `work.SIZES`. What does not
-exist raises `xloss.catalog.Unsupported` with the reason. All times are seconds, all sizes bytes, all errors ulps.
+A `Workload(loss, contestant, quantity, size, dtype, device, variant, shape)` says what (names and values, picklable);
+the functions take the `Loss` record beside it. What does not exist raises `xloss.catalog.Unsupported` with the reason.
+All times are seconds, all sizes bytes, all errors ulps.
 
-    with work.ready(w) as run:                      arrays on the device, the framework's settings
-        work.first_run(run)                         compiles
-        timer.measure(run.call, run.wait)           Timing(samples, number): what the host sees
-        device.measure(run, cold=False)             Timing: what the GPU takes, by events
-    compiling.seconds(w, "cold")                    "lowering", "cold", "cached"
-    processes.fresh(memory.peak_of, w, "resident")  bytes above the inputs; rulers "resident", "analysed", "device"
-    accuracy.ulps(w)                                worst and 99th percentile of value and gradient
-    floor.least_bytes(w), floor.flops(w)            the least that it can cost
-    bandwidth.bytes_per_second("torch", "cpu")      the machine's copy
-    compare.compare(partial(compare.time_work, a), partial(compare.time_work, b))
-                                                    Ratio(ratio, low, high, verdict, rounds): b's seconds over a's
-    results.derive(results.read("reports/history")) all that asv stored, as a table, with rates and shares
+    with runner.prepare(loss, workload) as prepared:    arrays on the device, the framework's settings
+        runner.compile_and_run(prepared)
+        timer.measure(prepared.call, prepared.wait)     Timing(samples, number): what the host sees
+        device_time.measure(prepared, cold=False)       Timing: what the GPU takes, by events
+    compile_time.seconds(loss, workload, "cold")        "lowering", "cold", "cached"
+    peak_memory.peak(loss, workload, "resident")        bytes above the inputs; "resident", "analysed", "device"
+    accuracy.ulps(loss, workload)                       worst and 99th percentile of value and gradient
+    roofline.least_bytes(inputs, quantity), .flops      the least that it can cost, by `workload.draw(loss, workload)`
+    bandwidth.bytes_per_second("torch", "cpu")          the machine's copy
+    compare.ratio(first, second)                        Ratio(ratio, low, high, verdict, rounds): second over first
+    session.run(workloads, settings, show)              all of these in fresh processes, in turn: rows of `xloss bench`
+    asv.results.derive(asv.results.read(folder))        all that asv stored, as a table, with rates and shares
 
-`labels` and `given` are about asv's environments. The benchmarks themselves are in benchmarks/, whose README says what they
-are called.
+The benchmarks that asv runs are in benchmarks/, whose README says what they are called.
 """

@@ -1,6 +1,7 @@
-"""What compiling costs, apart from running: three times in seconds.
+"""The cost of compiling, apart from running: three times in seconds.
 
-- `lowering`: from Python to the compiler's own language (in PyTorch Dynamo and AOTAutograd, by the backend "aot_eager");
+- `lowering`: from Python to the compiler's intermediate representation (in PyTorch Dynamo and AOTAutograd, by the
+  backend "aot_eager");
 - `cold`: lowering and compiling, with nothing in any cache;
 - `cached`: lowering and compiling again, as a new process would with the compiler's cache on disk filled.
 
@@ -15,30 +16,31 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-from xloss.bench.workload import Work, first_run, forgiving, ready
-from xloss.catalog import Unsupported
+from xloss.bench.runner import compile_and_run, peer_errors_as_unsupported, prepare
+from xloss.bench.workload import Workload
+from xloss.catalog import Loss, Unsupported
 
 STAGES = ("lowering", "cold", "cached")
 
 
-def seconds(work: Work, stage: str) -> float:
-    """Seconds of one stage of compiling a work. `Unsupported` for eager mode."""
-    if work.mode == "eager":
+def seconds(loss: Loss, workload: Workload, stage: str) -> float:
+    """Return the seconds of one of `STAGES`. `Unsupported` for eager mode."""
+    if workload.contestant.mode == "eager":
         raise Unsupported("eager mode compiles nothing")
-    return (_jax if work.framework == "jax" else _torch)(work, stage)
+    return (_jax if workload.contestant.framework == "jax" else _torch)(loss, workload, stage)
 
 
-def _jax(work: Work, stage: str) -> float:
+def _jax(loss: Loss, workload: Workload, stage: str) -> float:
     import jax
     import jax.numpy as jnp
 
-    with _jax_cache(stage == "cached"), ready(work) as run, forgiving(work):
-        jax.jit(lambda x: x + jnp.ones_like(x))(run.arguments[0]).block_until_ready()
+    with _jax_cache(stage == "cached"), prepare(loss, workload) as prepared, peer_errors_as_unsupported(workload):
+        jax.jit(lambda x: x + jnp.ones_like(x))(prepared.arguments[0]).block_until_ready()
         if stage == "cached":
-            run.program.lower(*run.arguments).compile()
+            prepared.program.lower(*prepared.arguments).compile()
             jax.clear_caches()
         start = time.perf_counter()
-        lowered = run.program.lower(*run.arguments)
+        lowered = prepared.program.lower(*prepared.arguments)
         middle = time.perf_counter()
         if stage == "lowering":
             return middle - start
@@ -48,6 +50,7 @@ def _jax(work: Work, stage: str) -> float:
 
 @contextlib.contextmanager
 def _jax_cache(on: bool) -> Iterator[None]:
+    """Turn JAX's cache on, in a folder of its own, or off."""
     import jax
 
     wanted: dict[str, object] = {"jax_enable_compilation_cache": on}
@@ -59,14 +62,14 @@ def _jax_cache(on: bool) -> Iterator[None]:
                 "jax_persistent_cache_min_entry_size_bytes": -1,
             }
         before = {name: getattr(jax.config, name) for name in wanted}
-        _settle(wanted)
+        _configure(wanted)
         try:
             yield
         finally:
-            _settle(before)
+            _configure(before)
 
 
-def _settle(settings: dict[str, object]) -> None:
+def _configure(settings: dict[str, object]) -> None:
     import jax
     from jax.experimental.compilation_cache import compilation_cache
 
@@ -75,21 +78,21 @@ def _settle(settings: dict[str, object]) -> None:
     compilation_cache.reset_cache()  # else a cache that was found off stays off
 
 
-def _torch(work: Work, stage: str) -> float:
+def _torch(loss: Loss, workload: Workload, stage: str) -> float:
     import torch
 
     backend = "aot_eager" if stage == "lowering" else "inductor"
-    torch.compile(lambda x: x + 1, backend=backend)(torch.zeros(3, device=work.device))
+    torch.compile(lambda x: x + 1, backend=backend)(torch.zeros(3, device=workload.device))
     with _torch_cache(stage == "cached"):
         if stage == "cached":
-            _first(work, backend)
+            _first_less_second(loss, workload, backend)
             torch._dynamo.reset()
-        return _first(work, backend)
+        return _first_less_second(loss, workload, backend)
 
 
 @contextlib.contextmanager
 def _torch_cache(on: bool) -> Iterator[None]:
-    """Inductor's caches: on, in a folder of their own, or off."""
+    """Turn Inductor's caches on, in a folder of their own, or off."""
     import torch
 
     name = "TORCHINDUCTOR_CACHE_DIR"
@@ -103,11 +106,11 @@ def _torch_cache(on: bool) -> Iterator[None]:
             os.environ.pop(name) if before is None else os.environ.update({name: before})
 
 
-def _first(work: Work, backend: str) -> float:
-    """Seconds until the first result, less those of the second one, which only runs."""
-    with ready(work, backend) as run:
+def _first_less_second(loss: Loss, workload: Workload, backend: str) -> float:
+    """Return the seconds of the first run less those of the second, which compiles nothing."""
+    with prepare(loss, workload, backend) as prepared:
         start = time.perf_counter()
-        first_run(run)
+        compile_and_run(prepared)
         middle = time.perf_counter()
-        run.run()
+        prepared.run()
         return max(2 * middle - start - time.perf_counter(), 0.0)

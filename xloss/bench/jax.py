@@ -1,4 +1,4 @@
-"""A work in JAX: how arrays grow, what is called. `torch_.py` has the same in the same order."""
+"""What the benchmarks do in JAX; `torch.py` has the same in the same order."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from xloss.bench.workload import Drawn, Ready, Work
+from xloss.bench.workload import Inputs, Workload
 
 
-def grow(array: jax.Array, axis: int, length: int) -> jax.Array:
-    """Repeat an array along an axis up to a length (0: leave it)."""
+def repeat(array: jax.Array, axis: int, length: int) -> jax.Array:
+    """Repeat an array along an axis to a length (0: return it as it is)."""
     if not length:
         return array
     times = [1] * array.ndim
@@ -21,33 +22,63 @@ def grow(array: jax.Array, axis: int, length: int) -> jax.Array:
     return tiled if tiled.shape[axis] == length else jax.lax.slice_in_dim(tiled, 0, length, axis=axis)
 
 
-def make(work: Work, drawn: Drawn, function: Callable[..., Any], arrays: Mapping[str, Any], framework: Any,
-         device: Any, backend: str) -> Ready:  # fmt: skip  # noqa: ARG001 - JAX has one compiler
-    """The call that is measured; its arrays are arguments, for a constant would be folded into the program."""
-    names = tuple(arrays)
+expand_dims = jnp.expand_dims
 
-    def loss(*values: Any) -> Any:
-        return function(**dict(zip(names, values, strict=True)))
 
-    def per_sample(*values: Any) -> Any:
-        given = dict(zip(names, values, strict=True))
-        shared = {name: value for name, value in given.items() if name not in drawn.axes}
+def vmap_grad(function: Callable[..., Any], argnums: tuple[int, ...], axes: tuple[int, ...]) -> Any:
+    """Map the gradient by arguments `argnums` over `axes`."""
+    return jax.vmap(jax.grad(function, argnums=argnums), in_axes=axes)
 
-        def one(*row: Any) -> Any:
-            batch = {n: jnp.expand_dims(x, axis) for (n, axis), x in zip(drawn.axes.items(), row, strict=True)}
-            return function(**shared, **batch)
 
-        argnums = tuple(number for number, name in enumerate(drawn.axes) if name in drawn.wrt)
-        mapped = jax.vmap(jax.grad(one, argnums=argnums), in_axes=tuple(drawn.axes.values()))
-        return mapped(*(given[name] for name in drawn.axes))
-
-    body: Any = per_sample if work.quantity == "per_sample" else loss
-    if work.quantity == "value_and_grad":
-        body = jax.value_and_grad(loss, argnums=tuple(names.index(name) for name in drawn.wrt))
-    program = jax.jit(body)
+def build(
+    function: Callable[..., Any],
+    workload: Workload,
+    inputs: Inputs,
+    arrays: Mapping[str, Any],
+    backend: str,  # noqa: ARG001 - JAX has one compiler
+) -> tuple[Callable[[], Any], Any, tuple[Any, ...]]:
+    """Return the call to measure, the compiled function, and its arguments (a constant would be folded into it)."""
+    if workload.quantity == "value_and_grad":
+        function = jax.value_and_grad(function, argnums=tuple(list(arrays).index(name) for name in inputs.wrt))
+    program = jax.jit(function)
     values = tuple(jax.block_until_ready(list(arrays.values())))
+    return lambda: program(*values), program, values
 
-    def call() -> Any:
-        return program(*values)
 
-    return Ready(work, drawn, call, jax.block_until_ready, framework, device, program, values)
+def waiter(device: Any) -> Any:  # noqa: ARG001 - results know where they are
+    """Return a function of results that blocks until the device has computed them."""
+    return jax.block_until_ready
+
+
+def copier(elements: int, device: Any) -> Callable[[], Any]:
+    """Return a call that copies an array of so many float32 numbers."""
+    # A program that returns its argument copies it, for the caller keeps the argument.
+    array = jax.device_put(np.ones(elements, dtype=np.float32), device)
+    identity = jax.jit(lambda x: x)
+    return lambda: identity(array)
+
+
+def free_memory(device: Any) -> int | None:
+    """Return the free bytes of a GPU; None where it has no statistics."""
+    statistics = device.memory_stats() or {}
+    return statistics["bytes_limit"] - statistics["bytes_in_use"] if "bytes_limit" in statistics else None
+
+
+def values_and_gradients(
+    values: Callable[..., Any],
+    names: tuple[str, ...],
+    wrt: tuple[str, ...],
+    mode: str,  # noqa: ARG001 - always compiled
+) -> Any:
+    """Return a function of the arrays `names`: the values, under "", and the gradient of their sum by each of `wrt`."""
+
+    def both(*arrays: Any) -> dict[str, Any]:
+        given = dict(zip(names, arrays, strict=True))
+
+        def by(*primals: Any) -> Any:
+            return values(*{**given, **dict(zip(wrt, primals, strict=True))}.values())
+
+        out, pull = jax.vjp(by, *(given[name] for name in wrt))
+        return {"": out, **dict(zip(wrt, pull(jnp.ones_like(out)), strict=True))}
+
+    return jax.jit(both)

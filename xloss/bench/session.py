@@ -1,7 +1,7 @@
-"""What `xloss bench` asks of fresh processes, in turn, and the rows that come of it.
+"""The processes of `xloss bench`, in turn, and the rows that come of them.
 
-Everyone is timed in several processes, A B C, C B A, ...: one process alone says little (`xloss.bench.compare`). Peak
-memory has a process to itself, because a peak only grows; compile time and accuracy share another.
+Every contestant is timed in several processes, A B C, C B A, ..., since one process alone says little (see `compare`).
+Peak memory has a process to itself, because a peak only grows; compile time and accuracy share another.
 """
 
 from __future__ import annotations
@@ -18,26 +18,15 @@ from types import FrameType
 from typing import Any
 
 from xloss.bench.processes import fresh
+from xloss.bench.runner import compile_and_run, out_of_memory, prepare
 from xloss.bench.timer import Timing
-from xloss.bench.workload import CONTESTANTS, QUANTITIES, Work, shape_of
-from xloss.catalog import Loss, Unsupported, get, substitute
+from xloss.bench.workload import CONTESTANTS, QUANTITIES, Workload
+from xloss.catalog import Contestant, Loss, Unsupported, get
 
-#: The name of the size that a person gave.
-ASKED = "asked"
+#: The quantity that contestants are compared by.
 MAIN = "value_and_grad"
 #: Samples of a slow call in one process: the interval is that of several processes, where asv has one.
 LEAST_SAMPLES = 3
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One contestant, at a shape of the first argument and in a variant of the loss; small and picklable."""
-
-    work: Work
-    variant: str
-    shape: tuple[int, ...]
-    samples: int
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -49,8 +38,8 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How much is asked."""
+class Settings:
+    """How much to measure: processes that time each contestant, samples and seconds in each, and what else."""
 
     rounds: int = 5
     quantities: tuple[str, ...] = QUANTITIES
@@ -58,75 +47,70 @@ class Plan:
     memory: bool = True
     accuracy: bool = True
     timeout: float = 600.0
+    samples: int = 30
+    seconds: float = 0.3
 
     def first(self, device: str) -> tuple[str, ...]:
-        """The jobs of the first round's processes."""
+        """Return the names of the measurements in the first round's processes."""
         others = tuple(quantity for quantity in self.quantities if quantity != MAIN)
         return ("facts", MAIN, *(("device",) if device == "cuda" else ()), *others)
 
     def after(self) -> tuple[tuple[str, ...], ...]:
-        """The jobs of the processes after the timed rounds."""
+        """Return the names of the measurements in the processes after the timed rounds."""
         slow = ("compile",) * self.compiling + ("ulps",) * self.accuracy
         return (("peak",),) * self.memory + ((slow,) if slow else ())
 
 
-def shape_at(loss: Loss, variant: str, size: str) -> tuple[int, ...]:
-    """The shape that a variant has at a size; `Unsupported` where the loss names none."""
-    return shape_of(replace(loss, variants=(loss.variant(variant),)), size)
-
-
-def contestants(loss: Loss) -> list[str]:
-    """Those of `CONTESTANTS` that the loss has."""
+def contestants(loss: Loss) -> list[Contestant]:
+    """Return those of `CONTESTANTS` that the loss has."""
     peers = {(peer.framework, peer.name) for peer in loss.peers}
-    there = []
-    for contestant in CONTESTANTS:
-        framework, _, implementation = contestant.split("/")
-        if implementation == "xloss" or (framework, implementation) in peers:
-            there.append(contestant)
-    return there
+    return [c for c in CONTESTANTS if c.implementation == "xloss" or (c.framework, c.implementation) in peers]
 
 
-def run(asked: Sequence[Asked], plan: Plan, show: Callable[[int, int], None]) -> list[dict[str, Any]]:
-    """Measure all contestants of one table; a row each, in the order asked. `show` is called with processes done, of all."""
-    found: list[dict[str, Any]] = [{"timings": []} for _ in asked]
-    total = len(asked) * (plan.rounds + len(plan.after()))
+def turns(count: int, rounds: int) -> Iterator[tuple[int, int]]:
+    """Yield round and number, A B C, C B A, ...: none is always the one that finds the machine warm."""
+    for turn in range(rounds):
+        for number in range(count) if turn % 2 == 0 else reversed(range(count)):
+            yield turn, number
+
+
+def run(workloads: Sequence[Workload], settings: Settings, show: Callable[[int, int], None]) -> list[dict[str, Any]]:
+    """Measure all contestants of one table; return a row each. `show` is called with processes done, of how many."""
+    found: list[dict[str, Any]] = [{"timings": []} for _ in workloads]
+    total = len(workloads) * (settings.rounds + len(settings.after()))
     done = 0
 
-    def ask(number: int, jobs: tuple[str, ...]) -> dict[str, Any]:
+    def step(number: int, names: tuple[str, ...]) -> None:
         nonlocal done
-        answers = _in_process(asked[number], jobs, plan.timeout)
+        results = _in_process(workloads[number], names, settings)
+        found[number] |= results
+        if isinstance(results.get(MAIN), Timing):
+            found[number]["timings"].append(results[MAIN])
         done += 1
         show(done, total)
-        return answers
 
     show(0, total)
-    for turn in range(plan.rounds):
-        order = range(len(asked))
-        # Neither is always the one that finds the machine warm.
-        for number in order if turn % 2 == 0 else reversed(order):
-            if turn and not isinstance(found[number].get(MAIN), Timing):
-                done += 1
-                continue
-            answers = ask(number, (MAIN,) if turn else plan.first(asked[number].work.device))
-            if isinstance(answers[MAIN], Timing):
-                found[number]["timings"].append(answers[MAIN])
-            found[number] |= answers
-    for jobs in plan.after():
-        for number in range(len(asked)):
-            found[number] |= ask(number, jobs)
-    return [_row(one, answers) for one, answers in zip(asked, found, strict=True)]
+    for turn, number in turns(len(workloads), settings.rounds):
+        if turn and not isinstance(found[number].get(MAIN), Timing):
+            done += 1  # it failed in an earlier round
+            continue
+        step(number, (MAIN,) if turn else settings.first(workloads[number].device))
+    for names in settings.after():
+        for number in range(len(workloads)):
+            step(number, names)
+    return [_row(workload, results) for workload, results in zip(workloads, found, strict=True)]
 
 
 def bandwidth(frameworks: Iterable[str], device: str, timeout: float) -> float:
-    """The machine's copy bandwidth in bytes a second, by the framework that copies faster."""
+    """Return the machine's copy bandwidth in bytes a second, by the framework that copies faster."""
     from xloss.bench.bandwidth import bytes_per_second
 
-    return max(fresh(_apart, bytes_per_second, name, device, timeout=timeout) for name in frameworks)
+    return max(float(fresh(_own_group, bytes_per_second, name, device, timeout=timeout)) for name in frameworks)
 
 
 def no_device(framework: str, device: str) -> str:
-    """Why a framework has no such device, asked in a process of its own; "" where it has."""
-    return fresh(_apart, _no_device, framework, device)
+    """Return why a framework has no such device, found in a fresh process; "" where it has."""
+    return str(fresh(_own_group, _no_device, framework, device))
 
 
 def _no_device(framework: str, device: str) -> str:
@@ -139,7 +123,7 @@ def _no_device(framework: str, device: str) -> str:
     return ""
 
 
-def _apart(function: Callable[..., Any], *args: Any) -> Any:
+def _own_group(function: Callable[..., Any], *args: Any) -> Any:
     """Call in a process group of its own: see `no_orphans`."""
     os.setpgid(0, 0)
     return function(*args)
@@ -167,135 +151,132 @@ def no_orphans() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _in_process(asked: Asked, jobs: tuple[str, ...], timeout: float) -> dict[str, Any]:
-    """The answers to jobs by name; what its process dies of is the answer to each."""
+def _in_process(workload: Workload, names: tuple[str, ...], settings: Settings) -> dict[str, Any]:
+    """Measure in a fresh process; where it dies, that is the result of each measurement."""
     try:
-        return fresh(_apart, answer, asked, jobs, timeout=timeout)
+        return dict(fresh(_own_group, measure, workload, names, settings, timeout=settings.timeout))
     except TimeoutError:
-        return dict.fromkeys(jobs, Failure("timeout", f"no answer in {timeout:g} s"))
+        return dict.fromkeys(names, Failure("timeout", f"no answer in {settings.timeout:g} s"))
     except RuntimeError as error:
-        return dict.fromkeys(jobs, Failure("crash", str(error).partition(": ")[2] or str(error)))
+        return dict.fromkeys(names, Failure("crash", str(error).partition(": ")[2] or str(error)))
 
 
-def answer(asked: Asked, jobs: tuple[str, ...]) -> dict[str, Any]:
-    """The answers to jobs by name, within this process: a number of things that can be pickled, or a `Failure`."""
+def measure(workload: Workload, names: tuple[str, ...], settings: Settings) -> dict[str, Any]:
+    """Return measurements by name, or a `Failure` for each, made within this process; all can be pickled."""
     # No pool of compiler processes, for the sake of one or two programs.
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
-    loss = get(asked.work.loss)
+    loss = get(workload.loss)
     out: dict[str, Any] = {}
-    with substitute(loss.name, variants=(loss.variant(asked.variant),), workloads={ASKED: asked.shape}):
-        for job in jobs:
-            try:
-                out[job] = _JOBS[job](asked)
-            except Exception as error:  # whatever a contestant raises is a finding about it
-                out[job] = failure(asked.work, error)
+    for name in names:
+        try:
+            out[name] = _MEASUREMENTS[name](loss, workload, settings)
+        except Exception as error:  # whatever a contestant raises is a finding about it
+            out[name] = failure(workload, error)
     return out
 
 
-def failure(work: Work, error: Exception) -> Failure:
-    """What an exception says of a contestant. What a peer raises, it does not offer."""
+def failure(workload: Workload, error: Exception) -> Failure:
+    """Return what an exception says of a contestant. Where a peer raises, it is unsupported."""
     reason = str(error) if isinstance(error, Unsupported) else f"{type(error).__name__}: {error}"
     reason = (reason.strip() or type(error).__name__).split("\n")[0][:300]
-    if "out of memory" in reason.lower() or "RESOURCE_EXHAUSTED" in reason or isinstance(error, MemoryError):
+    if out_of_memory(error):
         return Failure("oom", reason)
-    return Failure(
-        "unsupported" if isinstance(error, Unsupported) or work.implementation != "xloss" else "error", reason
-    )
+    unsupported = isinstance(error, Unsupported) or workload.contestant.implementation != "xloss"
+    return Failure("unsupported" if unsupported else "error", reason)
 
 
-def _time(asked: Asked, quantity: str) -> Timing:
+def _time(loss: Loss, workload: Workload, settings: Settings, quantity: str) -> Timing:
     from xloss.bench import timer
-    from xloss.bench.workload import first_run, ready
 
-    with ready(replace(asked.work, quantity=quantity)) as run:
-        first_run(run)
-        return timer.measure(run.call, run.wait, samples=asked.samples, least=LEAST_SAMPLES, most_seconds=asked.seconds)
+    with prepare(loss, replace(workload, quantity=quantity)) as prepared:
+        compile_and_run(prepared)
+        return timer.measure(prepared.call, prepared.wait, samples=settings.samples, least=LEAST_SAMPLES,
+                             most_seconds=settings.seconds)  # fmt: skip
 
 
-def _facts(asked: Asked) -> dict[str, Any]:
+def _facts(loss: Loss, workload: Workload, _settings: Settings) -> dict[str, Any]:
     from xloss.bench.roofline import flops, least_bytes
     from xloss.bench.workload import draw
     from xloss.parity.mechanisms import load
 
-    drawn = draw(asked.work)
-    least = least_bytes(asked.work, drawn)
+    inputs = draw(loss, workload)
+    least = least_bytes(inputs, workload.quantity)
     return {
-        "version": load(asked.work.framework).version(),
+        "version": load(workload.contestant.framework).version(),
         "least_bytes": least,
         # What must be there at the end beside the inputs: the gradients.
-        "least_peak_bytes": least - least_bytes(replace(asked.work, quantity="value"), drawn),
-        "flops": flops(asked.work, drawn),
+        "least_peak_bytes": least - least_bytes(inputs, "value"),
+        "flops": flops(inputs, workload.quantity),
     }
 
 
-def _on_device(asked: Asked) -> Timing:
+def _device_time(loss: Loss, workload: Workload, _settings: Settings) -> Timing:
     from xloss.bench import device_time
-    from xloss.bench.workload import first_run, ready
 
-    with ready(asked.work) as run:
-        first_run(run)
-        return device_time.measure(run, cold=False)
-
-
-def _peak(asked: Asked) -> tuple[int, str]:
-    """Bytes, and the ruler: the device's own statistics, or resident memory, or (elsewhere than on Linux) XLA's plan."""
-    from xloss.bench.peak_memory import peak_of
-
-    *first, last = ("device",) if asked.work.device != "cpu" else ("resident", "analysed")
-    for ruler in first:
-        with contextlib.suppress(Unsupported):
-            return peak_of(asked.work, ruler), ruler
-    return peak_of(asked.work, last), last
+    with prepare(loss, workload) as prepared:
+        compile_and_run(prepared)
+        return device_time.measure(prepared, cold=False)
 
 
-def _compile(asked: Asked) -> float:
+def _peak(loss: Loss, workload: Workload, _settings: Settings) -> tuple[int, str]:
+    """Return bytes and the method: the device's statistics, or resident memory, or (not on Linux) XLA's plan."""
+    from xloss.bench.peak_memory import peak
+
+    if workload.device != "cpu":
+        return peak(loss, workload, "device"), "device"
+    with contextlib.suppress(Unsupported):
+        return peak(loss, workload, "resident"), "resident"
+    return peak(loss, workload, "analysed"), "analysed"
+
+
+def _compile(loss: Loss, workload: Workload, _settings: Settings) -> float:
     from xloss.bench.compile_time import seconds
 
-    return seconds(asked.work, "cold")
+    return seconds(loss, workload, "cold")
 
 
-def _ulps(asked: Asked) -> dict[str, float]:
+def _ulps(loss: Loss, workload: Workload, _settings: Settings) -> dict[str, float]:
     from xloss.bench.accuracy import ulps
 
-    return ulps(asked.work)
+    return ulps(loss, workload)
 
 
-_JOBS: Mapping[str, Callable[[Asked], Any]] = {
+_MEASUREMENTS: Mapping[str, Callable[[Loss, Workload, Settings], Any]] = {
     "facts": _facts,
     **{quantity: functools.partial(_time, quantity=quantity) for quantity in QUANTITIES},
-    "device": _on_device,
+    "device": _device_time,
     "peak": _peak,
     "compile": _compile,
     "ulps": _ulps,
 }
 
 
-def _row(asked: Asked, found: Mapping[str, Any]) -> dict[str, Any]:
-    """What was found of one contestant: seconds, bytes and ulps; None where there is no number, the reason in `notes`."""
+def _row(workload: Workload, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one contestant's seconds, bytes and ulps; None where there is no number, the reason in `notes`."""
     import numpy as np
 
     good = {name: value for name, value in found.items() if not isinstance(value, Failure)}
     bad = {name: value for name, value in found.items() if isinstance(value, Failure)}
-    facts, off = good.get("facts", {}), good.get("ulps", {})
-    taken: list[Timing] = found["timings"]
-    times = {name: good[name].quiet for name in (*QUANTITIES, "device") if isinstance(good.get(name), Timing)}
-    if taken:
-        times[MAIN] = float(np.median([timing.quiet for timing in taken]))
+    facts, ulps = good.get("facts", {}), good.get("ulps", {})
+    timings: list[Timing] = found["timings"]
+    times = {name: good[name].lower_quartile for name in (*QUANTITIES, "device") if name in good}
+    if timings:
+        times[MAIN] = float(np.median([timing.lower_quartile for timing in timings]))
     stopped = [name for name, value in bad.items() if value.status != "unsupported"]
     main = bad.get(stopped[0] if stopped else MAIN)
-    work = asked.work
+    loss, contestant = get(workload.loss), workload.contestant
+    peak_bytes, peak_ruler = good.get("peak", (None, None))
     return {
-        "loss": work.loss, "variant": asked.variant, "shape": "x".join(map(str, asked.shape)) or "scalar",
-        "dtype": work.dtype, "device": work.device, "framework": work.framework, "mode": work.mode,
-        "implementation": work.implementation, "version": facts.get("version"),
+        "loss": loss.name, "variant": workload.variant_of(loss).name,
+        "shape": "x".join(map(str, workload.shape_of(loss))) or "scalar",
+        "dtype": workload.dtype, "device": workload.device, "framework": contestant.framework, "mode": contestant.mode,
+        "implementation": contestant.implementation, "version": facts.get("version"),
         **{f"{name}_seconds": times.get(name) for name in (*QUANTITIES, "device")},
-        "compile_seconds": good.get("compile"),
-        "peak_bytes": good["peak"][0] if "peak" in good else None,
-        "peak_ruler": good["peak"][1] if "peak" in good else None,
+        "compile_seconds": good.get("compile"), "peak_bytes": peak_bytes, "peak_ruler": peak_ruler,
         "least_peak_bytes": facts.get("least_peak_bytes"), "least_bytes": facts.get("least_bytes"),
         "flops": facts.get("flops"),
-        "value_worst_ulps": off.get("value_worst"), "gradient_worst_ulps": off.get("gradient_worst"),
+        "value_worst_ulps": ulps.get("value_worst"), "gradient_worst_ulps": ulps.get("gradient_worst"),
         "status": main.status if main else "ok", "reason": main.reason if main else "",
         "notes": {name: value.reason for name, value in bad.items()},
-        "samples": [list(timing.samples) for timing in taken],
+        "samples": [list(timing.samples) for timing in timings],
     }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +15,7 @@ from xloss.cli.console import BROKEN, NOTHING, USAGE, WELL, console, progress
 from xloss.files import write_whole
 
 if TYPE_CHECKING:
-    from xloss.bench.session import Asked
-    from xloss.catalog import Loss
+    from xloss.catalog import Contestant, Loss, Variant
 
 SHORT = {
     "f64": "float64", "f32": "float32", "bf16": "bfloat16", "f16": "float16",
@@ -60,13 +60,18 @@ def bench(
     Each is timed in several fresh processes, in turn with the others. Ratios are to the fastest, of value and gradient
     together, with a bootstrap interval and a verdict: slower, same, or ambiguous where the interval says neither.
     """
+    from xloss import environment
     from xloss.bench import session
+    from xloss.bench.workload import Workload
     from xloss.cli import bench_table
 
     try:
         records = _losses(loss, everything, shape=shape, variant=variant)
-        kinds = [_variant(record, variant) for record in records]
-        records, kinds, shapes = _sized(records, kinds, shape, size)
+        if shape is not None and size is not None:
+            raise ValueError(f"size: expected none beside a shape, got {size!r}")
+        explicit = None if shape is None else _shape(records[0], variant, shape)
+        size = size or "medium"
+        records = records if explicit is not None else _having(records, variant, size)
         dtypes = _dtypes(dtype)
         _positive(rounds=rounds, samples=samples, seconds=seconds, timeout=timeout)
         _suffix(out)
@@ -75,32 +80,36 @@ def bench(
     except ValueError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(USAGE) from None
-    chosen = [_contestants(record, present, mode, implementation, quick) for record in records]
     tables = [
-        [_asked(one, record.name, kind, given, name, device, samples, seconds) for one in some]
-        for record, kind, given, some in zip(records, kinds, shapes, chosen, strict=True)
+        [
+            Workload(record.name, contestant, session.MAIN, size, name, device, variant or "", explicit)
+            for contestant in _contestants(record, present, mode, implementation, quick)
+        ]
+        for record in records
         for name in dtypes
-        if some
     ]
+    tables = [table for table in tables if table]
     if not tables:
-        there = dict.fromkeys(one for record in records for one in session.contestants(record))
+        there = dict.fromkeys(str(one) for record in records for one in session.contestants(record))
         typer.echo(f"nothing to measure: what there is, is {', '.join(there)}", err=True)
         raise typer.Exit(NOTHING)
-    plan = session.Plan(rounds, timeout=timeout, compiling=compiling, memory=memory, accuracy=accuracy)
+    settings = session.Settings(rounds, timeout=timeout, samples=samples, seconds=seconds, compiling=compiling,
+                                memory=memory, accuracy=accuracy)  # fmt: skip
     if quick:
-        plan = session.Plan(rounds, (session.MAIN,), False, False, False, timeout)
+        settings = replace(settings, quantities=(session.MAIN,), compiling=False, memory=False, accuracy=False)
     rows: list[dict[str, Any]] = []
     try:
         with session.no_orphans():
-            frameworks = list(dict.fromkeys(one.work.framework for table in tables for one in table))
+            frameworks = list(dict.fromkeys(one.contestant.framework for table in tables for one in table))
             for name in frameworks if device != "cpu" else ():
                 if why := session.no_device(name, device):
                     typer.echo(why, err=True)
                     raise typer.Exit(USAGE)
-            facts = _facts(device, session.bandwidth(frameworks, device, timeout), rounds)
+            copied = session.bandwidth(frameworks, device, timeout)
+            facts = {**environment.describe(), "device": device, "copy_bytes_per_second": copied, "rounds": rounds}
             for table in tables:
-                with progress(f"{table[0].work.loss}, {table[0].work.dtype}", quiet=as_json) as show:
-                    found = bench_table.compared(session.run(table, plan, show), facts["copy_bytes_per_second"])
+                with progress(f"{table[0].loss}, {table[0].dtype}", quiet=as_json) as show:
+                    found = bench_table.compared(session.run(table, settings, show), facts["copy_bytes_per_second"])
                 rows += found
                 if out is not None:
                     keep(rows, facts, out)
@@ -115,7 +124,7 @@ def bench(
 
 
 def _losses(names: list[str] | None, everything: bool, **single: str | None) -> list[Loss]:
-    """The records asked for; what only one loss can have (a shape, a variant) is refused where there are several."""
+    """Return the records asked for; refuse what only one loss can have (a shape, a variant) where there are several."""
     from xloss.catalog import LOSSES, get
 
     if everything and names:
@@ -131,45 +140,39 @@ def _losses(names: list[str] | None, everything: bool, **single: str | None) -> 
     for what, given in single.items():
         if given is not None and len(records) > 1:
             raise ValueError(f"{what}: expected one loss with it, got {len(records)}")
+    try:
+        _variant(records[0], single["variant"])
+    except KeyError as error:
+        raise ValueError(f"variant: {error.args[0]}") from None
     return records
 
 
-def _variant(record: Loss, name: str | None) -> str:
-    if name is None:
-        return record.variants[0].name
-    try:
-        return record.variant(name).name
-    except KeyError as error:
-        raise ValueError(f"variant: {error.args[0]}") from None
+def _variant(record: Loss, name: str | None) -> Variant:
+    return record.variant(name) if name is not None else record.variants[0]
 
 
-def _sized(
-    records: list[Loss], kinds: list[str], shape: str | None, size: str | None
-) -> tuple[list[Loss], list[str], list[tuple[int, ...]]]:
-    """The losses that have the size, and their shapes; where it is one loss only, it must."""
-    from xloss.bench.session import shape_at
-    from xloss.bench.workload import SIZES
+def _having(records: list[Loss], variant: str | None, size: str) -> list[Loss]:
+    """Return the losses that have the size; where there is one loss only, it must."""
+    from xloss.bench.workload import SIZES, shape_at
     from xloss.catalog import Unsupported
-    from xloss.parity.cells import check_names
+    from xloss.parity.cells import check_names as check_choice
 
-    if shape is not None:
-        if size is not None:
-            raise ValueError(f"size: expected none beside a shape, got {size!r}")
-        return records, kinds, [_shape(records[0], kinds[0], shape)]
-    check_names("size", [size or "medium"], SIZES)
-    found = []
-    for record, kind in zip(records, kinds, strict=True):
+    check_choice("size", [size], SIZES)
+    having = []
+    for record in records:
         try:
-            found.append((record, kind, shape_at(record, kind, size or "medium")))
+            shape_at(record, _variant(record, variant), size)
         except Unsupported as reason:
             if len(records) == 1:
                 raise ValueError(f"size: {reason}") from None
             typer.echo(f"left out: {reason}", err=True)
-    return [one[0] for one in found], [one[1] for one in found], [one[2] for one in found]
+        else:
+            having.append(record)
+    return having
 
 
-def _shape(record: Loss, variant: str, text: str) -> tuple[int, ...]:
-    """The shape in figures; of a rank that the variant has, or of any where every element stands for itself."""
+def _shape(record: Loss, variant: str | None, text: str) -> tuple[int, ...]:
+    """Read a shape; of a rank that the variant has, or of any rank where the loss is elementwise."""
     figures = text.strip().strip("()").replace(" ", "")
     if figures in ("scalar", ""):
         given: tuple[int, ...] = ()
@@ -177,7 +180,7 @@ def _shape(record: Loss, variant: str, text: str) -> tuple[int, ...]:
         given = tuple(int(part) for part in re.findall(r"\d+", figures))
     else:
         raise ValueError(f"shape: expected positive numbers such as 8192,32000, got {text!r}")
-    shapes = record.variant(variant).shapes
+    shapes = _variant(record, variant).shapes
     elementwise = (
         record.arguments.class_axes is not None
         and record.arguments.class_axes(record.arguments.wrt[0], len(given)) is None
@@ -202,45 +205,41 @@ def _dtypes(names: list[str] | None) -> list[str]:
 def _named(**given: list[str] | None) -> None:
     """Refuse an unknown device, framework, mode or implementation."""
     from xloss.bench.workload import CONTESTANTS
-    from xloss.parity.cells import check_names
+    from xloss.parity.cells import check_names as check_choice
 
-    known = dict(
-        zip(
-            ("framework", "mode", "implementation"), zip(*(c.split("/") for c in CONTESTANTS), strict=True), strict=True
-        )
-    )
     for what, names in given.items():
-        check_names(what, names or (), dict.fromkeys(known.get(what, ("cpu", "cuda"))))
+        known = ("cpu", "cuda") if what == "device" else dict.fromkeys(getattr(c, what) for c in CONTESTANTS)
+        check_choice(what, names or (), known)
 
 
 def _present(asked: list[str] | None) -> list[str]:
-    """The frameworks to measure: those asked for, or those that are installed, with a line for the one that is not."""
-    import importlib.util
+    """Return the frameworks asked for, or those that are installed, with a line for the one that is not."""
+    from xloss.bench.processes import installed
+    from xloss.catalog import FRAMEWORKS
 
-    present = []
-    for name in asked or ("torch", "jax"):
-        if importlib.util.find_spec(name):
-            present.append(name)
+    present = installed()
+    for name in asked or FRAMEWORKS:
+        if name in present:
             continue
         advice = f"{name} is not installed; install it with: pip install 'xloss[{name}]'"
         if asked:
             raise ValueError(f"framework: {advice}")
         typer.echo(f"left out: {advice}", err=True)
-    return present
+    return asked or present
 
 
 def _contestants(record: Loss, frameworks: list[str], modes: list[str] | None, implementations: list[str] | None,
-                 quick: bool) -> list[str]:  # fmt: skip
-    """Those of the loss that were asked for."""
+                 quick: bool) -> list[Contestant]:  # fmt: skip
+    """Return those of the loss that were asked for."""
     from xloss.bench.session import contestants
 
-    wanted = modes or [mode for mode in ("eager", "compile", "jit") if mode != "compile" or not quick]
-    chosen = []
-    for one in contestants(record):
-        framework, mode, implementation = one.split("/")
-        if framework in frameworks and mode in wanted and (not implementations or implementation in implementations):
-            chosen.append(one)
-    return chosen
+    return [
+        one
+        for one in contestants(record)
+        if one.framework in frameworks
+        and (one.mode in modes if modes else one.mode != "compile" or not quick)
+        and (not implementations or one.implementation in implementations)
+    ]
 
 
 def _positive(**numbers: float) -> None:
@@ -252,20 +251,6 @@ def _positive(**numbers: float) -> None:
 def _suffix(out: Path | None) -> None:
     if out is not None and out.suffix not in (".csv", ".parquet", ".json"):
         raise ValueError(f"out: expected a file named .csv, .parquet or .json, got {str(out)!r}")
-
-
-def _asked(contestant: str, loss: str, variant: str, shape: tuple[int, ...], dtype: str, device: str, samples: int,
-           seconds: float) -> Asked:  # fmt: skip
-    from xloss.bench.session import ASKED, MAIN, Asked
-    from xloss.bench.workload import Work
-
-    return Asked(Work(loss, contestant, MAIN, ASKED, dtype, device), variant, shape, samples, seconds)
-
-
-def _facts(device: str, bandwidth: float, rounds: int) -> dict[str, Any]:
-    from xloss import environment
-
-    return {**environment.describe(), "device": device, "copy_bytes_per_second": bandwidth, "rounds": rounds}
 
 
 def keep(rows: list[dict[str, Any]], facts: dict[str, Any], out: Path) -> None:
@@ -285,7 +270,7 @@ def keep(rows: list[dict[str, Any]], facts: dict[str, Any], out: Path) -> None:
 
 
 def exit_code(rows: list[dict[str, Any]]) -> int:
-    """3 where something crashed, timed out or raised; 4 where nobody could be measured."""
+    """Return 3 where something crashed, timed out or raised; 4 where nobody could be measured."""
     if any(row["status"] in STOPPED for row in rows):
         return BROKEN
     return WELL if any(row["status"] == "ok" for row in rows) else NOTHING

@@ -12,7 +12,7 @@ Row = Mapping[str, Any]
 
 
 def compared(rows: Sequence[dict[str, Any]], bandwidth: float) -> list[dict[str, Any]]:
-    """The rows of one table, with bytes a second, the share of the floor, and the ratio to the fastest."""
+    """Add bytes a second, the share of the roofline, and the ratio to the fastest to the rows of one table."""
     from xloss.bench.compare import ratio
 
     timed = [row for row in rows if row["value_and_grad_seconds"] is not None]
@@ -20,13 +20,13 @@ def compared(rows: Sequence[dict[str, Any]], bandwidth: float) -> list[dict[str,
     out = []
     for row in rows:
         new: dict[str, Any] = dict.fromkeys(
-            ("bytes_per_second", "share_of_floor", "ratio", "ratio_low", "ratio_high", "verdict")
+            ("bytes_per_second", "share_of_roofline", "ratio", "ratio_low", "ratio_high", "verdict")
         )
         # A GPU's own time where it was measured: the host's is about launching.
         taken = row["device_seconds"] or row["value_and_grad_seconds"]
         if taken and row["least_bytes"]:
             new["bytes_per_second"] = row["least_bytes"] / taken
-            new["share_of_floor"] = row["least_bytes"] / bandwidth / taken if not row["flops"] else None
+            new["share_of_roofline"] = row["least_bytes"] / bandwidth / taken if not row["flops"] else None
         if row is best:
             new |= {"ratio": 1.0, "verdict": "fastest"}
         elif best is not None and row["samples"]:
@@ -37,7 +37,7 @@ def compared(rows: Sequence[dict[str, Any]], bandwidth: float) -> list[dict[str,
     return out
 
 
-def _against(row: Row) -> str:
+def _ratio(row: Row) -> str:
     if row["ratio"] is None:
         return "–"
     if row["ratio_low"] is None:
@@ -60,9 +60,9 @@ COLUMNS: tuple[tuple[str, Callable[[Row], str], tuple[str, ...]], ...] = (
     ("compile", lambda row: words.seconds(row["compile_seconds"]), ("compile_seconds",)),
     ("peak\nmemory", lambda row: words.size(row["peak_bytes"]), ("peak_bytes",)),
     ("GB/s", lambda row: words.gigabytes(row["bytes_per_second"]), ("bytes_per_second",)),
-    ("share of\nthe floor", lambda row: words.share(row["share_of_floor"]), ("share_of_floor",)),
+    ("share of\nroofline", lambda row: words.share(row["share_of_roofline"]), ("share_of_roofline",)),
     ("worst ulps,\nvalue / grad.", _ulps, ("value_worst_ulps",)),
-    ("ratio to\nthe fastest", _against, ()),
+    ("ratio to\nthe fastest", _ratio, ()),
     ("verdict", lambda row: row["verdict"] or row["status"], ()),
 )
 
@@ -89,13 +89,13 @@ Column = tuple[str, Sequence[str]]
 
 
 def _names(rows: Sequence[Row]) -> list[Column]:
-    """The columns that say who."""
-    who = [f"{row['framework']} {row['mode']}" for row in rows]
-    return [("implementation", [row["implementation"] for row in rows]), ("mode", who)]
+    """Return the columns that name the contestant."""
+    modes = [f"{row['framework']} {row['mode']}" for row in rows]
+    return [("implementation", [row["implementation"] for row in rows]), ("mode", modes)]
 
 
 def fitting(names: Sequence[Column], columns: Sequence[Column], width: int) -> list[list[Column]]:
-    """The columns in as many tables as it takes to fit into the width, each with the names before them."""
+    """Split the columns into as many tables as it takes to fit into the width, each with the names before them."""
     widths = [max(map(len, [*heading.split("\n"), *cells])) + 3 for heading, cells in (*names, *columns)]
     start = sum(widths[: len(names)]) + 1
     groups: list[list[Column]] = []
@@ -123,24 +123,25 @@ def _grid(title: str, rows: Sequence[Row], columns: Sequence[Column]) -> Any:
 
 
 def remarks(rows: Sequence[Row], facts: Mapping[str, Any]) -> list[str]:
-    """What the numbers of one table mean, and why some are missing."""
+    """Return what the numbers of one table mean, and why some are missing."""
     from xloss.bench.compare import LEAST_ROUNDS
 
     lines = []
-    floor = next((row for row in rows if row["least_bytes"]), None)
-    if floor is not None:
+    known = next((row for row in rows if row["least_bytes"]), None)
+    if known is not None:
         speed = facts["copy_bytes_per_second"]
         lines.append(
-            f"floor: {words.size(floor['least_bytes'])} to read and write once, {words.seconds(floor['least_bytes'] / speed)} "
-            f"at this machine's copy bandwidth of {words.rate(speed)}; more than 100 % of it comes from a cache"
+            f"roofline: {words.size(known['least_bytes'])} to read and write once, "
+            f"{words.seconds(known['least_bytes'] / speed)} at this machine's copy bandwidth of {words.rate(speed)}; "
+            "more than 100 % of it comes from a cache"
         )
-        if floor["flops"]:
+        if known["flops"]:
             lines.append(
-                f"its arithmetic, {floor['flops'] / 1e9:.3g} GFLOP, may cost more than its bytes: no share of a floor"
+                f"its arithmetic, {known['flops'] / 1e9:.3g} GFLOP, may cost more than its bytes: no share of roofline"
             )
     if any(row["peak_bytes"] is not None for row in rows):
         ruler = next(row["peak_ruler"] for row in rows if row["peak_ruler"])
-        least = words.size(floor["least_peak_bytes"]) if floor else "–"
+        least = words.size(known["least_peak_bytes"]) if known else "–"
         lines.append(
             f"peak memory: above the inputs, in a fresh process ({ruler}); the least is {least}, the gradients"
         )
@@ -155,7 +156,7 @@ def remarks(rows: Sequence[Row], facts: Mapping[str, Any]) -> list[str]:
         ", ".join(f"{name} {version}" for name, version in versions.items())
         + f"; {facts['cpu']}, {facts['cores']} cores"
     )
-    said: dict[str, list[str]] = {}
+    reasons: dict[str, list[str]] = {}
     names = {"facts": "", "value_and_grad": "value and gradient", "ulps": "accuracy", "peak": "peak memory"}
     for row in rows:
         for what, reason in row["notes"].items():
@@ -164,6 +165,6 @@ def remarks(rows: Sequence[Row], facts: Mapping[str, Any]) -> list[str]:
             who = (
                 f"{row['implementation']}, {row['framework']} {row['mode']}, {names.get(what, what.replace('_', ' '))}"
             )
-            said.setdefault(reason, []).append(who.rstrip(", "))
-    lines += [f"{'; '.join(who)}: {reason}" for reason, who in said.items()]
+            reasons.setdefault(reason, []).append(who.rstrip(", "))
+    lines += [f"{'; '.join(who)}: {reason}" for reason, who in reasons.items()]
     return lines

@@ -1,6 +1,6 @@
 """`python -m xloss.bench.asv.environments`: asv's options for the newest environment of each framework.
 
-asv calls an environment by everything that is in it; this saves writing that down a second time.
+asv names an environment by all of its versions; this saves writing them down a second time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 
 def newest(names: Iterable[str]) -> list[str]:
-    """The first environment of each framework, in the order of asv's configuration, which names the newest first."""
+    """Return the first environment of each framework: asv's configuration names the newest first."""
     found: dict[str, str] = {}
     for name in names:
         framework = next((part for part in ("-torch", "-jax") if part in name), "")

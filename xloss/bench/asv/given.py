@@ -16,9 +16,10 @@ from typing import Any
 from asv import environment, util
 
 from xloss.bench.asv import labels
+from xloss.catalog import FRAMEWORKS
 
 
-class Given(environment.Environment):
+class Given(environment.Environment):  # type: ignore[misc] # asv is not typed
     """The running Python as an environment of the framework that `XLOSS_FRAMEWORK` names."""
 
     tool_name = "given"
@@ -27,7 +28,7 @@ class Given(environment.Environment):
     def __init__(self, conf: Any, python: str, requirements: dict[str, str], tagged: dict[tuple[str, str], str]):
         variables = {key: value for (_, key), value in tagged.items()}
         name = variables.get("XLOSS_FRAMEWORK", "")
-        found = labels.versions(name) if name in labels.FRAMEWORKS else {}
+        found = labels.versions(name) if name in FRAMEWORKS else {}
         if name not in found:
             raise environment.EnvironmentUnavailable(f"{name or 'no framework'} is not installed in {sys.executable}")
         self._executable = sys.executable
@@ -38,19 +39,19 @@ class Given(environment.Environment):
         self._global_env_vars.pop("ASV_ENV_DIR")  # there is no folder with a label of asv's
 
     def check_presence(self) -> bool:
-        """It is there: it runs this."""
+        """Tell that it is there: it runs this."""
         return True
 
     def create(self) -> None:
-        """Nothing is made, nothing installed."""
+        """Do nothing: it is there."""
 
     @property
     def installed_commit_hash(self) -> str | None:
-        """None, so that `install_project` is asked each time."""
+        """None, so that `install_project` is called each time."""
         return None
 
     def install_project(self, conf: Any, repo: Any, commit_hash: str) -> None:  # noqa: ARG002 - asv's signature
-        """Nothing is installed; refuse a commit that is not the one here."""
+        """Refuse a commit that is not the one checked out; install nothing."""
         here = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
         if commit_hash != here:
             raise util.UserError(

@@ -1,22 +1,21 @@
 """What environment this is, and whether it is what its label says.
 
-An installer that resolves dependencies anew can put other versions into an environment than its label names, without a
-word: two "versions" are then compared that are one. So every benchmark asks here before it measures.
+An installer that resolves dependencies anew can silently put other versions into an environment than its label names:
+two "versions" are then compared that are one. So every benchmark calls `check` before it measures.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import json
 import os
 import sys
 from pathlib import Path
 
+from xloss.bench.processes import installed
 from xloss.catalog import Unsupported
 
-FRAMEWORKS = ("torch", "jax")
-# What may change a result, beside the framework.
+# Packages beside the framework that may change a result.
 RECORDED = ("jaxlib", "numpy", "optax", "keras", "triton", "jax-cuda12-plugin", "jax-cuda13-plugin")
 
 
@@ -25,7 +24,7 @@ class Mislabelled(Exception):
 
 
 def device() -> str:
-    """The device of this run: `XLOSS_DEVICE`, "cpu" or "cuda"."""
+    """Return the device of this run: `XLOSS_DEVICE`, "cpu" or "cuda"."""
     name = os.environ.get("XLOSS_DEVICE", "cpu")
     if name not in ("cpu", "cuda"):
         raise ValueError(f"XLOSS_DEVICE: expected cpu or cuda, got {name!r}")
@@ -33,22 +32,17 @@ def device() -> str:
 
 
 def framework() -> str:
-    """The one framework of this environment: `XLOSS_FRAMEWORK`, else the one that is installed."""
-    named = os.environ.get("XLOSS_FRAMEWORK")
-    installed = [name for name in FRAMEWORKS if importlib.util.find_spec(name)]
-    if named:
-        if named not in installed:
-            raise Mislabelled(f"XLOSS_FRAMEWORK is {named!r}; installed: {', '.join(installed) or 'none'}")
-        return named
-    if len(installed) != 1:
-        raise Mislabelled(
-            f"expected one framework, found {' and '.join(installed) or 'none'}: name it in XLOSS_FRAMEWORK"
-        )
-    return installed[0]
+    """Return the one framework of this environment: `XLOSS_FRAMEWORK`, else the one that is installed."""
+    named, found = os.environ.get("XLOSS_FRAMEWORK"), installed()
+    if named and named not in found:
+        raise Mislabelled(f"XLOSS_FRAMEWORK is {named!r}; installed: {', '.join(found) or 'none'}")
+    if not named and len(found) != 1:
+        raise Mislabelled(f"expected one framework, found {' and '.join(found) or 'none'}: name it in XLOSS_FRAMEWORK")
+    return named or found[0]
 
 
 def label() -> dict[str, str]:
-    """The versions that asv made this environment for, by package; empty where asv did not make it."""
+    """Return the versions that asv made this environment for, by package; empty where asv did not make it."""
     folder = os.environ.get("ASV_ENV_DIR")
     if not folder or not (path := Path(folder) / "asv-env-info.json").is_file():
         return {}
@@ -57,7 +51,7 @@ def label() -> dict[str, str]:
 
 
 def check() -> str:
-    """The framework of this environment; `Mislabelled` where a version is not that of the label."""
+    """Return the framework of this environment; `Mislabelled` where a version is not that of the label."""
     name = framework()
     promised = label()
     if promised and name not in promised:
@@ -72,22 +66,22 @@ def check() -> str:
     return name
 
 
-def wanted(name: str) -> None:
-    """`Unsupported` where this is another framework's environment."""
+def require(name: str) -> None:
+    """Raise `Unsupported` where this is another framework's environment."""
     here = check()
     if name != here:
         raise Unsupported(f"this is an environment of {here}")
 
 
 def versions(name: str) -> dict[str, str]:
-    """The versions that results of a framework depend on, for an environment that asv did not make."""
+    """Return the versions that results of a framework depend on, for an environment that asv did not make."""
     found = {package: _version(package) for package in (name, *RECORDED)}
     other = {"torch": ("jaxlib", "optax", "keras", "jax-cuda12-plugin", "jax-cuda13-plugin"), "jax": ("triton",)}[name]
     return {package: version for package, version in found.items() if version and package not in other}
 
 
 def _version(package: str) -> str | None:
-    """The installed version, without the build's mark (2.13.0+cpu)."""
+    """Return the installed version, without the build's mark (2.13.0+cpu)."""
     try:
         return importlib.metadata.version(package).split("+")[0]
     except importlib.metadata.PackageNotFoundError:

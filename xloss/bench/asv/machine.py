@@ -1,4 +1,4 @@
-"""Introduces this machine to asv: ``python -m xloss.bench.asv.machine [NAME]``.
+"""Introduce this machine to asv: ``python -m xloss.bench.asv.machine [NAME]``.
 
 ``asv machine --yes`` does so under the host's name; with a name of one's own it notes nothing else about the machine.
 """
@@ -9,7 +9,7 @@ import sys
 
 
 def introduce(name: str = "") -> str:
-    """Write what asv finds out about this machine to its file of machines, unless it is there; give its name."""
+    """Write what asv finds out about this machine to its file of machines, unless it is there; return its name."""
     from asv.machine import Machine, MachineCollection
     from asv.util import UserError
 

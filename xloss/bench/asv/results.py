@@ -10,25 +10,27 @@ import itertools
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xloss.bench import roofline
 from xloss.bench.bandwidth import COPY_BYTES
-from xloss.bench.workload import CONTESTANTS, Work, draw
-from xloss.catalog import LOSSES, Unsupported
+from xloss.bench.workload import CONTESTANTS, Workload, draw
+from xloss.catalog import FRAMEWORKS, LOSSES, Contestant, Unsupported, get
 
 if TYPE_CHECKING:
     import pandas as pd
 
 UNITS = {"speed": "seconds", "device": "seconds", "compiling": "seconds", "machine": "seconds", "memory": "bytes",
          "accuracy": "ulps"}  # fmt: skip
+# Columns that asv keeps for each parameter of a benchmark, by the names that they get here.
+STATISTICS = {"low": "stats_ci_99_a", "high": "stats_ci_99_b", "q25": "stats_q_25", "q75": "stats_q_75",
+              "number": "stats_number", "samples": "samples"}  # fmt: skip
 COLUMNS = [
     "machine", "environment", "framework", "version", "device", "commit", "date", "kind", "loss", "quantity", "mode",
-    "implementation", "size", "dtype", "caches", "ruler", "value", "unit", "status", "low", "high", "q25", "q75", "number",
-    "samples", "cpu", "python",
+    "implementation", "size", "dtype", "caches", "ruler", "value", "unit", "status", *STATISTICS, "cpu", "python",
 ]  # fmt: skip
-STATUSES = ("ok", "skipped", "failed")
 # The version of asv's files that this reads.
 API = 2
 
@@ -37,8 +39,8 @@ def read(folder: Path | str) -> pd.DataFrame:
     """Read all results below asv's `results_dir`: one row for each benchmark, parameter, environment and commit.
 
     Columns are `COLUMNS`: `kind` is the module (see benchmarks/README.md); `low` and `high` are the 99% interval of the
-    median, `samples` the seconds per call, where asv was told to keep them; `date` is the commit's; `device` is "cpu" or
-    "cuda"; what a benchmark does not have is None. Skipped cells have the status "skipped", failed ones "failed", and NaN.
+    median, `samples` the seconds per call, where asv was told to keep them; `date` is the commit's; `device` is "cpu"
+    or "cuda"; what a benchmark does not have is None. The `status` is "ok", or "skipped" or "failed" with NaN.
     """
     import pandas as pd
 
@@ -55,7 +57,7 @@ def _rows(stored: dict[str, Any], path: Path) -> Iterator[dict[str, Any]]:
     if stored.get("version") != API:
         raise ValueError(f"{path}: expected asv's format {API}, got {stored.get('version')}; `asv update` converts")
     variables, requirements = stored.get("env_vars") or {}, stored["requirements"]
-    framework = variables.get("XLOSS_FRAMEWORK") or next((n for n in ("torch", "jax") if n in requirements), "")
+    framework = variables.get("XLOSS_FRAMEWORK") or next((name for name in FRAMEWORKS if name in requirements), "")
     common = {
         "machine": stored["params"]["machine"],
         "cpu": stored["params"].get("cpu"),
@@ -73,47 +75,28 @@ def _rows(stored: dict[str, Any], path: Path) -> Iterator[dict[str, Any]]:
         points = list(itertools.product(*entry["params"]))
         results = entry["result"] if entry["result"] is not None else [None] * len(points)
         for number, (point, value) in enumerate(zip(points, results, strict=True)):
-            asked = _asked(kind, cls, method, [literal.strip("'") for literal in point])
-            if asked["framework"] != framework:
+            measured = _measured(kind, cls, method, [literal.strip("'") for literal in point])
+            if measured["framework"] != framework:
                 continue  # skipped as another framework's; nothing was measured or missed
             status = "failed" if value is None else "skipped" if math.isnan(value) else "ok"
             yield {
                 **dict.fromkeys(COLUMNS),
                 **common,
-                **asked,
+                **measured,
                 "value": math.nan if value is None else value,
                 "unit": UNITS[kind],
                 "status": status,
-                "low": _at(entry, "stats_ci_99_a", number),
-                "high": _at(entry, "stats_ci_99_b", number),
-                "q25": _at(entry, "stats_q_25", number),
-                "q75": _at(entry, "stats_q_75", number),
-                "number": _at(entry, "stats_number", number),
-                "samples": _at(entry, "samples", number),
+                **{name: entry[column][number] for name, column in STATISTICS.items() if entry.get(column)},
             }
 
 
-def _at(entry: dict[str, Any], column: str, number: int) -> Any:
-    values = entry.get(column)
-    return None if values is None else values[number]
-
-
-def _asked(kind: str, cls: str, method: str, point: list[str]) -> dict[str, Any]:
-    """What a benchmark and its parameters say of what was measured."""
-    what = method.removeprefix("track_")
+def _measured(kind: str, cls: str, method: str, point: list[str]) -> dict[str, Any]:
+    """Return what was measured, by a benchmark's name and its parameters."""
+    quantity = method.removeprefix("track_")
     if kind == "machine":
-        return {"kind": kind, "framework": point[0], "quantity": what}
-    framework, mode, implementation = point[0].split("/")
-    out: dict[str, Any] = {
-        "kind": kind,
-        "loss": cls,
-        "framework": framework,
-        "mode": mode,
-        "implementation": implementation,
-        "quantity": what,
-        "size": "medium",
-        "dtype": "float32",
-    }
+        return {"kind": kind, "framework": point[0], "quantity": quantity}
+    out: dict[str, Any] = {"kind": kind, "loss": cls, "quantity": quantity, "size": "medium", "dtype": "float32"}
+    out |= asdict(Contestant.parse(point[0]))
     if kind in ("speed", "device", "memory"):
         out |= {"size": point[1], "dtype": point[2]}
     if kind == "speed":
@@ -121,7 +104,7 @@ def _asked(kind: str, cls: str, method: str, point: list[str]) -> dict[str, Any]
     if kind == "device":
         out["caches"] = point[3]
     if kind == "memory":
-        out |= {"quantity": point[3], "ruler": what}
+        out |= {"quantity": point[3], "ruler": quantity}
     if kind == "accuracy":
         out |= {"dtype": point[1], "size": None}
     return out
@@ -130,10 +113,11 @@ def _asked(kind: str, cls: str, method: str, point: list[str]) -> dict[str, Any]
 def derive(table: pd.DataFrame) -> pd.DataFrame:
     """Add what follows from times and bytes; NaN where it does not.
 
-    For times of `speed` and `device`: `least_bytes` (see `floor`), `gb_s` (those bytes over the time), `share_of_copy`
-    (of the best bandwidth that a copy reached on this machine and device, in whichever framework), `samples_s` (rows of the batch
-    per second), `tflop_s` (where matrices are multiplied). For memory: `least_bytes`, those of the results alone, and
-    `share_of_least`, them over the peak. A share of 1 is the best possible.
+    For times of `speed` and `device`: `least_bytes` (see `roofline`), `gb_s` (those bytes over the time),
+    `share_of_copy` (of the best bandwidth that a copy reached on this machine and device, in whichever framework),
+    `samples_s` (rows of the batch per second), `tflop_s` (where matrices are multiplied). For memory: `least_bytes`,
+    those of the results alone, and `share_of_least`, them over the peak. A share of 1 is the best possible. A time of 0
+    (see `device_time`) has no rates.
     """
     out = table.copy()
     copies = _copies(table)
@@ -150,14 +134,14 @@ def derive(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _copies(table: pd.DataFrame) -> dict[Any, float]:
-    """Bytes per second of each machine and device, by the fastest copy: one framework's may be far from what is there."""
+    """Return bytes per second of each machine and device, by the framework that copies fastest."""
     out: dict[Any, float] = {}
-    for row in table[(table["kind"] == "machine") & (table["status"] == "ok")].to_dict("records"):
+    for row in table[(table["kind"] == "machine") & (table["value"] > 0)].to_dict("records"):
         out[_place(row)] = max(out.get(_place(row), 0.0), 2 * COPY_BYTES[row["device"]] / row["value"])
     return out
 
 
-def _place(row: Any) -> Any:
+def _place(row: Any) -> tuple[str, str]:
     return row["machine"], row["device"]
 
 
@@ -165,28 +149,29 @@ def _derived(row: Any, copies: dict[Any, float]) -> dict[str, float]:
     if row["kind"] not in ("speed", "device", "memory") or row["loss"] not in LOSSES:
         return {}
     try:
-        # Whoever it was that was measured: what there is to read and to write is the same.
-        costs = _costs(Work(row["loss"], CONTESTANTS[0], row["quantity"], row["size"], row["dtype"]))
+        # Bytes and operations are the same for every contestant.
+        read, least, flops, rows = _costs(
+            Workload(row["loss"], CONTESTANTS[0], row["quantity"], row["size"], row["dtype"])
+        )
     except Unsupported:  # a size that the catalogue no longer has
         return {}
-    read, least, flops, batch = costs
     if row["kind"] == "memory":
-        results = least - read
-        return {"least_bytes": results, "share_of_least": results / row["value"] if row["value"] else math.nan}
+        written = least - read
+        return {"least_bytes": written, "share_of_least": written / row["value"] if row["value"] else math.nan}
+    if not row["value"] > 0:
+        return {"least_bytes": least}
     speed = least / row["value"]
-    copy = copies.get(_place(row), math.nan)
     found = {
         "least_bytes": least,
         "gb_s": speed / 1e9,
-        "share_of_copy": speed / copy,
-        "samples_s": batch / row["value"],
+        "share_of_copy": speed / copies.get(_place(row), math.nan),
+        "samples_s": rows / row["value"],
     }
     return {**found, "tflop_s": flops / row["value"] / 1e12} if flops else found
 
 
 @functools.lru_cache(maxsize=4096)
-def _costs(work: Work) -> tuple[int, int, int, int]:
-    """Bytes of the inputs, least bytes, FLOPs, rows of the batch."""
-    drawn = draw(work)
-    read = sum(drawn.nbytes(name) for name in drawn.arrays)
-    return read, roofline.least_bytes(work, drawn), roofline.flops(work, drawn), drawn.rows()
+def _costs(workload: Workload) -> tuple[int, int, int, int]:
+    """Return bytes of the inputs, least bytes, FLOPs, rows of the batch."""
+    inputs, quantity = draw(get(workload.loss), workload), workload.quantity
+    return inputs.nbytes(), roofline.least_bytes(inputs, quantity), roofline.flops(inputs, quantity), inputs.rows()
