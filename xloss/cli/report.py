@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xloss.report import ReportError, read, write
+from xloss.report import ReportError, read_parity, write
 
 if TYPE_CHECKING:
     from xloss.claims import Result
@@ -27,7 +27,7 @@ def report(
     """
     out = source if out is None else out
     try:
-        read(source)  # before the claims take their time
+        read_parity(source)  # before the claims take their time
         results = _claims(out) if claims else None
         paths = write(source, out, results)
     except ReportError as error:
