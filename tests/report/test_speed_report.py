@@ -1,4 +1,4 @@
-"""The part of the report about speed: it says what asv stored and `xloss bench` measured, judges with care, and degrades."""
+"""The part about speed: it says what asv stored and `xloss bench` measured, judges with care, and degrades."""
 
 import datetime
 import itertools
@@ -32,8 +32,8 @@ POINTS = {
 BASE = {"small": 1e-5, "medium": 1e-3}
 
 
-def store(folder, framework="jax", version="0.10.2", commit=0, copy=0.1, losses=SOME, change=lambda *_: 1.0, kinds=tuple(POINTS),
-          machine="box", seed=0, failing=()):  # fmt: skip
+def store(folder, framework="jax", version="0.10.2", commit=0, copy=0.1, losses=SOME, change=lambda *_: 1.0,
+          kinds=tuple(POINTS), machine="box", seed=0, failing=()):  # fmt: skip
     """Write what asv itself would: `change(kind, loss, contestant)` multiplies the numbers of a cell."""
     rng = np.random.default_rng([commit, seed, *map(ord, framework + version)])
     root = folder / "history" / machine
@@ -41,7 +41,8 @@ def store(folder, framework="jax", version="0.10.2", commit=0, copy=0.1, losses=
     (root / "machine.json").write_text(json.dumps({"machine": machine, "cpu": "a <cpu> & more", "version": 1}))
     stored = asv_results.Results(
         {"machine": machine, "cpu": "a <cpu> & more", "python": "3.11", framework: version}, {framework: version},
-        f"{commit:08x}{0:032x}", int((DAY + datetime.timedelta(days=commit)).timestamp() * 1000), "3.11", f"env-{framework}{version}", {},
+        f"{commit:08x}{0:032x}", int((DAY + datetime.timedelta(days=commit)).timestamp() * 1000), "3.11",
+        f"env-{framework}{version}", {},
     )  # fmt: skip
 
     def add(name, params, values):
@@ -231,9 +232,10 @@ def bench_rows(factor, rounds=5, losses=("mse_loss",)):
         framework, mode, implementation = who.split("/")
         base = 1e-3 * (factor if framework == "torch" else 1.0)
         samples = [list(base * rng.lognormal(0, 0.01, 10)) for _ in range(rounds)]
-        rows.append({"loss": loss, "variant": "default", "shape": "4x4", "dtype": "float32", "device": "cpu", "framework": framework,
-                     "mode": mode, "implementation": implementation, "value_and_grad_seconds": base, "gradient_worst_ulps": None,
-                     "samples": json.dumps(samples), "cpu": "a", "rounds": rounds})  # fmt: skip
+        rows.append({"loss": loss, "variant": "default", "shape": "4x4", "dtype": "float32", "device": "cpu",
+                     "framework": framework, "mode": mode, "implementation": implementation,
+                     "value_and_grad_seconds": base, "gradient_worst_ulps": None, "samples": json.dumps(samples),
+                     "cpu": "a", "rounds": rounds})  # fmt: skip
     return rows
 
 

@@ -22,7 +22,7 @@ def report(
 ) -> None:
     """Make one page of what `xloss parity --out reports` and the claims found: index.html, and parity.md beside it.
 
-    What `make bench` and `xloss bench --all --out reports/data/bench.parquet` measured becomes part of it, and speed.md.
+    What `make bench` and `xloss bench --all --out reports/data/bench.parquet` measured is part of it, and speed.md.
     The page needs no network and no other file. Exits 0 when it is written, 2 when there is nothing to report on.
     """
     out = source if out is None else out

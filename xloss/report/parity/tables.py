@@ -219,15 +219,14 @@ def nearest(table: pd.DataFrame, limit: int) -> list[Finding]:
     return findings(mine if judged(wide).empty else wide, bad_only=False, limit=limit)
 
 
-def by_dtype(table: pd.DataFrame, dtypes: Iterable[str]) -> tuple[list[str], list[tuple[str, list[tuple[int, int]]]]]:
-    """List the dtypes that occur, and of everyone in each: how many checks are bad, and how many there are."""
+def by_dtype(table: pd.DataFrame, dtypes: Iterable[str]) -> tuple[list[str], list[tuple[str, list[Tally]]]]:
+    """List the dtypes that occur, and count everyone's checks in each."""
     run, known = judged(table), list(dtypes)
     there = set(run["dtype"])
     columns = [dtype for dtype in known if dtype in there] + sorted(there.difference(known))
     tallies = {key: tally(part) for key, part in run.groupby(["who", "dtype"])}
     none = Tally(0, 0, 0)
-    cells = {who: [tallies.get((who, dtype), none) for dtype in columns] for who in contestants(run)}
-    return columns, [(who, [(cell.bad, cell.checks) for cell in row]) for who, row in cells.items()]
+    return columns, [(who, [tallies.get((who, dtype), none) for dtype in columns]) for who in contestants(run)]
 
 
 def distribution(table: pd.DataFrame, mechanism: str, dtype: str = "float32") -> list[dict[str, Any]]:

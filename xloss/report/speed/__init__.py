@@ -54,7 +54,7 @@ def build(source: Path) -> Speed:
         part = newest[(newest["machine"] == machine) & (newest["device"] == device)]
         place = f": {machine}, {device}" if several else ""
         made += [make(part, place) for make in (sections.throughput, sections.memory, sections.compile_times)]
-    made += [sections.versions(table, found), sections.failed(tables.failed(raw))]
+    made += [sections.versions(table, found), sections.failed(raw[raw["status"] == "failed"])]
     return Speed(sections.lead(table), summary, [one for one in made if one is not None], _kept(raw, found))
 
 

@@ -49,8 +49,8 @@ PLACE = ("machine", "device", "environment", "commit")
 
 
 @dataclass(frozen=True)
-class Change:
-    """A cell that another version of its framework made better or worse."""
+class Release:
+    """A step from one version of a framework to the next, at one place, and the topic that is compared."""
 
     machine: str
     device: str
@@ -58,6 +58,17 @@ class Change:
     before: str
     after: str
     topic: str
+
+    @property
+    def name(self) -> str:
+        """The step as a reader sees it: jax 0.9.2 → 0.10.2."""
+        return f"{self.framework} {self.before} → {self.after}"
+
+
+@dataclass(frozen=True)
+class Change(Release):
+    """A cell that another version of its framework made better or worse."""
+
     loss: str
     who: str
     what: str
@@ -76,15 +87,9 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Step:
-    """A release of a framework, of one topic: the geometric mean ratio of all cells, and how many changed."""
+class Step(Release):
+    """The geometric mean ratio of all cells of a release, and how many changed."""
 
-    machine: str
-    device: str
-    framework: str
-    before: str
-    after: str
-    topic: str
     cells: int
     ratio: float
     better: int

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from xloss.bench.compare import Ratio
 from xloss.report import format as words
 from xloss.report.format import count, listed, number, plural
 from xloss.report.source import BENCH_HINT, HISTORY_HINT
@@ -203,7 +204,7 @@ def versions(table: pd.DataFrame, found: Sequence[history.Change]) -> Section:
         "is sure where the number is deterministic (ulps, planned memory), or where five commits or more agree; a time "
         "that one process each measured, at different times, is a candidate, to be measured again. The control is a "
         "copy of memory, timed in each environment: where it differs by more than 10 %, the machine was not the same, "
-        f"and no times are judged. {plural(len(found), 'change')}, {count(sum(change.sure for change in found))} of them sure."
+        f"and no times are judged. {plural(len(found), 'change')}, {count(sum(c.sure for c in found))} of them sure."
     )
     drawn = []
     for (machine, device, framework), topics in history.trends(table).items():
@@ -248,7 +249,7 @@ def _bars(found: Sequence[tables.Comparison], pair: tuple[str, str]) -> list[fig
     ]
 
 
-def _pair(at: tables.Pair | None) -> str:
+def _pair(at: Ratio | None) -> str:
     return "–" if at is None else f"{words.ratio(at.ratio)} ({words.interval(at.low, at.high)}) {at.verdict}"
 
 
@@ -256,24 +257,13 @@ def _step(step: history.Step) -> tuple[str, ...]:
     """Format a release; no counts of times where the machine was not the same."""
     unjudged = step.topic in history.TIMED and not step.steady and not step.better + step.worse
     changed = ("not judged",) * 3 if unjudged else tuple(map(count, (step.better, step.worse, step.sure)))
-    release, place = f"{step.framework} {step.before} → {step.after}", f"{step.machine}, {step.device}"
-    ratios = (words.ratio(step.ratio), words.ratio(step.copy))
-    return (release, step.topic, place, count(step.cells), *ratios, *changed)
+    place, ratios = f"{step.machine}, {step.device}", (words.ratio(step.ratio), words.ratio(step.copy))
+    return (step.name, step.topic, place, count(step.cells), *ratios, *changed)
 
 
 def _change(change: history.Change) -> tuple[str, ...]:
     show = {"ulps": number, "memory": words.size}.get(change.topic, words.seconds)
     verdict = ("worse" if change.worse else "better") + ("" if change.sure else ", candidate")
-    release, what = f"{change.framework} {change.before} → {change.after}", f"{change.topic}: {change.what}"
-    ratio = (words.ratio(change.ratio), words.interval(change.low, change.high))
-    return (
-        change.loss,
-        release,
-        change.who,
-        what,
-        show(change.old),
-        show(change.new),
-        *ratio,
-        str(change.runs),
-        verdict,
-    )
+    numbers = (show(change.old), show(change.new), words.ratio(change.ratio), words.interval(change.low, change.high))
+    what = f"{change.topic}: {change.what}"
+    return (change.loss, change.name, change.who, what, *numbers, str(change.runs), verdict)

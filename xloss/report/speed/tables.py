@@ -13,6 +13,9 @@ from typing import Any
 
 import pandas as pd
 
+from xloss.bench.bandwidth import COPY_BYTES
+from xloss.bench.compare import Ratio, ratio
+
 MAIN = "value_and_grad"
 #: What one cell is, apart from environment and commit.
 CELL = [
@@ -27,16 +30,6 @@ Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two contestants of one loss, measured in turn: the second's time over the first's, with interval and verdict."""
-
-    ratio: float
-    low: float
-    high: float
-    verdict: str
-
-
-@dataclass(frozen=True)
 class Comparison:
     """One table of `xloss bench`: seconds by contestant, and the pairs that were measured in turn."""
 
@@ -45,7 +38,7 @@ class Comparison:
     shape: str
     dtype: str
     seconds: Mapping[str, float]
-    pairs: Mapping[tuple[str, str], Pair]
+    pairs: Mapping[tuple[str, str], Ratio]  # by two contestants: the time of the second over that of the first
 
 
 #: Who is compared to whom: the first's time is the unit.
@@ -62,11 +55,6 @@ def prepare(table: pd.DataFrame) -> pd.DataFrame:
     table = table[table["status"] == "ok"].copy()
     table["who"] = table["implementation"].fillna("") + " · " + table["framework"] + " " + table["mode"].fillna("")
     return table.sort_values(["date", "environment"], kind="stable", ignore_index=True)
-
-
-def failed(table: pd.DataFrame) -> pd.DataFrame:
-    """Select the cells that failed, of the table before `prepare`."""
-    return table[table["status"] == "failed"]
 
 
 def newest(table: pd.DataFrame) -> pd.DataFrame:
@@ -99,8 +87,6 @@ def contestants(table: pd.DataFrame) -> list[str]:
 
 def comparisons(rows: Sequence[Mapping[str, Any]]) -> list[Comparison]:
     """Group the rows that `xloss bench` writes by loss, variant, shape and dtype, and judge each pair."""
-    from xloss.bench.compare import ratio
-
     tables: dict[tuple[str, str, str, str], dict[str, Mapping[str, Any]]] = {}
     for row in rows:
         key = (str(row["loss"]), str(row["variant"]), str(row["shape"]), str(row["dtype"]))
@@ -112,8 +98,7 @@ def comparisons(rows: Sequence[Mapping[str, Any]]) -> list[Comparison]:
             taken = [by[who]["samples"] if who in by else [] for who in (first, second)]
             count = min(map(len, taken))
             if count:
-                found = ratio(taken[0][:count], taken[1][:count])
-                pairs[first, second] = Pair(found.ratio, found.low, found.high, found.verdict)
+                pairs[first, second] = ratio(taken[0][:count], taken[1][:count])
         seconds = {who: float(row["value_and_grad_seconds"] or "nan") for who, row in by.items()}
         out.append(Comparison(*key, {who: value for who, value in seconds.items() if value == value}, pairs))
     return out
@@ -134,8 +119,6 @@ def times(table: pd.DataFrame, dtype: str = "float32", quantity: str = MAIN) -> 
 
 def copy_gb_s(table: pd.DataFrame) -> float:
     """Return the copy bandwidth of a place in GB/s, by the framework that copies faster; NaN if it was not measured."""
-    from xloss.bench.bandwidth import COPY_BYTES
-
     rows = table[(table["kind"] == "machine") & (table["quantity"] == "copy")]
     speeds = (2 * COPY_BYTES[row["device"]] / float(row["value"]) / 1e9 for row in rows.to_dict("records"))
     return max(speeds, default=float("nan"))
