@@ -326,7 +326,7 @@ def test_findings_beyond_a_stated_number_are_cut_with_the_command_that_shows_the
     bad = [row(loss=f"loss_{n}", implementation="optax", framework="jax", status="inaccurate", budget=2.0 + n)
            for n in range(pages.PEERS_SHOWN + 5)]  # fmt: skip
     html, _ = written(tmp_path, [*rows(), *bad])
-    assert "7 findings more" in html, "two more are in rows()"
+    assert "7 findings more." in html, "two more are in rows()"
     assert "data/parity.csv" in html
     assert "<code>loss_<wbr>64</code> The value" in html
     assert "<code>loss_<wbr>0</code> The value" not in html

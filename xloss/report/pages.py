@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 #: A list shows so many findings: xloss's, those of the others on the page, those in parity.md, and the closest to the
 #: budget where nothing is outside it.
 OURS_SHOWN, PEERS_SHOWN, SUMMARY_SHOWN, NEAREST_SHOWN = 40, 60, 15, 8
-#: What prints all findings of the sweep's table.
+#: What prints all findings of the sweep, in the folder that it wrote to.
 ALL_FINDINGS = (
-    """python -c "import pandas as pd; print(pd.read_csv('data/parity.csv').query('budget > 1').to_string())\""""
+    "python -c \"import pandas as pd; t = pd.read_csv('data/parity.csv'); "
+    "print(t[~t.status.isin(['ok', 'unsupported'])].to_string())\""
 )
 
 
@@ -72,7 +73,7 @@ def contents(table: pd.DataFrame, environment: Mapping[str, Any]) -> dict[str, A
         "bad_left": max(len(bad) - OURS_SHOWN, 0),
         "nearest": [] if bad else tables.nearest(table, NEAREST_SHOWN),
         "by_dtype": tables.by_dtype(table, DTYPES),
-        "findings": sorted(others[:PEERS_SHOWN], key=lambda finding: order.index(finding.who)),
+        "findings": [(who, group) for who in order if (group := [f for f in others[:PEERS_SHOWN] if f.who == who])],
         "findings_left": max(len(others) - PEERS_SHOWN, 0),
         "worst_findings": others[:SUMMARY_SHOWN],
         "findings_count": len(others),

@@ -45,7 +45,9 @@ class Drawing:
 
 def look(place: int, line: bool = True) -> dict[str, Any]:
     """Return the color of the series at this place, with its dashes, or with its marker where there is no `line`."""
-    style = {"linestyle": DASHES[place % 6]} if line else {"linestyle": "none", "marker": MARKERS[place % 7]}
+    style = (
+        {"linestyle": DASHES[(place + place // 6) % 6]} if line else {"linestyle": "none", "marker": MARKERS[place % 7]}
+    )
     return {"color": SERIES[place % 6], **style}
 
 
