@@ -1,4 +1,4 @@
-"""The part of the report about speed: it says what asv stored and `xloss bench` measured, judges with care, and degrades."""
+"""The part about speed: it says what asv stored and `xloss bench` measured, judges with care, and degrades."""
 
 import datetime
 import itertools
@@ -13,9 +13,9 @@ import pytest
 
 from xloss.bench.workload import CONTESTANTS
 from xloss.catalog import LOSSES
-from xloss.report import ReportError, speed
-from xloss.report.speed import format as speed_words
-from xloss.report.speed import history, sections, tables
+from xloss.report import ReportError, pages, source, speed
+from xloss.report import format as words
+from xloss.report.speed import history, tables
 
 asv_results = pytest.importorskip("asv.results")
 asv_runner = pytest.importorskip("asv.runner")
@@ -32,8 +32,8 @@ POINTS = {
 BASE = {"small": 1e-5, "medium": 1e-3}
 
 
-def store(folder, framework="jax", version="0.10.2", commit=0, copy=0.1, losses=SOME, change=lambda *_: 1.0, kinds=tuple(POINTS),
-          machine="box", seed=0, failing=()):  # fmt: skip
+def store(folder, framework="jax", version="0.10.2", commit=0, copy=0.1, losses=SOME, change=lambda *_: 1.0,
+          kinds=tuple(POINTS), machine="box", seed=0, failing=()):  # fmt: skip
     """Write what asv itself would: `change(kind, loss, contestant)` multiplies the numbers of a cell."""
     rng = np.random.default_rng([commit, seed, *map(ord, framework + version)])
     root = folder / "history" / machine
@@ -41,7 +41,8 @@ def store(folder, framework="jax", version="0.10.2", commit=0, copy=0.1, losses=
     (root / "machine.json").write_text(json.dumps({"machine": machine, "cpu": "a <cpu> & more", "version": 1}))
     stored = asv_results.Results(
         {"machine": machine, "cpu": "a <cpu> & more", "python": "3.11", framework: version}, {framework: version},
-        f"{commit:08x}{0:032x}", int((DAY + datetime.timedelta(days=commit)).timestamp() * 1000), "3.11", f"env-{framework}{version}", {},
+        f"{commit:08x}{0:032x}", int((DAY + datetime.timedelta(days=commit)).timestamp() * 1000), "3.11",
+        f"env-{framework}{version}", {},
     )  # fmt: skip
 
     def add(name, params, values):
@@ -82,9 +83,17 @@ def store(folder, framework="jax", version="0.10.2", commit=0, copy=0.1, losses=
 
 
 def read(folder):
-    raw = speed.read_history(folder)
+    raw = source.read_history(folder)
     table = tables.prepare(raw)
     return raw, table, history.changes(table)
+
+
+def html(made):
+    return pages.render("speed.html", speed=made)
+
+
+def markdown(made):
+    return pages.render("speed.md", speed=made)
 
 
 def one(name, contestant="jax/jit/xloss", by=2.0, kind="speed"):
@@ -95,6 +104,7 @@ def test_what_asv_stored_is_in_the_long_table(tmp_path):
     store(tmp_path, "jax", "0.9.2")
     store(tmp_path, "torch", "2.13.0", failing={("speed", "kl_div")})
     made = speed.build(tmp_path)
+    assert not (tmp_path / "history" / "benchmarks.json").exists(), "asv makes it again; it is not needed here"
     kept = made.tables["speed"]
     assert set(kept["status"]) == {"ok", "failed"}
     assert set(zip(kept["framework"], kept["version"], strict=True)) == {("jax", "0.9.2"), ("torch", "2.13.0")}
@@ -107,21 +117,21 @@ def test_what_asv_stored_is_in_the_long_table(tmp_path):
     for row in kept[asked].to_dict("records"):
         assert row["value"] == pytest.approx(np.median(row["samples"]))
         assert row["gb_s"] == pytest.approx(row["least_bytes"] / row["value"] / 1e9)
-    assert "Failed" in made.texts["speed.md"]
-    assert "kl\\_div | speed | torch 2.13.0 | 8" in made.texts["speed.md"]
+    assert "Failed" in markdown(made)
+    assert "kl\\_div | speed | torch 2.13.0 | 8" in markdown(made)
 
 
 def test_nothing_measured_is_said_with_the_command_that_measures(tmp_path):
     made = speed.build(tmp_path)
-    assert "make bench" in made.fragment
-    assert not made.texts
+    assert "make bench" in html(made)
+    assert not made.sections
     assert not made.tables
 
 
 def test_times_without_processes_in_turn_give_no_ratio(tmp_path):
     store(tmp_path, "jax")
     store(tmp_path, "torch", "2.13.0")
-    text = speed.build(tmp_path).texts["speed.md"]
+    text = markdown(speed.build(tmp_path))
     assert "xloss bench --all --quick" in text
     assert "faster in" not in text
 
@@ -169,7 +179,7 @@ def test_the_machine_is_not_taken_for_a_release(tmp_path):
     assert found == []
     step = next(step for step in history.steps(table, found) if step.topic == "time")
     assert step.copy == pytest.approx(3)
-    assert "not judged" in speed.build(tmp_path).texts["speed.md"]
+    assert "not judged" in markdown(speed.build(tmp_path))
     store(tmp_path, "jax", "0.10.2", copy=0.1, change=slower)
     assert read(tmp_path)[2], "the check sees a release that is slower throughout"
 
@@ -188,7 +198,7 @@ def test_versions_are_only_compared_at_the_same_commit(tmp_path):
     store(tmp_path, "jax", "0.9.2", commit=1)
     store(tmp_path, "jax", "0.10.2", commit=2, change=one("mse_loss"))
     assert read(tmp_path)[2] == []
-    assert "two versions at one commit" in speed.build(tmp_path).texts["speed.md"]
+    assert "two versions at one commit" in markdown(speed.build(tmp_path))
 
 
 def test_versions_are_ordered_as_numbers(tmp_path):
@@ -222,9 +232,10 @@ def bench_rows(factor, rounds=5, losses=("mse_loss",)):
         framework, mode, implementation = who.split("/")
         base = 1e-3 * (factor if framework == "torch" else 1.0)
         samples = [list(base * rng.lognormal(0, 0.01, 10)) for _ in range(rounds)]
-        rows.append({"loss": loss, "variant": "default", "shape": "4x4", "dtype": "float32", "device": "cpu", "framework": framework,
-                     "mode": mode, "implementation": implementation, "value_and_grad_seconds": base, "gradient_worst_ulps": None,
-                     "samples": json.dumps(samples), "cpu": "a", "rounds": rounds})  # fmt: skip
+        rows.append({"loss": loss, "variant": "default", "shape": "4x4", "dtype": "float32", "device": "cpu",
+                     "framework": framework, "mode": mode, "implementation": implementation,
+                     "value_and_grad_seconds": base, "gradient_worst_ulps": None, "samples": json.dumps(samples),
+                     "cpu": "a", "rounds": rounds})  # fmt: skip
     return rows
 
 
@@ -238,18 +249,18 @@ def bench(folder, rows):
     ("factor", "rounds", "verdict"), [(2.0, 5, "faster"), (0.5, 5, "slower"), (1.0, 5, "same"), (2.0, 3, "ambiguous")]
 )
 def test_the_verdict_is_that_of_what_was_measured_in_turn(tmp_path, factor, rounds, verdict):
-    text = speed.build(bench(tmp_path, bench_rows(factor, rounds))).texts["speed.md"]
+    text = markdown(speed.build(bench(tmp_path, bench_rows(factor, rounds))))
     assert f"xloss · jax jit against xloss · torch compile: {verdict} in 1 of 1 comparison." in text
-    assert re.search(rf"\| {speed_words.ratio(1 / factor)} \([\d.]+–[\d.]+\) {verdict} \|", text)
+    assert re.search(rf"\| {words.ratio(1 / factor)} \([\d.]+–[\d.]+\) {verdict} \|", text)
 
 
 def test_a_pair_that_is_incomplete_is_left_out(tmp_path):
     rows = [row for row in bench_rows(2.0) if row["mode"] != "compile"]
     rows[0]["value_and_grad_seconds"] = float("nan")
     rows[0]["samples"] = "[]"
-    (duel,) = tables.duels(speed.read_ratios(bench(tmp_path, rows)))
-    assert set(duel.pairs) == {("optax · jax jit", "xloss · jax jit")}
-    assert "torch eager" not in " ".join(duel.seconds)
+    (compared,) = tables.comparisons(source.read_bench(bench(tmp_path, rows)))
+    assert set(compared.pairs) == {("optax · jax jit", "xloss · jax jit")}
+    assert "torch eager" not in " ".join(compared.seconds)
 
 
 @pytest.fixture
@@ -264,6 +275,7 @@ def full(tmp_path):
 
 def test_the_page_has_every_part_fetches_nothing_and_escapes(full):
     made = speed.build(full)
+    page, text = html(made), markdown(made)
     for part in (
         "PyTorch against JAX",
         "Throughput against size",
@@ -272,22 +284,22 @@ def test_the_page_has_every_part_fetches_nothing_and_escapes(full):
         "Versions",
         "Which release",
     ):
-        assert part in made.fragment
-        assert part in made.texts["speed.md"]
-    assert made.fragment.count("<svg") == 7
-    assert not re.findall(r"""(?:src|href)\s*=\s*["']?\s*(?:https?:)?//|@import|<script""", made.fragment)
-    assert "b<ox>" not in made.fragment
-    assert "b&lt;ox&gt;" in made.fragment
-    assert "<cpu>" not in made.fragment
-    assert not re.search(r"[>|] *-?(nan|inf|None)\b", made.fragment + made.texts["speed.md"])
+        assert part in page
+        assert part in text
+    assert page.count("<svg") == 7
+    assert not re.findall(r"""(?:src|href)\s*=\s*["']?\s*(?:https?:)?//|@import|<script""", page)
+    assert "b<ox>" not in page
+    assert "b&lt;ox&gt;" in page
+    assert "<cpu>" not in page
+    assert not re.search(r"[>|] *-?(nan|inf|None)\b", page + text)
 
 
 def test_the_same_results_give_the_same_page(full):
-    assert speed.build(full).fragment == speed.build(full).fragment
+    assert html(speed.build(full)) == html(speed.build(full))
 
 
 def test_every_table_of_the_markdown_is_a_rectangle(full):
-    text = speed.build(full).texts["speed.md"]
+    text = markdown(speed.build(full))
     tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
     assert len(tables) >= 8
     for table in tables:
@@ -304,9 +316,9 @@ def test_few_numbers_make_a_page_too(tmp_path):
             change=lambda of, *_: 0.0 if of in ("memory", "accuracy") else 1.0,
         )
         made = speed.build(tmp_path / kind)
-        assert not re.search(r"[>|] *-?(nan|inf)\b", made.fragment + made.texts["speed.md"])
+        assert not re.search(r"[>|] *-?(nan|inf)\b", html(made) + markdown(made))
     store(tmp_path / "failed", "jax", failing={(kind, loss) for kind in POINTS for loss in SOME})
-    assert "Failed" in speed.build(tmp_path / "failed").fragment
+    assert "Failed" in html(speed.build(tmp_path / "failed"))
 
 
 def test_results_that_are_none_are_refused_by_name(tmp_path):
@@ -333,7 +345,7 @@ def test_a_gpu_own_time_with_cold_caches_comes_first():
 def test_the_losses_of_the_stored_names_need_not_be_in_the_catalogue(tmp_path):
     assert "gone_loss" not in LOSSES
     store(tmp_path, "jax", losses=("gone_loss",))
-    assert "gone" in speed.build(tmp_path).texts["speed.md"]
+    assert "gone" in markdown(speed.build(tmp_path))
 
 
 def test_no_framework_is_imported(full):
@@ -347,16 +359,16 @@ def test_no_framework_is_imported(full):
 @pytest.mark.parametrize(
     ("word", "value", "said"),
     [
-        (speed_words.seconds, 1.2345, "1.23 s"), (speed_words.seconds, 0.0456, "45.6 ms"), (speed_words.seconds, 9.996e-4, "1.00 ms"),
-        (speed_words.seconds, 7.89e-6, "7.89 µs"), (speed_words.seconds, float("nan"), "–"), (speed_words.seconds, None, "–"),
-        (speed_words.seconds, 0, "0 ns"), (speed_words.size, 67_108_864, "67.1 MB"), (speed_words.size, 12, "12 B"),
-        (speed_words.rate, 5.53e9, "5.53 GB/s"), (speed_words.share, 0.37, "37 %"), (speed_words.share, 0.042, "4.2 %"),
-        (speed_words.ratio, 0.8712, "0.87"), (speed_words.ratio, 153.4, "153"), (speed_words.ratio, float("inf"), "–"),
-        (speed_words.interval, 0.9, None),
+        (words.seconds, 1.2345, "1.23 s"), (words.seconds, 0.0456, "45.6 ms"), (words.seconds, 9.996e-4, "1.00 ms"),
+        (words.seconds, 7.89e-6, "7.89 µs"), (words.seconds, float("nan"), "–"), (words.seconds, None, "–"),
+        (words.seconds, 0, "0 ns"), (words.size, 67_108_864, "67.1 MB"), (words.size, 12, "12 B"),
+        (words.rate, 5.53e9, "5.53 GB/s"), (words.share, 0.37, "37 %"), (words.share, 0.042, "4.2 %"),
+        (words.ratio, 0.8712, "0.87"), (words.ratio, 153.4, "153"), (words.ratio, float("inf"), "–"),
+        (words.interval, 0.9, None),
     ],
 )  # fmt: skip
 def test_numbers_have_three_digits_and_a_unit(word, value, said):
-    if word is speed_words.interval:
+    if word is words.interval:
         assert word(value, 1.234) == "0.90–1.23"
     else:
         assert word(value) == said
@@ -367,7 +379,7 @@ def test_what_to_run_is_a_command_that_there_is():
 
     from xloss.cli.app import app
 
-    command, *rest = sections.RATIOS_HINT.format(path="x.parquet").split()
+    command, *rest = source.BENCH_HINT.format(path="x.parquet").split()
     assert command == "xloss"
     helped = CliRunner().invoke(app, [rest[0], "--help"], env={"COLUMNS": "300"}).stdout
     assert all(option in helped for option in rest if option.startswith("--"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from xloss.report import ReportError, read, write
+from xloss.report import ReportError, read_parity, write
 
 if TYPE_CHECKING:
     from xloss.claims import Result
@@ -21,12 +21,12 @@ def report(
 ) -> None:
     """Make one page of what `xloss parity --out reports` and the claims found: index.html, and parity.md beside it.
 
-    What `make bench` and `xloss bench --all --out reports/data/bench.parquet` measured becomes part of it, and speed.md.
+    What `make bench` and `xloss bench --all --out reports/data/bench.parquet` measured is part of it, and speed.md.
     The page needs no network and no other file. Exits 0 when it is written, 2 when there is nothing to report on.
     """
     out = source if out is None else out
     try:
-        read(source)  # before the claims take their time
+        read_parity(source)  # before the claims take their time
         results = _claims(out) if claims else None
         paths = write(source, out, results)
     except ReportError as error:
@@ -48,8 +48,8 @@ def _claims(out: Path) -> "list[Result] | None":
     if missing:
         typer.echo(f"claims left out: they compare both frameworks, and {missing[0]} is not installed", err=True)
         return None
-    from xloss.report.claims import write as write_claims
     from xloss.cli.console import progress
+    from xloss.report.claims import write as write_claims
 
     with progress("claims") as show:
         results = claims.run(progress=lambda done, total, _: show(done, total))

@@ -83,7 +83,7 @@ def markdown(results: Sequence[Result]) -> str:
     """Return a page of Markdown, without the figures and snippets that the report's page has."""
     from xloss.report import pages
 
-    return pages.markdown_environment().get_template("claims.md").render(**_shown(results)).rstrip() + "\n"
+    return pages.render("claims.md", **_shown(results))
 
 
 def html(results: Sequence[Result]) -> str:
@@ -97,7 +97,7 @@ def html(results: Sequence[Result]) -> str:
         draw = figures.FIGURES.get(result.claim.id)
         return Markup(draw(result.evidence)) if draw and result.verdict else ""
 
-    return pages.html_environment().get_template("claims.html").render(**_shown(results), figure=figure)
+    return pages.render("claims.html", **_shown(results), figure=figure)
 
 
 def _shown(results: Sequence[Result]) -> dict[str, Any]:

@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from xloss.claims.model import Evidence
-from xloss.report.speed.figures import _figure, _legend
-from xloss.report.svg import _LINES
+from xloss.report import svg
 
 #: The panels of a figure: a title for each, and below it the label and the name of each curve or bar.
 Panels = Mapping[str, Mapping[str, str]]
@@ -14,28 +13,28 @@ Panels = Mapping[str, Mapping[str, str]]
 def lines(evidence: Evidence, title: str, x: str, xlabel: str, panels: Panels) -> str:
     """Draw curves over `x`: PyTorch's numbers as lines, JAX's as rings on them."""
     torch, jax = evidence["torch"], evidence["jax"]
-    with _figure(title, 8, 3.3, 1, len(panels)) as (axes, out):
+    with svg.figure(title, 3.3, 1, len(panels)) as (axes, out):
         for axis, (heading, curves) in zip(axes[0], panels.items(), strict=True):
-            for color, (label, name) in zip(_LINES, curves.items(), strict=False):
+            for color, (label, name) in zip(svg.SERIES, curves.items(), strict=False):
                 axis.plot(torch[x], torch[name], color=color, label=label)
                 axis.plot(jax[x], jax[name], "o", color=color, markerfacecolor="none", markersize=4.5)
             axis.set(title=heading, xlabel=xlabel)
-        _legend(*axes[0], columns=4)
+        svg.legend(*axes[0])
     return str(out.text)
 
 
 def bars(evidence: Evidence, title: str, panels: Panels, least: float = 0.0) -> str:
     """Draw two bars for each label, PyTorch and JAX; on a logarithmic axis where a `least` height is given."""
-    with _figure(title, 8, 3.3, 1, len(panels)) as (axes, out):
+    with svg.figure(title, 3.3, 1, len(panels)) as (axes, out):
         for axis, (heading, names) in zip(axes[0], panels.items(), strict=True):
             for k, (framework, label) in enumerate({"torch": "PyTorch", "jax": "JAX"}.items()):
                 heights = [max(evidence[framework][name], least) for name in names.values()]
                 positions = [i + (k - 0.5) * 0.38 for i in range(len(names))]
-                axis.bar(positions, heights, width=0.36, color=_LINES[k], label=label)
+                axis.bar(positions, heights, width=0.36, color=svg.SERIES[k], label=label)
             axis.set_xticks(range(len(names)), names)
             axis.set(title=heading, **({"yscale": "log", "ylim": (least, 10)} if least else {}))
             axis.grid(axis="x", visible=False)
-        _legend(*axes[0], columns=2)
+        svg.legend(*axes[0])
     return str(out.text)
 
 

@@ -1,11 +1,11 @@
-"""What a table of checks amounts to: pure functions from the rows of the sweep to what the report shows.
+"""Sum up a table of checks: pure functions from the rows of the sweep to what the report shows.
 
 Each takes the table that `prepare` made. Nothing here draws or knows of HTML.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,19 +14,22 @@ import pandas as pd
 
 from xloss.parity.evaluate import OURS
 from xloss.parity.sweep import BAD, STATUSES
-from xloss.report.format import count, duration, listed, number, some
+from xloss.report.format import STATUS_WORDS, count, listed, number, plural, seconds, times
 
 #: What everyone is asked for, xloss and its peers alike, by the name of the mechanism.
 ASKED: Mapping[str, str] = {"value": "value", "backward": "gradient"}
 HALF = ("bfloat16", "float16")
+#: A check that passes with more ulps than this is ill conditioned: the budget is at most 16 (1 + condition number)
+#: ulps, so the condition number is above 5.
+ILL_CONDITIONED = 100.0
 ORDER = ("xloss · torch", "xloss · jax", "torch.nn.functional", "optax", "keras")
 
 
 def prepare(table: pd.DataFrame) -> pd.DataFrame:
-    """The sweep's table with two columns more: `who` was asked, and the `outcome`: pass, miss, broken or unsupported.
+    """Add to the sweep's table `who` was asked, and the `outcome`: pass, miss, broken or unsupported.
 
-    A row passes where its status is ok *and* its budget says so: a row that contradicts itself is a miss, and one whose
-    status nobody knows is broken.
+    A row passes where its status is ok *and* its budget says so: a row that contradicts itself is a miss, and one with
+    an unknown status is broken.
     """
     table = table.copy()
     frameworks = table.groupby("implementation")["framework"].nunique()
@@ -42,24 +45,66 @@ def prepare(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def contestants(table: pd.DataFrame) -> list[str]:
-    """Who was asked, xloss first."""
+    """List who was asked, xloss first."""
     names = set(table["who"])
     return [name for name in ORDER if name in names] + sorted(names.difference(ORDER))
 
 
 def ours(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of xloss's own two implementations."""
+    """Select the rows of xloss's own two implementations."""
     return table[table["implementation"] == OURS]
 
 
 def peers(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of all others."""
+    """Select the rows of all others."""
     return table[table["implementation"] != OURS]
+
+
+def judged(table: pd.DataFrame) -> pd.DataFrame:
+    """Select what was run: all rows but the unsupported ones."""
+    return table[table["outcome"] != "unsupported"]
+
+
+def bad(table: pd.DataFrame) -> pd.DataFrame:
+    """Select what was run and did not pass."""
+    return table[table["outcome"].isin(["miss", "broken"])]
+
+
+def offered(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out the peers of a loss that are unsupported in all its checks: they were not measured beside it."""
+    ran = (table["outcome"] != "unsupported").groupby([table["loss"], table["who"]]).transform("any")
+    return table[ran | (table["implementation"] == OURS)]
+
+
+def ill_conditioned(outcome: np.ndarray, ulps: np.ndarray) -> np.ndarray:
+    """Tell which checks pass with so many ulps that the condition number of the problem explains them."""
+    return np.asarray((outcome == "pass") & (ulps > ILL_CONDITIONED))
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many checks were run, how many of them are outside the budget, and how many gave no result."""
+
+    checks: int
+    missed: int
+    broken: int
+
+    @property
+    def bad(self) -> int:
+        """How many did not pass."""
+        return self.missed + self.broken
+
+
+def tally(table: pd.DataFrame) -> Tally:
+    """Count the checks that were run: of xloss in `tally(ours(table))`, of the others in `tally(peers(table))`."""
+    counts = table["outcome"].value_counts()
+    passed, missed, broken = (int(counts.get(name, 0)) for name in ("pass", "miss", "broken"))
+    return Tally(passed + missed + broken, missed, broken)
 
 
 @dataclass(frozen=True)
 class Headline:
-    """The verdict on xloss in one line, what the same ruler says of its peers, and whether all is well."""
+    """The verdict on xloss in one line, what the same budget says of its peers, and whether all is well."""
 
     well: bool
     text: str
@@ -67,71 +112,54 @@ class Headline:
 
 
 def headline(table: pd.DataFrame) -> Headline:
-    """All checks within budget, or how many are not."""
-    mine = ours(table)["outcome"].value_counts()
-    asked = int(mine.drop("unsupported", errors="ignore").sum())
-    missed, broken = int(mine.get("miss", 0)), int(mine.get("broken", 0))
-    if not asked:
+    """Say that all checks of xloss are within budget, or how many are not; and apart how many of the others."""
+    own, others = tally(ours(table)), tally(peers(table))
+    if not own.checks:
         text = "Nothing of xloss was checked."
-    elif not missed + broken:
-        text = f"All {count(asked)} checks of xloss are within budget."
+    elif not own.bad:
+        text = f"All {count(own.checks)} checks of xloss are within budget."
     else:
-        parts = [f"{count(missed)} outside the budget"] * bool(missed) + [f"{count(broken)} broken off"] * bool(broken)
-        text = f"{count(missed + broken)} of {count(asked)} checks of xloss are not within budget: {listed(parts)}."
-    others = peers(table)
-    judged = others[others["outcome"] != "unsupported"]
-    bad = judged[judged["outcome"] != "pass"]
-    if judged.empty:
-        line = "No other library was measured beside it."
-    else:
-        whose = listed(_names(judged))
-        line = f"By the same ruler, {count(len(bad))} of {some(len(judged), 'check')} of {whose} are not."
-    return Headline(bool(asked and not missed + broken), text, line)
-
-
-def _names(table: pd.DataFrame) -> list[str]:
-    return list(dict.fromkeys(who.split(" · ")[0] for who in contestants(table)))
+        parts = [f"{count(own.missed)} outside the budget"] * bool(own.missed)
+        parts += [f"{count(own.broken)} without a result"] * bool(own.broken)
+        text = f"{count(own.bad)} of {count(own.checks)} checks of xloss are not within budget: {listed(parts)}."
+    line = "No other library was measured beside it."
+    if others.checks:
+        whose = listed(dict.fromkeys(who.split(" · ")[0] for who in contestants(judged(peers(table)))))
+        line = f"By the same measure, {count(others.bad)} of {plural(others.checks, 'check')} of {whose} are not."
+    return Headline(bool(own.checks and not own.bad), text, line)
 
 
 def counts(table: pd.DataFrame) -> list[tuple[str, dict[str, int]]]:
-    """How many checks of each status, by contestant and in all; statuses in the order of the sweep's."""
+    """Count the checks of each status, by contestant and in all; statuses in the order of the sweep's."""
     statuses = [*STATUSES, *sorted(set(table["status"]).difference(STATUSES))]
-    tally = pd.crosstab(table["who"], table["status"]) if len(table) else pd.DataFrame()
+    found = pd.crosstab(table["who"], table["status"]) if len(table) else pd.DataFrame()
     rows = []
     for who in contestants(table):
-        row = {status: int(tally[status][who]) if status in tally else 0 for status in statuses}
+        row = {status: int(found[status][who]) if status in found else 0 for status in statuses}
         rows.append((who, {**row, "all": sum(row.values())}))
     total = {key: sum(row[key] for _, row in rows) for key in [*statuses, "all"]}
     return [*rows, ("all", total)]
 
 
 def severity(table: pd.DataFrame) -> pd.DataFrame:
-    """The worst first: what broke off, then by the multiple of the budget, then by ulps; ties by case."""
+    """Sort the worst first: what gave no result, then by the multiple of the budget, then by ulps; ties by case."""
     broken = table["outcome"] == "broken"
-    key = pd.DataFrame(
-        {
-            "budget": table["budget"].where(~broken, np.inf).fillna(-1.0),
-            "broken": broken,
-            "ulp": table["max_ulp"].fillna(-1.0),
-        }
-    )
-    key = key.sort_values(["broken", "budget", "ulp"], ascending=False, kind="stable")
-    return table.loc[key.index]
-
-
-GROUP = ["loss", "implementation", "framework", "mechanism", "regime"]
+    budget = table["budget"].where(~broken, np.inf).fillna(-1.0)
+    key = pd.DataFrame({"broken": broken, "budget": budget, "ulp": table["max_ulp"].fillna(-1.0)})
+    return table.loc[key.sort_values(["broken", "budget", "ulp"], ascending=False, kind="stable").index]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Checks of one loss, implementation, mechanism and regime: how many are bad, and the worst of them."""
+    """A group of checks: how many are bad, where, and the worst of them."""
 
     loss: str
     who: str
     mechanism: str
     regime: str
     status: str
-    dtypes: tuple[str, ...]
+    dtypes: tuple[str, ...]  # of the bad checks, as are the regimes
+    regimes: tuple[str, ...]
     bad: int
     checks: int
     max_ulp: float
@@ -139,95 +167,101 @@ class Finding:
     reason: str
     case_id: str
 
+    def sentence(self, about: Mapping[str, str]) -> str:
+        """Describe the worst check, and where the others are; `about` describes the regimes."""
+        what = {"value": "the value", "backward": "the gradient", "": "the check"}.get(self.mechanism, self.mechanism)
+        where = f"on {self.regime.replace('_', ' ')} inputs"
+        where += f" ({about[self.regime]})" if self.regime in about else ""
+        more = len(self.regimes) - 1
+        among = f"{count(self.bad)} of {plural(self.checks, 'check')} ({listed(self.dtypes)}"
+        among += f"; {plural(more, 'other kind')} of inputs too)" if more > 0 else ")"
+        if self.status in ("ok", *BAD):
+            far = f"up to {times(self.budget)} times what is allowed" if self.budget < np.inf else "beyond any measure"
+            return f"{what} is off {where}: {far}, in {among}."
+        return f"{what} gives no result {where}: {STATUS_WORDS.get(self.status, self.status)}, in {among}."
 
-def offenders(table: pd.DataFrame, bad_only: bool, limit: int | None = None) -> list[Finding]:
-    """The worst check of each loss, implementation, mechanism and regime; those within budget too unless `bad_only`."""
-    judged = table[table["outcome"] != "unsupported"]
-    bad = judged[judged["outcome"] != "pass"]
-    sizes = judged.groupby(GROUP).size()
-    worst = severity(bad if bad_only else judged).drop_duplicates(GROUP)
-    found = []
-    groups = dict(iter(bad.groupby(GROUP)))
-    for row in worst.head(limit if limit is not None else len(worst)).to_dict("records"):
-        key = tuple(row[name] for name in GROUP)
-        part = groups.get(key, bad.iloc[:0])
-        found.append(
-            Finding(
-                loss=str(row["loss"]),
-                who=str(row["who"]),
-                mechanism=str(row["mechanism"]),
-                regime=str(row["regime"]),
-                status=str(row["status"]),
-                dtypes=tuple(dict.fromkeys(part["dtype"] if len(part) else [row["dtype"]])),
-                bad=len(part),
-                checks=int(sizes[key]),
-                max_ulp=float(row["max_ulp"]),
-                budget=float(row["budget"]),
-                reason=str(row["reason"]),
-                case_id=str(row["case_id"]),
-            )
+
+#: How checks are grouped to findings: in detail, and one finding per loss and implementation.
+DETAILED, BY_LOSS = ("loss", "who", "mechanism", "regime"), ("loss", "who")
+
+
+def findings(
+    table: pd.DataFrame, by: Sequence[str] = DETAILED, bad_only: bool = True, limit: int | None = None
+) -> list[Finding]:
+    """Find the worst check of each group, the worst group first; groups within budget too unless `bad_only`."""
+    by, run = list(by), judged(table)
+    missed = bad(run)
+    sizes = run.groupby(by).size()
+    groups = dict(iter(missed.groupby(by)))
+    out = []
+    for row in severity(missed if bad_only else run).drop_duplicates(by).head(limit or len(run)).to_dict("records"):
+        key = tuple(row[name] for name in by)
+        part = groups.get(key, missed.iloc[:0])
+        texts = {name: str(row[name]) for name in ("loss", "who", "mechanism", "regime", "status", "reason", "case_id")}
+        dtypes, regimes = (
+            tuple(dict.fromkeys(part[name] if len(part) else [row[name]])) for name in ("dtype", "regime")
         )
-    return found
+        size, ulps, budget = int(sizes[key]), float(row["max_ulp"]), float(row["budget"])
+        out.append(
+            Finding(**texts, dtypes=dtypes, regimes=regimes, bad=len(part), checks=size, max_ulp=ulps, budget=budget)
+        )
+    return out
 
 
 def nearest(table: pd.DataFrame, limit: int) -> list[Finding]:
-    """Of xloss, what comes closest to the budget.
+    """Find what of xloss comes closest to the budget.
 
     A 16-bit result that is rounded perfectly has all but used its budget up, which is half an ulp and a hair: such a
     dtype is looked at only where there is no other.
     """
     mine = ours(table)
     wide = mine[~mine["dtype"].isin(HALF)]
-    judged = (wide["outcome"] != "unsupported").any()
-    return offenders(wide if judged else mine, bad_only=False, limit=limit)
+    return findings(mine if judged(wide).empty else wide, bad_only=False, limit=limit)
 
 
-def by_dtype(table: pd.DataFrame, dtypes: Iterable[str]) -> tuple[list[str], list[tuple[str, list[tuple[int, int]]]]]:
-    """The dtypes that occur, and of everyone in each: how many checks are bad, and how many there are."""
-    judged = table[table["outcome"] != "unsupported"]
-    there = set(judged["dtype"])
-    known = [dtype for dtype in dtypes if dtype in there]
-    columns = known + sorted(there.difference(known))
-    rows = []
-    for who in contestants(judged):
-        parts = [judged[(judged["who"] == who) & (judged["dtype"] == dtype)] for dtype in columns]
-        rows.append((who, [(int((part["outcome"] != "pass").sum()), len(part)) for part in parts]))
-    return columns, rows
+def by_dtype(table: pd.DataFrame, dtypes: Iterable[str]) -> tuple[list[str], list[tuple[str, list[Tally]]]]:
+    """List the dtypes that occur, and count everyone's checks in each."""
+    run, known = judged(table), list(dtypes)
+    there = set(run["dtype"])
+    columns = [dtype for dtype in known if dtype in there] + sorted(there.difference(known))
+    tallies = {key: tally(part) for key, part in run.groupby(["who", "dtype"])}
+    none = Tally(0, 0, 0)
+    return columns, [(who, [tallies.get((who, dtype), none) for dtype in columns]) for who in contestants(run)]
 
 
 def distribution(table: pd.DataFrame, mechanism: str, dtype: str = "float32") -> list[dict[str, Any]]:
-    """Of everyone: the errors of one mechanism in one dtype, and their quantiles over the checks."""
-    chosen = table[
-        (table["mechanism"] == mechanism) & (table["dtype"] == dtype) & table["outcome"].isin(["pass", "miss"])
-    ]
+    """Collect of everyone the errors of one mechanism in one dtype, and their quantiles over the checks."""
+    measured = table["outcome"].isin(["pass", "miss"])
+    chosen = table[(table["mechanism"] == mechanism) & (table["dtype"] == dtype) & measured]
     out = []
     for who in contestants(chosen):
         part = chosen[chosen["who"] == who]
         # What cannot be measured is at no finite distance.
         ulps, budget = (part[name].fillna(np.inf).to_numpy(float) for name in ("max_ulp", "budget"))
-        median, most = np.quantile(ulps, [0.5, 0.99], method="higher")
-        row = {"who": who, "checks": len(part), "ulps": ulps, "budget": budget, "median": median, "most": most}
-        out.append({**row, "worst": ulps.max(), "within": float((ulps <= 1).mean()), "worst_budget": budget.max()})
+        ill = ill_conditioned(part["outcome"].to_numpy(), ulps)
+        median, p99 = np.quantile(ulps, [0.5, 0.99], method="higher")
+        row = {"who": who, "checks": len(part), "ulps": ulps, "budget": budget, "median": median, "p99": p99}
+        row |= {"ill": int(ill.sum()), "worst": ulps[~ill].max(initial=0.0)}
+        out.append({**row, "one_ulp": float((ulps <= 1).mean()), "worst_budget": budget.max()})
     return out
 
 
 def mechanisms(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Of xloss, by mechanism and framework: how many checks, how many bad, and the worst as a multiple of the budget."""
-    mine = ours(table)
-    mine = mine[(mine["outcome"] != "unsupported") & (mine["mechanism"] != "")]
+    """Count xloss's checks and the bad ones, by mechanism and framework, with the worst multiple of the budget."""
+    mine = judged(ours(table))
+    mine = mine[mine["mechanism"] != ""]
     name = mine["mechanism"].str.replace(r"\(.*\)", "", regex=True)
     out = []
     for mechanism, rows in mine.groupby(name):
         row: dict[str, Any] = {"mechanism": mechanism}
         for framework, part in rows.groupby("framework"):
-            bad = int((part["outcome"] != "pass").sum())
-            row[str(framework)] = {"checks": len(part), "bad": bad, "budget": float(part["budget"].max())}
+            row[str(framework)] = {"tally": tally(part), "budget": float(part["budget"].max())}
         out.append(row)
     return out
 
 
 def unsupported(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """What was not run, by contestant and reason, the most frequent first."""
+    """List what was not run, by contestant and reason, the most frequent first."""
     rows = table[table["outcome"] == "unsupported"]
     out = []
     for (who, reason), part in rows.groupby(["who", "reason"]):
@@ -237,43 +271,37 @@ def unsupported(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def absent(table: pd.DataFrame, losses: Iterable[str], dtypes: Iterable[str], regimes: Iterable[str]) -> list[str]:
-    """What the whole sweep left out, in sentences: devices, losses, dtypes and regimes without a row."""
-    devices = set(table["device"])
-    said = []
-    if not any(device.startswith(("cuda", "gpu", "rocm")) for device in devices):
-        said.append(f"Not run on a GPU: every check here is of the {listed(sorted(devices)) if devices else 'void'}.")
-    plural = {"loss": "losses", "dtype": "dtypes", "regime": "kinds of inputs"}
-    dtypes = [*dtypes]
-    for column, known in (("loss", losses), ("dtype", dtypes), ("regime", regimes)):
-        there = set(table[column])
-        left = [name for name in known if name not in there]
+    """Say what the whole sweep left out: devices, losses, dtypes and regimes without a row."""
+    dtypes, there = list(dtypes), {name: set(table[name]) for name in ("device", "loss", "dtype", "regime")}
+    lines = []
+    if not any(device.startswith(("cuda", "gpu", "rocm")) for device in there["device"]):
+        lines.append(f"Not run on a GPU; devices: {listed(sorted(there['device']))}.")
+    for column, plural_, known in (
+        ("loss", "losses", losses), ("dtype", "dtypes", dtypes), ("regime", "kinds of inputs", regimes)
+    ):  # fmt: skip
+        left = [name for name in known if name not in there[column]]
         if left:
-            said.append(f"No check of these {plural[column]}: {', '.join(left)}.")
+            lines.append(f"No check of these {plural_}: {', '.join(left)}.")
     for who in contestants(table):
-        there = set(table["dtype"][table["who"] == who])
-        left = [name for name in dtypes if name not in there and name in set(table["dtype"])]
+        asked = set(table["dtype"][table["who"] == who])
+        left = [name for name in dtypes if name not in asked and name in there["dtype"]]
         if left:
-            said.append(f"{who} was not asked in {listed(left)}.")
-    return said
+            lines.append(f"{who} was not asked in {listed(left)}.")
+    return lines
 
 
 def timings(table: pd.DataFrame, environment: Mapping[str, Any]) -> tuple[str, list[dict[str, Any]]]:
-    """The speed of the sweep in a sentence, and the time spent inside each contestant."""
+    """Say how long the sweep took, and sum the time spent inside each contestant."""
     rows = []
-    ran = table[table["outcome"] != "unsupported"]
+    ran = judged(table)
     for who in contestants(ran):
         part = ran[ran["who"] == who]
-        seconds = float(part["seconds"].sum())
-        rate = len(part) / seconds if seconds else np.nan
-        rows.append({"who": who, "checks": len(part), "seconds": seconds, "rate": rate})
-    wall = _float(environment.get("seconds"))
-    sentence = "How long the sweep took was not recorded."
-    if wall > 0:
-        jobs = environment.get("jobs")
-        by = f" with {some(jobs, 'process', 'processes')}" if isinstance(jobs, int) else ""
-        sentence = f"The sweep took {duration(wall)}{by}: {number(len(table) / wall)} checks a second."
-    return sentence, rows
-
-
-def _float(value: Any) -> float:
-    return float(value) if isinstance(value, (int, float)) else float("nan")
+        inside = float(part["seconds"].sum())
+        rows.append(
+            {"who": who, "checks": len(part), "seconds": inside, "rate": len(part) / inside if inside else np.nan}
+        )
+    wall, jobs = environment.get("seconds"), environment.get("jobs")
+    if not isinstance(wall, (int, float)) or not wall > 0:
+        return "How long the sweep took was not recorded.", rows
+    by = f" with {plural(jobs, 'process', 'processes')}" if isinstance(jobs, int) else ""
+    return f"The sweep took {seconds(wall)}{by}: {number(len(table) / wall)} checks a second.", rows

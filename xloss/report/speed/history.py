@@ -1,12 +1,12 @@
-"""What changed from one version of a framework to the next: times, memory, digits.
+"""Find what changed from one version of a framework to the next: times, memory, digits.
 
-Two versions are compared where both measured the same commit of xloss, so that nothing else differs. asv measures them in
-a process each, minutes or hours apart: one such pair is a *candidate* for a change, and is called *sure* only where
-`xloss.bench.compare` has a verdict, which takes five commits or more. Numbers without chance in them (ulps, the
-compiler's own plan of memory, the statistics of an allocator) are sure at once.
+Two versions are compared where both measured the same commit of xloss, so that nothing else differs. asv measures them
+in a process each, minutes or hours apart: one such pair is a *candidate* for a change, and is called *sure* only where
+`xloss.bench.compare` has a verdict, which takes five commits or more. Deterministic numbers (ulps, the compiler's plan
+of memory, an allocator's statistics) are sure at once.
 
-The control is the copy of memory that each environment times beside its benchmarks: where that took another time too, it
-was the machine that changed (another tenant, another clock), and no time of that commit is compared.
+The control is the copy of memory that each environment times beside its benchmarks: where that took another time too,
+the machine has changed (another tenant, another clock), and no time of that commit is compared.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ import pandas as pd
 
 from xloss.report.speed.tables import CELL, numbers
 
-#: A change is beyond this factor, interval and all; of a number that was measured once, without samples, beyond the other.
+#: A change is beyond this factor, with its whole interval; without samples, beyond the other.
 LEAST = 1.05
 LEAST_ONCE = 1.25
 #: The copy's times may differ by this factor.
 STEADY = 1.1
 #: An error this small is rounding, whichever way it goes.
 ULPS = 0.5
-#: A page: resident memory is told in these.
+#: Bytes of a page, in which resident memory is measured.
 PAGE = 4096.0
 TOPICS: Mapping[str, str] = {
     "speed": "time",
@@ -42,15 +42,15 @@ TIMED = ("time", "compile time")
 #: Machine, device, framework, the version before, the one after, the topic.
 Key = tuple[str, str, str, str, str, str]
 #: A version, the geometric mean of cells, their quantiles of 10 % and 90 %.
-Point = tuple[str, float, float, float]
+VersionPoint = tuple[str, float, float, float]
 Row = Mapping[Any, Any]
 Pair = tuple[Row, Row]
 PLACE = ("machine", "device", "environment", "commit")
 
 
 @dataclass(frozen=True)
-class Change:
-    """One cell that another version of its framework made better or worse."""
+class Release:
+    """A step from one version of a framework to the next, at one place, and the topic that is compared."""
 
     machine: str
     device: str
@@ -58,6 +58,17 @@ class Change:
     before: str
     after: str
     topic: str
+
+    @property
+    def name(self) -> str:
+        """The step as a reader sees it: jax 0.9.2 → 0.10.2."""
+        return f"{self.framework} {self.before} → {self.after}"
+
+
+@dataclass(frozen=True)
+class Change(Release):
+    """A cell that another version of its framework made better or worse."""
+
     loss: str
     who: str
     what: str
@@ -71,20 +82,14 @@ class Change:
 
     @property
     def worse(self) -> bool:
-        """Everything that is stored is better when it is smaller."""
+        """Whether the number grew: seconds, bytes and ulps are better when smaller."""
         return self.ratio > 1
 
 
 @dataclass(frozen=True)
-class Step:
-    """One framework's way from a version to the next, of one topic: how all cells moved together, how many changed."""
+class Step(Release):
+    """The geometric mean ratio of all cells of a release, and how many changed."""
 
-    machine: str
-    device: str
-    framework: str
-    before: str
-    after: str
-    topic: str
     cells: int
     ratio: float
     better: int
@@ -99,14 +104,14 @@ class Step:
 
 
 def changes(table: pd.DataFrame) -> list[Change]:
-    """All changes between neighbouring versions, the greatest first."""
+    """Find all changes between neighbouring versions, the greatest first."""
     control = _copies(table)
     found = [change for _, pairs in _neighbours(table) if (change := _change(pairs, control)) is not None]
     return sorted(found, key=lambda change: (not change.sure, -abs(np.log(change.ratio))))
 
 
 def steps(table: pd.DataFrame, found: Sequence[Change]) -> list[Step]:
-    """The ways from version to version, by place, framework and topic."""
+    """Sum up each release, by place, framework and topic."""
     moved: dict[Key, list[float]] = {}
     copies: dict[Key, list[float]] = {}
     control = _copies(table)
@@ -118,28 +123,31 @@ def steps(table: pd.DataFrame, found: Sequence[Change]) -> list[Step]:
         changed.setdefault((c.machine, c.device, c.framework, c.before, c.after, c.topic), []).append(c)
     out = []
     for key, logs in moved.items():
-        own = changed.get(key, [])
-        worse, sure = sum(change.worse for change in own), sum(change.sure for change in own)
-        together, copy = float(np.exp(np.mean(logs))), float(np.median(copies[key]))
-        out.append(Step(*key, len(logs), together, len(own) - worse, worse, sure, copy))
+        those = changed.get(key, [])
+        worse, sure = sum(change.worse for change in those), sum(change.sure for change in those)
+        mean, copy = float(np.exp(np.mean(logs))), float(np.median(copies[key]))
+        out.append(Step(*key, len(logs), mean, len(those) - worse, worse, sure, copy))
     return sorted(out, key=lambda s: (s.machine, s.device, s.framework, s.topic, numbers(s.before)))
 
 
-def trends(table: pd.DataFrame) -> dict[tuple[str, str, str], dict[str, dict[str, list[Point]]]]:
-    """By (machine, device, framework), topic and contestant: all cells that every version has, relative to the oldest."""
+def trends(table: pd.DataFrame) -> dict[tuple[str, str, str], dict[str, dict[str, list[VersionPoint]]]]:
+    """Return, by (machine, device, framework), topic and contestant, each version relative to the oldest.
+
+    Only cells that every version has are compared.
+    """
     cells: dict[tuple[str, ...], dict[str, dict[Any, float]]] = {}
     for cell, versions in _cells(table).items():
         row = next(iter(next(iter(versions.values())).values()))
         group = (row["machine"], row["device"], row["framework"], TOPICS[row["kind"]], row["who"])
         for version, commits in versions.items():
             cells.setdefault(group, {}).setdefault(version, {})[cell] = _shift(list(commits.values())[-1])
-    out: dict[tuple[str, str, str], dict[str, dict[str, list[Point]]]] = {}
+    out: dict[tuple[str, str, str], dict[str, dict[str, list[VersionPoint]]]] = {}
     for (machine, device, framework, topic, who), by in sorted(cells.items()):
         common = set.intersection(*(set(values) for values in by.values()))
         if len(by) < 2 or not common:
             continue
         oldest = min(by, key=numbers)
-        line: list[Point] = []
+        line: list[VersionPoint] = []
         for version in sorted(by, key=numbers):
             logs = [np.log(by[version][cell] / by[oldest][cell]) for cell in common]
             low, high = np.quantile(logs, [0.1, 0.9])
@@ -150,7 +158,7 @@ def trends(table: pd.DataFrame) -> dict[tuple[str, str, str], dict[str, dict[str
 
 
 def _cells(table: pd.DataFrame) -> dict[Any, dict[str, dict[str, Row]]]:
-    """The rows by cell, version and commit, the newest commit last."""
+    """Group the rows by cell, version and commit, the newest commit last."""
     out: dict[Any, dict[str, dict[str, Row]]] = {}
     for row in table[table["kind"].isin(TOPICS) & table["version"].notna()].to_dict("records"):
         cell = tuple(str(row[name]) for name in CELL)
@@ -161,7 +169,7 @@ def _cells(table: pd.DataFrame) -> dict[Any, dict[str, dict[str, Row]]]:
 
 
 def _neighbours(table: pd.DataFrame) -> Iterator[tuple[Key, list[Pair]]]:
-    """Each cell in two neighbouring versions: a pair of rows for each commit that both measured."""
+    """Pair the rows of each cell in two neighbouring versions, by commit."""
     for by in _cells(table).values():
         for before, after in itertools.pairwise(sorted(by, key=numbers)):
             pairs = [(row, by[after][commit]) for commit, row in by[before].items() if commit in by[after]]
@@ -171,7 +179,7 @@ def _neighbours(table: pd.DataFrame) -> Iterator[tuple[Key, list[Pair]]]:
 
 
 def _shift(row: Row) -> float:
-    """A number that a logarithm can be taken of: what may be 0, with half an ulp or a page."""
+    """Return a positive number: to what may be 0, half an ulp or a page is added before a logarithm is taken."""
     return float(row["value"]) + {"accuracy": ULPS, "memory": PAGE}.get(row["kind"], 1e-12)
 
 
@@ -180,13 +188,13 @@ def _ratio(old: Row, new: Row) -> float:
 
 
 def _copies(table: pd.DataFrame) -> dict[Any, float]:
-    """Seconds of the copy by environment and commit."""
+    """Return the seconds of the copy by environment and commit."""
     rows = table[(table["kind"] == "machine") & (table["quantity"] == "copy")].to_dict("records")
     return {tuple(row[name] for name in PLACE): float(row["value"]) for row in rows}
 
 
 def _control(old: Row, new: Row, copies: Mapping[Any, float]) -> float:
-    """The copy's time in the second environment over that in the first; NaN where it is not known."""
+    """Return the copy's time in the second environment over that in the first; NaN where it is not known."""
     first, second = (copies.get(tuple(row[name] for name in PLACE), float("nan")) for row in (old, new))
     return second / first
 
@@ -219,7 +227,8 @@ def _change(pairs: Sequence[Pair], copies: Mapping[Any, float]) -> Change | None
     what = ", ".join(str(head[name]) for name in ("quantity", "size", "dtype", "caches", "ruler") if _given(head[name]))
     return Change(
         head["machine"], head["device"], head["framework"], old["version"], new["version"], TOPICS[head["kind"]],
-        head["loss"], head["who"], what, float(old["value"]), float(new["value"]), float(ratio), low, high, len(pairs), sure,
+        head["loss"], head["who"], what, float(old["value"]), float(new["value"]), float(ratio), low, high,
+        len(pairs), sure,
     )  # fmt: skip
 
 

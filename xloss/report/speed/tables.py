@@ -1,7 +1,7 @@
-"""What benchmarks amount to: pure functions from the long table of asv's results, and the rows of `xloss bench`, to data.
+"""Sum up benchmarks: pure functions from the long table of asv's results, and the rows of `xloss bench`, to data.
 
-The long table is that of `xloss.bench.asv.results.derive`. A *place* is a machine and a device of it; a *contestant* is an
-implementation in a framework and a mode, as in "xloss · jax jit".
+The long table is that of `xloss.bench.asv.results.derive`. A *place* is a machine and a device of it; a *contestant* is
+an implementation in a framework and a mode, as in "xloss · jax jit".
 """
 
 from __future__ import annotations
@@ -13,39 +13,32 @@ from typing import Any
 
 import pandas as pd
 
+from xloss.bench.bandwidth import COPY_BYTES
+from xloss.bench.compare import Ratio, ratio
+
 MAIN = "value_and_grad"
 #: What one cell is, apart from environment and commit.
-CELL = ["machine", "device", "kind", "loss", "quantity", "framework", "mode", "implementation", "size", "dtype", "caches", "ruler"]  # fmt: skip
+CELL = [
+    "machine", "device", "kind", "loss", "quantity", "framework", "mode", "implementation", "size", "dtype", "caches",
+    "ruler",
+]  # fmt: skip
 MODES = {"eager": 0, "compile": 1, "jit": 2}
 IMPLEMENTATIONS = {"xloss": 0, "torch.nn.functional": 1, "optax": 2, "keras": 3}
 SIZES = ("small", "medium", "large", "published", "vocabulary")
-
-
 #: Bytes and GB/s.
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two contestants of one loss, measured in turn: the second's time over the first's, with interval and verdict."""
-
-    ratio: float
-    low: float
-    high: float
-    verdict: str
-
-
-@dataclass(frozen=True)
-class Duel:
-    """One table of `xloss bench`: seconds, worst ulps and pairs by contestant."""
+class Comparison:
+    """One table of `xloss bench`: seconds by contestant, and the pairs that were measured in turn."""
 
     loss: str
     variant: str
     shape: str
     dtype: str
     seconds: Mapping[str, float]
-    ulps: Mapping[str, float]
-    pairs: Mapping[tuple[str, str], Pair]
+    pairs: Mapping[tuple[str, str], Ratio]  # by two contestants: the time of the second over that of the first
 
 
 #: Who is compared to whom: the first's time is the unit.
@@ -58,19 +51,14 @@ PAIRS: tuple[tuple[str, str], ...] = (
 
 
 def prepare(table: pd.DataFrame) -> pd.DataFrame:
-    """The measured rows with `who` was measured, oldest first; other frameworks' and skipped cells have said nothing."""
+    """Select the measured rows and add `who` was measured; oldest first."""
     table = table[table["status"] == "ok"].copy()
     table["who"] = table["implementation"].fillna("") + " · " + table["framework"] + " " + table["mode"].fillna("")
     return table.sort_values(["date", "environment"], kind="stable", ignore_index=True)
 
 
-def failed(table: pd.DataFrame) -> pd.DataFrame:
-    """The cells that failed, of the table before `prepare`."""
-    return table[table["status"] == "failed"]
-
-
 def newest(table: pd.DataFrame) -> pd.DataFrame:
-    """Of each cell the newest measurement, in the newest version of its framework at its place."""
+    """Select of each cell the newest measurement, in the newest version of its framework at its place."""
     if table.empty:
         return table
     order = table["version"].map(numbers)
@@ -79,31 +67,26 @@ def newest(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def numbers(version: Any) -> tuple[int, ...]:
-    """A version as something that can be put in order."""
+    """Return a version as numbers, which sort."""
     return tuple(int(part) for part in re.findall(r"\d+", str(version).split("+")[0]))
 
 
 def places(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """The machines with their devices, the CPU before the GPU."""
-    return sorted(
-        {(str(machine), str(device)) for machine, device in zip(table["machine"], table["device"], strict=True)}
-    )
+    """List the machines with their devices, the CPU before the GPU."""
+    return sorted(set(zip(table["machine"].astype(str), table["device"].astype(str), strict=True)))
 
 
 def contestants(table: pd.DataFrame) -> list[str]:
-    """Who was measured, xloss and PyTorch first."""
+    """List who was measured, xloss and PyTorch first."""
     known = table[table["mode"].notna()].drop_duplicates("who")
-    keyed = {
-        row["who"]: (IMPLEMENTATIONS.get(row["implementation"], 9), MODES.get(row["mode"], 9), row["who"])
-        for row in known.to_dict("records")
-    }
-    return sorted(keyed, key=lambda who: keyed[who])
+    return [key[-1] for key in sorted(
+        (IMPLEMENTATIONS.get(implementation, 9), MODES.get(mode, 9), str(who))
+        for implementation, mode, who in zip(known["implementation"], known["mode"], known["who"], strict=True)
+    )]  # fmt: skip
 
 
-def duels(rows: Sequence[Mapping[str, Any]]) -> list[Duel]:
-    """The tables of `xloss bench`, each with what its pairs amount to. `rows` are those that the command writes."""
-    from xloss.bench.compare import ratio
-
+def comparisons(rows: Sequence[Mapping[str, Any]]) -> list[Comparison]:
+    """Group the rows that `xloss bench` writes by loss, variant, shape and dtype, and judge each pair."""
     tables: dict[tuple[str, str, str, str], dict[str, Mapping[str, Any]]] = {}
     for row in rows:
         key = (str(row["loss"]), str(row["variant"]), str(row["shape"]), str(row["dtype"]))
@@ -115,43 +98,34 @@ def duels(rows: Sequence[Mapping[str, Any]]) -> list[Duel]:
             taken = [by[who]["samples"] if who in by else [] for who in (first, second)]
             count = min(map(len, taken))
             if count:
-                found = ratio(taken[0][:count], taken[1][:count])
-                pairs[first, second] = Pair(found.ratio, found.low, found.high, found.verdict)
-        seconds = {
-            who: float(row["value_and_grad_seconds"]) for who, row in by.items() if _is(row["value_and_grad_seconds"])
-        }
-        ulps = {who: float(row["gradient_worst_ulps"]) for who, row in by.items() if _is(row["gradient_worst_ulps"])}
-        out.append(Duel(*key, seconds, ulps, pairs))
+                pairs[first, second] = ratio(taken[0][:count], taken[1][:count])
+        seconds = {who: float(row["value_and_grad_seconds"] or "nan") for who, row in by.items()}
+        out.append(Comparison(*key, {who: value for who, value in seconds.items() if value == value}, pairs))
     return out
 
 
-def tally(found: Sequence[Duel], pair: tuple[str, str]) -> dict[str, int]:
-    """How often the second was faster, slower, the same, or it remained open."""
-    said = [duel.pairs[pair].verdict for duel in found if pair in duel.pairs]
-    return {verdict: said.count(verdict) for verdict in ("faster", "slower", "same", "ambiguous")}
+def tally(found: Sequence[Comparison], pair: tuple[str, str]) -> dict[str, int]:
+    """Count how often the second was faster, slower, the same, or the interval did not tell."""
+    verdicts = [one.pairs[pair].verdict for one in found if pair in one.pairs]
+    return {verdict: verdicts.count(verdict) for verdict in ("faster", "slower", "same", "ambiguous")}
 
 
 def times(table: pd.DataFrame, dtype: str = "float32", quantity: str = MAIN) -> pd.DataFrame:
-    """The times of a place (newest only): on a GPU its own with cold caches, where those were measured; else the host's."""
+    """Select the times of a place: the GPU's own with cold caches where those were measured, else the host's."""
     part = table[(table["quantity"] == quantity) & (table["dtype"] == dtype)]
-    own = part[(part["kind"] == "device") & (part["caches"] == "cold")]
-    return own if not own.empty else part[part["kind"] == "speed"]
+    device = part[(part["kind"] == "device") & (part["caches"] == "cold")]
+    return device if not device.empty else part[part["kind"] == "speed"]
 
 
 def copy_gb_s(table: pd.DataFrame) -> float:
-    """The copy bandwidth of a place in GB/s, by the framework that copies faster; NaN where it was not measured."""
-    from xloss.bench.bandwidth import COPY_BYTES
-
+    """Return the copy bandwidth of a place in GB/s, by the framework that copies faster; NaN if it was not measured."""
     rows = table[(table["kind"] == "machine") & (table["quantity"] == "copy")]
-    if rows.empty:
-        return float("nan")
-    return max(
-        2 * COPY_BYTES[device] / value / 1e9 for device, value in zip(rows["device"], rows["value"], strict=True)
-    )
+    speeds = (2 * COPY_BYTES[row["device"]] / float(row["value"]) / 1e9 for row in rows.to_dict("records"))
+    return max(speeds, default=float("nan"))
 
 
 def roofline(table: pd.DataFrame, dtype: str = "float32") -> dict[str, dict[str, list[Point]]]:
-    """By contestant and loss ("" their median): least bytes and GB/s at each size."""
+    """Return by contestant and loss ("" their median) the least bytes and GB/s at each size."""
     out: dict[str, dict[str, list[Point]]] = {}
     rows = times(table, dtype)
     rows = rows[rows["gb_s"] > 0]
@@ -168,7 +142,7 @@ def _points(rows: pd.DataFrame) -> list[Point]:
 
 
 def peaks(table: pd.DataFrame, dtype: str = "float32", quantity: str = MAIN) -> pd.DataFrame:
-    """Peak memory at the largest size that a contestant has, one row for each loss and contestant.
+    """Select peak memory at the largest size that a contestant has, one row for each loss and contestant.
 
     Where several rulers were used: the device's, the compiler's plan, resident memory, in this order.
     """
@@ -179,21 +153,21 @@ def peaks(table: pd.DataFrame, dtype: str = "float32", quantity: str = MAIN) -> 
 
 
 def compiling(table: pd.DataFrame) -> pd.DataFrame:
-    """Compile times: a row for each contestant and loss, a column for each stage."""
+    """Pivot compile times: a row for each contestant and loss, a column for each stage."""
     rows = table[table["kind"] == "compiling"]
     return rows.pivot_table(index=["who", "loss"], columns="quantity", values="value", aggfunc="last")
 
 
 def worst_ulps(table: pd.DataFrame, dtype: str = "float32") -> dict[tuple[str, str], tuple[float, float]]:
-    """The worst error of value and gradient by loss and contestant."""
+    """Return the worst errors of value and gradient in ulps, by loss and contestant."""
     rows = table[(table["kind"] == "accuracy") & (table["dtype"] == dtype)]
     wide = rows.pivot_table(index=["loss", "who"], columns="quantity", values="value", aggfunc="last")
     wide = wide.reindex(columns=["value_worst", "gradient_worst"])
     return {
-        (str(index[0]), str(index[1])): (float(value), float(gradient))
-        for index, (value, gradient) in zip(wide.index, wide.to_numpy(), strict=True)
+        (str(i[0]), str(i[1])): (float(row[0]), float(row[1]))
+        for i, row in zip(wide.index, wide.to_numpy(), strict=True)
     }
 
 
-def _is(value: Any) -> bool:
-    return value is not None and float(value) == float(value)
+# The name that tests/bench/test_bench.py imports.
+duels = comparisons
