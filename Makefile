@@ -24,13 +24,14 @@ NAMED := $(if $(MACHINE),--machine $(MACHINE))
 # What the report compares torch and JAX by; "--all --quick" takes some twenty minutes.
 REPORT_BENCH ?= cross_entropy --quick --no-compile --no-memory
 
-.PHONY: help env test slow lint report parity claims bench bench-quick gpu-report clean
+.PHONY: help env test slow lint stubs report parity claims bench bench-quick gpu-report clean
 
 help:
 	@echo "make report      environment, parity sweep, short benchmark, claims, reports/index.html"
 	@echo "make test        the tests"
 	@echo "make slow        the tests that take minutes"
 	@echo "make lint        ruff and mypy"
+	@echo "make stubs       xloss/torch.pyi and xloss/jax.pyi, after a signature has changed"
 	@echo "make bench       speed, memory and accuracy of the last commit in all versions of asv.conf.json, to reports/history"
 	@echo "make bench-quick the same of a few cells in the newest versions"
 	@echo "make gpu-report  parity and benchmarks on a GPU, with the frameworks installed in \$$(PYTHON), and the report"
@@ -55,6 +56,9 @@ lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+stubs: env
+	$(BIN)/python -m xloss.modules.stubs
 
 report: env
 	$(BIN)/xloss doctor

@@ -1,4 +1,4 @@
-"""`import xloss` imports no framework, and each face works without the other; told by fresh processes."""
+"""`import xloss` imports no framework, and `xloss.torch` and `xloss.jax` work without the other's; in fresh processes."""
 
 import json
 import os
@@ -66,7 +66,7 @@ def test_importing_it_imports_no_framework(module: str) -> None:
 
 
 def test_reading_the_catalogue_imports_no_framework() -> None:
-    """All the records, cells and regimes; the names on the faces, too."""
+    """All the records, cells and regimes; the names in both modules and their stubs, too."""
     light(
         "from xloss.catalog import LOSSES\n"
         "from xloss.parity.cells import cells\n"
@@ -74,6 +74,8 @@ def test_reading_the_catalogue_imports_no_framework() -> None:
         "import xloss.torch, xloss.jax\n"
         "assert set(LOSSES) <= set(dir(xloss.torch)) and set(LOSSES) <= set(dir(xloss.jax))\n"
         "from xloss.jax import cross_entropy\n"
+        "from xloss.modules import stubs\n"
+        "assert 'def cross_entropy(' in stubs.text('torch') and 'def cross_entropy(' in stubs.text('jax')\n"
     )
 
 
@@ -100,7 +102,7 @@ TORCHLESS, JAXLESS = ("torch", "torchvision"), ("jax", "jaxlib", "optax", "keras
 
 
 @pytest.mark.parametrize(("framework", "blocked"), [("jax", TORCHLESS), ("torch", JAXLESS)])
-def test_each_face_works_without_the_other_framework(framework: str, blocked: tuple[str, ...]) -> None:
+def test_each_module_works_without_the_other_framework(framework: str, blocked: tuple[str, ...]) -> None:
     pytest.importorskip(framework)
     works(CALL.format(framework=framework, blocked=blocked), blocked)
 

@@ -64,7 +64,8 @@ def torch_multilabel_margin_loss(input: Tensor, target: Tensor, reduction: Reduc
     input, labels = input.reshape(rows, classes), labels.reshape(rows, classes)
     counts = (labels < 0).cumsum(1) == 0
     labels = labels.clip(min=0)
-    is_label = ((torch.arange(classes, device=labels.device) == labels.unsqueeze(2)) & counts.unsqueeze(2)).any(1)
+    is_own = torch.arange(classes, device=labels.device) == labels.unsqueeze(2)
+    is_label = (is_own & counts.unsqueeze(2)).any(1)
     picked = input.gather(1, labels)
     # [n, j, i]: label j of row n against class i.
     slack = (1 - picked).unsqueeze(2) + input.unsqueeze(1)
@@ -92,11 +93,12 @@ def jax_multilabel_margin_loss(input: ArrayLike, target: ArrayLike, reduction: R
     input, labels = input.reshape(rows, classes), labels.reshape(rows, classes)
     counts = (labels < 0).cumsum(1) == 0
     labels = labels.clip(min=0)
-    is_label = ((jnp.arange(classes, dtype=labels.dtype) == labels[:, :, None]) & counts[:, :, None]).any(1)
+    is_own = jnp.arange(classes, dtype=labels.dtype) == jnp.expand_dims(labels, 2)
+    is_label = (is_own & jnp.expand_dims(counts, 2)).any(1)
     picked = jnp.take_along_axis(input, labels, 1)
     # [n, j, i]: label j of row n against class i.
-    slack = (1 - picked)[:, :, None] + input[:, None, :]
-    apart = counts[:, :, None] & ~is_label[:, None, :]
+    slack = jnp.expand_dims(1 - picked, 2) + jnp.expand_dims(input, 1)
+    apart = jnp.expand_dims(counts, 2) & ~jnp.expand_dims(is_label, 1)
     # Not `where(slack > 0, slack, 0.0)`, which makes a NaN 0.
     hinge = jnp.where(~apart | (slack <= 0), 0.0, slack)
     loss = hinge.sum((1, 2)) / classes

@@ -51,7 +51,7 @@ class ImmutableLoss:
 
 def make(loss: Loss, name: str) -> type:
     """Return the class of a loss."""
-    options = modules.options_of(loss)
+    options = modules.options_of(loss, "jax")
     names = [option.name for option in options]
     tensors = modules.tensors_of(loss)
     static = [option for option in names if option not in tensors]
