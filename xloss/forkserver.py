@@ -10,10 +10,17 @@ import importlib.util
 import multiprocessing
 from multiprocessing.context import ForkServerContext
 
+from xloss.catalog import FRAMEWORKS
+
+
+def installed() -> list[str]:
+    """Return the frameworks that are installed."""
+    return [name for name in FRAMEWORKS if importlib.util.find_spec(name)]
+
 
 def context(*modules: str) -> ForkServerContext:
     """Return a forkserver context whose server imports the frameworks installed, and these modules of xloss."""
     made = multiprocessing.get_context("forkserver")
-    frameworks = [name for name in ("torch", "jax", "optax") if importlib.util.find_spec(name)]
-    made.set_forkserver_preload([*frameworks, "pandas", *modules])
+    peers = ["optax"] if importlib.util.find_spec("optax") and "jax" in installed() else []
+    made.set_forkserver_preload([*installed(), *peers, *modules])
     return made

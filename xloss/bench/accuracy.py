@@ -10,7 +10,7 @@ import numpy as np
 from xloss.bench.runner import implementation, peer_errors_as_unsupported, specifics
 from xloss.bench.workload import Workload
 from xloss.catalog import Loss, Unsupported, Variant
-from xloss.parity.inputs import DTYPES, Draw, applicable
+from xloss.parity.inputs import Draw, applicable
 
 if TYPE_CHECKING:
     from xloss.parity.reference import Expected
@@ -32,6 +32,7 @@ def ulps(loss: Loss, workload: Workload) -> dict[str, float]:
     implementation has no unreduced values.
     """
     from xloss.parity.mechanisms import load
+    from xloss.parity.verdict import errors_in_ulps
 
     contestant, variant = workload.contestant, workload.variant_of(loss)
     function = implementation(loss, contestant)
@@ -97,26 +98,3 @@ def _exact(loss: Loss, variant: Variant, dtype: str, arrays: Mapping[str, np.nda
     with flint.ctx.workprec(exact.precision):
         balls = {"": exact.values, **{name: exact.scatter(name, first) for name in wrt}}
         return {name: expected(ball, 0.0, 0.0) for name, ball in balls.items()}
-
-
-def errors_in_ulps(got: np.ndarray, expected: Expected, dtype: str) -> np.ndarray:
-    """Return the error of each element in ulps of the dtype: NaN where no exact value is known, inf where got is NaN.
-
-    An overflow to the infinity of the right sign, and what may be a subnormal number flushed to 0, count 0.
-    """
-    import ml_dtypes
-
-    from xloss.parity.verdict import ulp
-
-    info = ml_dtypes.finfo(DTYPES[dtype])
-    wide = got.astype(np.float64)
-    with np.errstate(invalid="ignore", over="ignore"):
-        error = np.abs((wide - expected.high) - expected.low)
-        overflow = (
-            np.isinf(wide) & (np.abs(expected.high) > float(info.max)) & (np.sign(wide) == np.sign(expected.high))
-        )
-        error = np.where((wide == expected.high) | overflow, 0.0, error)
-        tiny = 4 * float(info.smallest_normal)
-        flushed = (np.abs(expected.high) < tiny) & (error <= tiny)
-        off = np.where(flushed, 0.0, error / ulp(dtype, expected.high))
-    return np.where(np.isnan(expected.high), np.nan, np.where(np.isnan(off), np.inf, off))

@@ -1,23 +1,15 @@
 """One call in a fresh process.
 
-It is forked from a server that has imported the framework and started nothing: 0.2 s where a new interpreter takes 3.
-(A process in which a backend is active must not be forked: it hangs.)
+It is forked from a server that has imported the frameworks and started neither: see `xloss.forkserver`.
 """
 
 from __future__ import annotations
 
-import importlib.util
-import multiprocessing
 import os
 from collections.abc import Callable
 from typing import Any
 
-from xloss.catalog import FRAMEWORKS
-
-
-def installed() -> list[str]:
-    """Return the frameworks that are installed."""
-    return [name for name in FRAMEWORKS if importlib.util.find_spec(name)]
+from xloss import forkserver
 
 
 def fresh(function: Callable[..., Any], /, *args: Any, timeout: float = 600.0) -> Any:
@@ -26,8 +18,7 @@ def fresh(function: Callable[..., Any], /, *args: Any, timeout: float = 600.0) -
     Raises `TimeoutError` after `timeout` seconds, `RuntimeError` where the process dies. A script that calls this does
     so under `if __name__ == "__main__":`, for the new process imports it.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*installed(), "xloss.bench.runner"])
+    context = forkserver.context("xloss.bench.runner")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_send, args=(theirs, function, args), daemon=True)
     process.start()

@@ -132,12 +132,6 @@ def peer_errors_as_unsupported(workload: Workload) -> Iterator[None]:
         raise Unsupported(f"{workload.contestant}: {type(error).__name__}: {error}".split("\n")[0]) from error
 
 
-def out_of_memory(error: Exception) -> bool:
-    """Tell whether an exception, of Python, PyTorch or XLA, says that memory ran out."""
-    text = str(error)
-    return isinstance(error, MemoryError) or "out of memory" in text.lower() or "RESOURCE_EXHAUSTED" in text
-
-
 def _check_memory(workload: Workload, inputs: Inputs, specific: Any, device: Any) -> None:
     """Refuse what does not fit: inputs, gradients and four temporaries of their size."""
     needed = 6 * inputs.nbytes()

@@ -18,10 +18,11 @@ from types import FrameType
 from typing import Any
 
 from xloss.bench.processes import fresh
-from xloss.bench.runner import compile_and_run, out_of_memory, prepare
+from xloss.bench.runner import compile_and_run, prepare
 from xloss.bench.timer import Timing
 from xloss.bench.workload import CONTESTANTS, QUANTITIES, Workload
 from xloss.catalog import Contestant, Loss, Unsupported, get
+from xloss.parity.mechanisms.base import out_of_memory
 
 #: The quantity that contestants are compared by.
 MAIN = "value_and_grad"

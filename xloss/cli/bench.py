@@ -155,7 +155,7 @@ def _having(records: list[Loss], variant: str | None, size: str) -> list[Loss]:
     """Return the losses that have the size; where there is one loss only, it must."""
     from xloss.bench.workload import SIZES, shape_at
     from xloss.catalog import Unsupported
-    from xloss.parity.cells import check_names as check_choice
+    from xloss.ops.arguments import check_choice
 
     check_choice("size", [size], SIZES)
     having = []
@@ -205,7 +205,7 @@ def _dtypes(names: list[str] | None) -> list[str]:
 def _named(**given: list[str] | None) -> None:
     """Refuse an unknown device, framework, mode or implementation."""
     from xloss.bench.workload import CONTESTANTS
-    from xloss.parity.cells import check_names as check_choice
+    from xloss.ops.arguments import check_choice
 
     for what, names in given.items():
         known = ("cpu", "cuda") if what == "device" else dict.fromkeys(getattr(c, what) for c in CONTESTANTS)
@@ -214,8 +214,8 @@ def _named(**given: list[str] | None) -> None:
 
 def _present(asked: list[str] | None) -> list[str]:
     """Return the frameworks asked for, or those that are installed, with a line for the one that is not."""
-    from xloss.bench.processes import installed
     from xloss.catalog import FRAMEWORKS
+    from xloss.forkserver import installed
 
     present = installed()
     for name in asked or FRAMEWORKS:

@@ -10,8 +10,6 @@ from xloss.ops.arguments import check_choice
 from xloss.parity import policy
 from xloss.parity.inputs import DTYPES, REGIMES, applicable
 
-check_names = check_choice
-
 
 @dataclass(frozen=True, order=True)
 class Cell:

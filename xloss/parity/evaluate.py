@@ -14,7 +14,7 @@ from xloss.parity.cells import Cell
 from xloss.parity.diagnosis import explain
 from xloss.parity.inputs import DIGITS, Draw
 from xloss.parity.mechanisms import Framework, Problem, load
-from xloss.parity.mechanisms.base import Directions, Outcome, Task
+from xloss.parity.mechanisms.base import Directions, Outcome, Task, out_of_memory
 from xloss.parity.probes import Probe, probes
 from xloss.parity.reference import Expected, Reference
 from xloss.parity.verdict import judge
@@ -238,8 +238,7 @@ def failure(error: Any) -> tuple[str, str]:
         return "unsupported", str(error)
     if isinstance(error, NotImplementedError):  # what PyTorch raises where a kernel lacks a dtype
         return "unsupported", f"{error}".split("\n")[0][:300]
-    out_of_memory = "out of memory" in str(error).lower() or "RESOURCE_EXHAUSTED" in str(error)
-    return "oom" if out_of_memory else "error", f"{type(error).__name__}: {error}".split("\n")[0][:300]
+    return "oom" if out_of_memory(error) else "error", f"{type(error).__name__}: {error}".split("\n")[0][:300]
 
 
 def reduction_sizes(question: Question) -> dict[str, float]:

@@ -23,7 +23,7 @@ class Workers(concurrent.futures.Executor):
         self.jobs = jobs or os.cpu_count() or 1
         self.timeout = timeout
         self._pool = pebble.ProcessPool(
-            max_workers=self.jobs, initializer=_start, context=forkserver.context("xloss.parity.evaluate")
+            max_workers=self.jobs, initializer=_start, context=forkserver.context("pandas", "xloss.parity.evaluate")
         )
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:

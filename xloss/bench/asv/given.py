@@ -19,7 +19,7 @@ from xloss.bench.asv import labels
 from xloss.catalog import FRAMEWORKS
 
 
-class Given(environment.Environment):  # type: ignore[misc] # asv is not typed
+class Given(environment.Environment):
     """The running Python as an environment of the framework that `XLOSS_FRAMEWORK` names."""
 
     tool_name = "given"

@@ -12,8 +12,8 @@ import os
 import sys
 from pathlib import Path
 
-from xloss.bench.processes import installed
 from xloss.catalog import Unsupported
+from xloss.forkserver import installed
 
 # Packages beside the framework that may change a result.
 RECORDED = ("jaxlib", "numpy", "optax", "keras", "triton", "jax-cuda12-plugin", "jax-cuda13-plugin")

@@ -129,3 +129,9 @@ class Framework(Protocol):
     def mechanisms(self) -> Mapping[str, Callable[..., Any]]:
         """Return the mechanisms by name; `xloss.parity.probes` shows what each takes and returns."""
         ...
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Tell whether an exception, of Python, PyTorch or XLA, says that memory ran out."""
+    text = str(error)
+    return isinstance(error, MemoryError) or "out of memory" in text.lower() or "RESOURCE_EXHAUSTED" in text
