@@ -30,7 +30,7 @@ def torch_binary_cross_entropy_with_logits(input, target, weight=None, reduction
 
     arguments.check_reduction(reduction)
     input, target, weight, pos_weight, dtype = ops.validate_and_upcast(
-        input=input, target=target, weight=weight, pos_weight=pos_weight
+        input=input, target=target, weight=weight, pos_weight=pos_weight, optional=("weight", "pos_weight")
     )
     arguments.check_same_shape("target", target.shape, "input", input.shape)
     arguments.check_weight(weight, input, broadcast=True)
@@ -46,7 +46,7 @@ def jax_binary_cross_entropy_with_logits(input, target, weight=None, reduction="
 
     arguments.check_reduction(reduction)
     input, target, weight, pos_weight, dtype = ops.validate_and_upcast(
-        input=input, target=target, weight=weight, pos_weight=pos_weight
+        input=input, target=target, weight=weight, pos_weight=pos_weight, optional=("weight", "pos_weight")
     )
     arguments.check_same_shape("target", target.shape, "input", input.shape)
     arguments.check_weight(weight, input, broadcast=True)

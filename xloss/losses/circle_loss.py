@@ -39,8 +39,8 @@ def torch_circle_loss(input, target, m=0.4, gamma=80.0, reduction="mean"):
     arguments.check_number("m", m)
     arguments.check_number("gamma", gamma, above=0)
     input, dtype = ops.validate_and_upcast(input=input)
-    positive, negative = d.validate_groups(input, target)
-    s = d.similarities(input)
+    positive, negative = d.pair_masks(input, target)
+    s = d.cosine_similarities(input)
     if not s.shape[0]:
         return ops.reduce(s.sum(1), reduction, dtype)
     held = s.detach()
@@ -63,8 +63,8 @@ def jax_circle_loss(input, target, m=0.4, gamma=80.0, reduction="mean"):
     arguments.check_number("m", m)
     arguments.check_number("gamma", gamma, above=0)
     input, dtype = ops.validate_and_upcast(input=input)
-    positive, negative = d.validate_groups(input, target)
-    s = d.similarities(input)
+    positive, negative = d.pair_masks(input, target)
+    s = d.cosine_similarities(input)
     if not s.shape[0]:
         return ops.reduce(s.sum(1), reduction, dtype)
     held = jax.lax.stop_gradient(s)

@@ -47,8 +47,8 @@ def torch_dpo_loss(
     policy, reference = p_c - p_r, q_c - q_r
     gain = policy - reference
     # The loss of a confident pair is exp(-z): a rounding of z = 40 would cost 40 ulps, and there would be four.
-    error = compensated.rounding(p_c, -p_r, policy) - compensated.rounding(q_c, -q_r, reference)
-    z, rest = compensated.scaled(beta, gain, error + compensated.rounding(policy, -reference, gain))
+    error = compensated.two_sum_error(p_c, -p_r, policy) - compensated.two_sum_error(q_c, -q_r, reference)
+    z, rest = compensated.scale_double_word(beta, gain, error + compensated.two_sum_error(policy, -reference, gain))
     loss = compensated.softplus(-z, -rest)
     if label_smoothing > 0:
         loss = (1 - label_smoothing) * loss + label_smoothing * compensated.softplus(z, rest)
@@ -75,8 +75,8 @@ def jax_dpo_loss(
     policy, reference = p_c - p_r, q_c - q_r
     gain = policy - reference
     # The loss of a confident pair is exp(-z): a rounding of z = 40 would cost 40 ulps, and there would be four.
-    error = compensated.rounding(p_c, -p_r, policy) - compensated.rounding(q_c, -q_r, reference)
-    z, rest = compensated.scaled(beta, gain, error + compensated.rounding(policy, -reference, gain))
+    error = compensated.two_sum_error(p_c, -p_r, policy) - compensated.two_sum_error(q_c, -q_r, reference)
+    z, rest = compensated.scale_double_word(beta, gain, error + compensated.two_sum_error(policy, -reference, gain))
     loss = compensated.softplus(-z, -rest)
     if label_smoothing > 0:
         loss = (1 - label_smoothing) * loss + label_smoothing * compensated.softplus(z, rest)

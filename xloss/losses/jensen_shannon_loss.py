@@ -40,7 +40,7 @@ def torch_jensen_shannon_loss(input, target, reduction="mean", log_target=False,
     import torch
 
     from xloss.ops import torch as ops
-    from xloss.ops.fractions import excess
+    from xloss.ops.elementary import expm1_minus_x
 
     arguments.check_reduction(reduction, REDUCTIONS)
     check_beta(beta)
@@ -58,8 +58,8 @@ def torch_jensen_shannon_loss(input, target, reduction="mean", log_target=False,
     small, large = torch.where(near, gap, 0.0), torch.where(near, 1.0, torch.where(ahead, gap, -gap))
     # log(m / p) and log(m / q) next to p = q, where each half of the loss is >= 0 and of the second order if p - m or
     # q - m is added, which is 0 in the sum;
-    over_p = ops.log1p((1 - beta) * (small + excess(small)))
-    close = beta * p * excess(over_p) + (1 - beta) * q * excess(over_p - small)
+    over_p = ops.log1p((1 - beta) * (small + expm1_minus_x(small)))
+    close = beta * p * expm1_minus_x(over_p) + (1 - beta) * q * expm1_minus_x(over_p - small)
     # and elsewhere, by the lesser of p / q and q / p.
     ratio = torch.exp(-large)
     log_m = torch.log(torch.where(ahead, beta * ratio + (1 - beta), (1 - beta) * ratio + beta))
@@ -72,7 +72,7 @@ def jax_jensen_shannon_loss(input, target, reduction="mean", log_target=False, b
     import jax.numpy as jnp
 
     from xloss.ops import jax as ops
-    from xloss.ops.fractions import excess
+    from xloss.ops.elementary import expm1_minus_x
 
     arguments.check_reduction(reduction, REDUCTIONS)
     check_beta(beta)
@@ -90,8 +90,8 @@ def jax_jensen_shannon_loss(input, target, reduction="mean", log_target=False, b
     small, large = jnp.where(near, gap, 0.0), jnp.where(near, 1.0, jnp.where(ahead, gap, -gap))
     # log(m / p) and log(m / q) next to p = q, where each half of the loss is >= 0 and of the second order if p - m or
     # q - m is added, which is 0 in the sum;
-    over_p = ops.log1p((1 - beta) * (small + excess(small)))
-    close = beta * p * excess(over_p) + (1 - beta) * q * excess(over_p - small)
+    over_p = ops.log1p((1 - beta) * (small + expm1_minus_x(small)))
+    close = beta * p * expm1_minus_x(over_p) + (1 - beta) * q * expm1_minus_x(over_p - small)
     # and elsewhere, by the lesser of p / q and q / p.
     ratio = jnp.exp(-large)
     log_m = jnp.log(jnp.where(ahead, beta * ratio + (1 - beta), (1 - beta) * ratio + beta))

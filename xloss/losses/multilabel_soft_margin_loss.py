@@ -36,12 +36,12 @@ def check_shapes(input, target, weight):
 
 
 def torch_multilabel_soft_margin_loss(input, target, weight=None, reduction="mean"):
-    from xloss.ops import margins_torch as m
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    target = m.as_numbers(target, input)
-    input, target, weight, dtype = ops.validate_and_upcast(input=input, target=target, weight=weight)
+    input, target, weight, dtype = ops.validate_and_upcast(
+        input=input, target=target, weight=weight, optional=("weight",), integer=("target",)
+    )
     classes = check_shapes(input.shape, target.shape, weight)
     loss = ops.bce_of_logits(input, target)
     if weight is not None:
@@ -51,11 +51,11 @@ def torch_multilabel_soft_margin_loss(input, target, weight=None, reduction="mea
 
 def jax_multilabel_soft_margin_loss(input, target, weight=None, reduction="mean"):
     from xloss.ops import jax as ops
-    from xloss.ops import margins_jax as m
 
     arguments.check_reduction(reduction)
-    target = m.as_numbers(target, input)
-    input, target, weight, dtype = ops.validate_and_upcast(input=input, target=target, weight=weight)
+    input, target, weight, dtype = ops.validate_and_upcast(
+        input=input, target=target, weight=weight, optional=("weight",), integer=("target",)
+    )
     classes = check_shapes(input.shape, target.shape, weight)
     loss = ops.bce_of_logits(input, target)
     if weight is not None:

@@ -32,7 +32,7 @@ def torch_nll_loss(input, target, weight=None, ignore_index=-100, reduction="mea
 
     arguments.check_reduction(reduction)
     arguments.check_integer("ignore_index", ignore_index)
-    input, weight, dtype = ops.validate_and_upcast(same=True, input=input, weight=weight)
+    input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
     picked = input.gather(axis, labels.unsqueeze(axis)).squeeze(axis)
     # A NaN in an ignored row must reach neither the value nor the gradient.
@@ -53,7 +53,7 @@ def jax_nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"
 
     arguments.check_reduction(reduction)
     arguments.check_integer("ignore_index", ignore_index)
-    input, weight, dtype = ops.validate_and_upcast(same=True, input=input, weight=weight)
+    input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
     picked = jnp.take_along_axis(input, jnp.expand_dims(labels, axis), axis).squeeze(axis)
     # A NaN in an ignored row must reach neither the value nor the gradient.

@@ -33,9 +33,9 @@ def torch_ntxent_loss(input, target, temperature=0.07, reduction="mean"):
     arguments.check_reduction(reduction)
     arguments.check_number("temperature", temperature, above=0)
     input, dtype = ops.validate_and_upcast(input=input)
-    positive, negative = d.validate_groups(input, target)
+    positive, negative = d.pair_masks(input, target)
     weights = positive.to(input.dtype)
-    logits = d.similarities(input) / temperature
+    logits = d.cosine_similarities(input) / temperature
     if not logits.shape[0]:
         return ops.reduce(logits, reduction, dtype, weights=weights)
     # All negatives at once; the positive's own term is in the softplus, where no digit of it is lost.
@@ -54,9 +54,9 @@ def jax_ntxent_loss(input, target, temperature=0.07, reduction="mean"):
     arguments.check_reduction(reduction)
     arguments.check_number("temperature", temperature, above=0)
     input, dtype = ops.validate_and_upcast(input=input)
-    positive, negative = d.validate_groups(input, target)
+    positive, negative = d.pair_masks(input, target)
     weights = positive.astype(input.dtype)
-    logits = d.similarities(input) / temperature
+    logits = d.cosine_similarities(input) / temperature
     if not logits.shape[0]:
         return ops.reduce(logits, reduction, dtype, weights=weights)
     # All negatives at once; the positive's own term is in the softplus, where no digit of it is lost.

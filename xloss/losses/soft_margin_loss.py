@@ -24,22 +24,20 @@ from xloss.ops import arguments
 
 
 def torch_soft_margin_loss(input, target, reduction="mean"):
-    from xloss.ops import integers_torch as integers
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    input, target, dtype = integers.validate_and_upcast(input, target)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target, integer=("target",))
     arguments.check_broadcasts_to("target", target.shape, "input", input.shape)
     loss = ops.softplus(-target * input)
     return ops.reduce(loss, reduction, dtype)
 
 
 def jax_soft_margin_loss(input, target, reduction="mean"):
-    from xloss.ops import integers_jax as integers
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    input, target, dtype = integers.validate_and_upcast(input, target)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target, integer=("target",))
     arguments.check_broadcasts_to("target", target.shape, "input", input.shape)
     loss = ops.softplus(-target * input)
     return ops.reduce(loss, reduction, dtype)

@@ -41,7 +41,7 @@ def torch_sparsemax_loss(input, target, ignore_index=-100, reduction="mean"):
     index = labels.unsqueeze(axis)
     greatest = input.detach().amax(axis, keepdim=True)
     x = input - greatest
-    inside = m.support(x, axis)
+    inside = m.sparsemax_support(x, axis)
     threshold = (torch.where(inside, x, 0.0).sum(axis, keepdim=True) - 1) / inside.sum(axis, keepdim=True)
     p = torch.where(inside, x - threshold, 0.0)
     # 1 - p_y is the sum of the others, which keeps the digits of a confident prediction.
@@ -68,7 +68,7 @@ def jax_sparsemax_loss(input, target, ignore_index=-100, reduction="mean"):
     index = jnp.expand_dims(labels, axis)
     greatest = jax.lax.stop_gradient(input).max(axis, keepdims=True, initial=-jnp.inf)
     x = input - greatest
-    inside = m.support(x, axis)
+    inside = m.sparsemax_support(x, axis)
     threshold = (jnp.where(inside, x, 0.0).sum(axis, keepdims=True) - 1) / inside.sum(
         axis, keepdims=True, dtype=x.dtype
     )

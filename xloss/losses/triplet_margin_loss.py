@@ -45,7 +45,7 @@ def torch_triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2, eps=1
     to_negative = d.distance(anchor, negative, p, eps)
     if swap:
         to_negative = torch.minimum(to_negative, d.distance(positive, negative, p, eps))
-    loss = ops.hinge(torch.full_like(to_positive, margin) + to_positive - to_negative)
+    loss = ops.positive_part(torch.full_like(to_positive, margin) + to_positive - to_negative)
     return ops.reduce(loss, reduction, dtype)
 
 
@@ -63,7 +63,7 @@ def jax_triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2, eps=1e-
     to_negative = d.distance(anchor, negative, p, eps)
     if swap:
         to_negative = jnp.minimum(to_negative, d.distance(positive, negative, p, eps))
-    loss = ops.hinge(jnp.full_like(to_positive, margin) + to_positive - to_negative)
+    loss = ops.positive_part(jnp.full_like(to_positive, margin) + to_positive - to_negative)
     return ops.reduce(loss, reduction, dtype)
 
 
