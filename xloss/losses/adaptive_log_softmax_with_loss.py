@@ -60,20 +60,20 @@ def torch_adaptive_log_softmax_with_loss(input: Tensor, target: Tensor, head_wei
     from xloss.ops import linear_torch as linear
     from xloss.ops import torch as ops
 
-    tensors = shapes.by_name(input, target, head_weight, tail_weights, head_bias)
-    tensors = dict(zip(tensors, linear.validate_given(**tensors), strict=True))
+    tensors = shapes.name_tensors(input, target, head_weight, tail_weights, head_bias)
+    tensors = ops.as_arrays(("head_bias",), **tensors)
     shapes.check_projections(tensors, cutoffs)
     target, short, unbatched = tensors.pop("target"), cutoffs[0], tensors["input"].ndim == 1
     tensors = {name: tensor for name, tensor in tensors.items() if tensor is not None}  # no head_bias, perhaps
     labels, _, outside = ops.validate_labels(target, cutoffs[-1], None)
-    input, head_weight, *rest, dtype = ops.validate_and_upcast(same=True, **tensors)
+    input, head_weight, *rest, dtype = ops.validate_and_upcast(same_dtype=True, **tensors)
     tails, bias = rest[: 2 * len(cutoffs) - 2], rest[2 * len(cutoffs) - 2 :]
     input, labels = (input[None], labels[None]) if unbatched else (input, labels)
     in_head, loss = labels, torch.zeros_like(labels, dtype=input.dtype)
     for i, low in enumerate(cutoffs[:-1]):
         inside = (labels >= low) & (labels < cutoffs[i + 1])
         in_head = torch.where(inside, short + i, in_head)
-        loss = linear.add_where(inside, loss, input, labels - low, tails[2 * i], tails[2 * i + 1])
+        loss = linear.add_cluster_nll(inside, loss, input, labels - low, tails[2 * i], tails[2 * i + 1])
     chunk = shapes.rows_per_chunk(input.shape[0], head_weight.shape[0])
     loss = loss + linear.nll_of_rows(input, in_head, chunk, head_weight, *bias)
     loss = ops.nan_where(loss.squeeze(0) if unbatched else loss, outside)
@@ -88,20 +88,20 @@ def jax_adaptive_log_softmax_with_loss(input: ArrayLike, target: ArrayLike, head
     from xloss.ops import jax as ops
     from xloss.ops import linear_jax as linear
 
-    tensors = shapes.by_name(input, target, head_weight, tail_weights, head_bias)
-    tensors = dict(zip(tensors, linear.validate_given(**tensors), strict=True))
+    tensors = shapes.name_tensors(input, target, head_weight, tail_weights, head_bias)
+    tensors = ops.as_arrays(("head_bias",), **tensors)
     shapes.check_projections(tensors, cutoffs)
     target, short, unbatched = tensors.pop("target"), cutoffs[0], tensors["input"].ndim == 1
     tensors = {name: tensor for name, tensor in tensors.items() if tensor is not None}  # no head_bias, perhaps
     labels, _, outside = ops.validate_labels(target, cutoffs[-1], None)
-    input, head_weight, *rest, dtype = ops.validate_and_upcast(same=True, **tensors)
+    input, head_weight, *rest, dtype = ops.validate_and_upcast(same_dtype=True, **tensors)
     tails, bias = rest[: 2 * len(cutoffs) - 2], rest[2 * len(cutoffs) - 2 :]
     input, labels = (input[None], labels[None]) if unbatched else (input, labels)
     in_head, loss = labels, jnp.zeros_like(labels, dtype=input.dtype)
     for i, low in enumerate(cutoffs[:-1]):
         inside = (labels >= low) & (labels < cutoffs[i + 1])
         in_head = jnp.where(inside, short + i, in_head)
-        loss = linear.add_where(inside, loss, input, labels - low, tails[2 * i], tails[2 * i + 1])
+        loss = linear.add_cluster_nll(inside, loss, input, labels - low, tails[2 * i], tails[2 * i + 1])
     chunk = shapes.rows_per_chunk(input.shape[0], head_weight.shape[0])
     loss = loss + linear.nll_of_rows(input, in_head, chunk, head_weight, *bias)
     loss = ops.nan_where(loss.squeeze(0) if unbatched else loss, outside)

@@ -38,10 +38,12 @@ def torch_binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | N
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    input, target, weight, dtype = ops.validate_and_upcast(same=True, input=input, target=target, weight=weight)
+    input, target, weight, dtype = ops.validate_and_upcast(
+        same_dtype=True, input=input, target=target, weight=weight, optional=("weight",)
+    )
     arguments.check_same_shape("target", target.shape, "input", input.shape)
     arguments.check_weight(weight, input, broadcast=True)
-    p, t, bad = ops.check_inside(input=input, target=target)
+    p, t, bad = ops.validate_unit_interval(input=input, target=target)
     loss = ops.nan_where(ops.bce(p, t), bad, input, target)
     if weight is not None:
         loss = loss * weight
@@ -53,10 +55,12 @@ def jax_binary_cross_entropy(input: ArrayLike, target: ArrayLike, weight: ArrayL
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    input, target, weight, dtype = ops.validate_and_upcast(same=True, input=input, target=target, weight=weight)
+    input, target, weight, dtype = ops.validate_and_upcast(
+        same_dtype=True, input=input, target=target, weight=weight, optional=("weight",)
+    )
     arguments.check_same_shape("target", target.shape, "input", input.shape)
     arguments.check_weight(weight, input, broadcast=True)
-    p, t, bad = ops.check_inside(input=input, target=target)
+    p, t, bad = ops.validate_unit_interval(input=input, target=target)
     loss = ops.nan_where(ops.bce(p, t), bad, input, target)
     if weight is not None:
         loss = loss * weight

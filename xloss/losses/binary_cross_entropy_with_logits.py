@@ -43,7 +43,7 @@ def torch_binary_cross_entropy_with_logits(
 
     arguments.check_reduction(reduction)
     input, target, weight, pos_weight, dtype = ops.validate_and_upcast(
-        input=input, target=target, weight=weight, pos_weight=pos_weight
+        input=input, target=target, weight=weight, pos_weight=pos_weight, optional=("weight", "pos_weight")
     )
     arguments.check_same_shape("target", target.shape, "input", input.shape)
     arguments.check_weight(weight, input, broadcast=True)
@@ -62,7 +62,7 @@ def jax_binary_cross_entropy_with_logits(
 
     arguments.check_reduction(reduction)
     input, target, weight, pos_weight, dtype = ops.validate_and_upcast(
-        input=input, target=target, weight=weight, pos_weight=pos_weight
+        input=input, target=target, weight=weight, pos_weight=pos_weight, optional=("weight", "pos_weight")
     )
     arguments.check_same_shape("target", target.shape, "input", input.shape)
     arguments.check_weight(weight, input, broadcast=True)

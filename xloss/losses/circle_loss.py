@@ -53,8 +53,8 @@ def torch_circle_loss(input: Tensor, target: Tensor, m: float = 0.4, gamma: floa
     arguments.check_number("m", m)
     arguments.check_number("gamma", gamma, above=0)
     input, dtype = ops.validate_and_upcast(input=input)
-    positive, negative = d.validate_groups(input, target)
-    s = d.similarities(input)
+    positive, negative = d.pair_masks(input, target)
+    s = d.cosine_similarities(input)
     if not s.shape[0]:
         return ops.reduce(s.sum(1), reduction, dtype)
     held = s.detach()
@@ -78,8 +78,8 @@ def jax_circle_loss(input: ArrayLike, target: ArrayLike, m: float = 0.4, gamma: 
     arguments.check_number("m", m)
     arguments.check_number("gamma", gamma, above=0)
     input, dtype = ops.validate_and_upcast(input=input)
-    positive, negative = d.validate_groups(input, target)
-    s = d.similarities(input)
+    positive, negative = d.pair_masks(input, target)
+    s = d.cosine_similarities(input)
     if not s.shape[0]:
         return ops.reduce(s.sum(1), reduction, dtype)
     held = jax.lax.stop_gradient(s)

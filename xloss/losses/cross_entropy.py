@@ -57,12 +57,14 @@ def torch_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = N
     axis = ops.validate_target(input, target, weight, ignore_index)
     classes = input.shape[axis]
     if target.is_floating_point():
-        input, target, weight, dtype = ops.validate_and_upcast(input=input, target=target, weight=weight)
+        input, target, weight, dtype = ops.validate_and_upcast(
+            input=input, target=target, weight=weight, optional=("weight",)
+        )
         target = target if label_smoothing == 0 else target * (1 - label_smoothing) + label_smoothing / max(classes, 1)
         weights = None if weight is None else ops.broadcast_class_weight(weight, axis, input)
         coefficients = target if weights is None else target * weights
         return ops.reduce(ops.nll_of_logits_soft(input, coefficients, axis), reduction, dtype)
-    input, weight, dtype = ops.validate_and_upcast(same=True, input=input, weight=weight)
+    input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
     weights = (
         (~ignored).to(input.dtype)
@@ -92,12 +94,14 @@ def jax_cross_entropy(input: ArrayLike, target: ArrayLike, weight: ArrayLike | N
     axis = ops.validate_target(input, target, weight, ignore_index)
     classes = input.shape[axis]
     if jnp.issubdtype(target.dtype, jnp.floating):
-        input, target, weight, dtype = ops.validate_and_upcast(input=input, target=target, weight=weight)
+        input, target, weight, dtype = ops.validate_and_upcast(
+            input=input, target=target, weight=weight, optional=("weight",)
+        )
         target = target if label_smoothing == 0 else target * (1 - label_smoothing) + label_smoothing / max(classes, 1)
         weights = None if weight is None else ops.broadcast_class_weight(weight, axis, input)
         coefficients = target if weights is None else target * weights
         return ops.reduce(ops.nll_of_logits_soft(input, coefficients, axis), reduction, dtype)
-    input, weight, dtype = ops.validate_and_upcast(same=True, input=input, weight=weight)
+    input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
     weights = (
         (~ignored).astype(input.dtype)

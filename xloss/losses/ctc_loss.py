@@ -79,7 +79,7 @@ def torch_ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Tensor | S
     log_probs, dtype = ops.validate_and_upcast(log_probs=log_probs)
     check_call(log_probs.shape, targets.shape, blank, zero_infinity)
     x = log_probs if log_probs.ndim == 3 else log_probs[:, None]
-    labels, times, lengths, bad = ctc.validate_and_upcast(targets, input_lengths, target_lengths, x)
+    labels, times, lengths, bad = ctc.validate_labels_and_lengths(targets, input_lengths, target_lengths, x)
     loss = ctc.negative_log_likelihood(x, labels, times, lengths, blank, zero_infinity)
     loss = loss if bad is None else ops.nan_where(loss, bad, x.sum((0, 2)))
     terms = loss / lengths.clip(min=1).to(x.dtype)
@@ -99,7 +99,7 @@ def jax_ctc_loss(log_probs: ArrayLike, targets: ArrayLike, input_lengths: ArrayL
     log_probs, dtype = ops.validate_and_upcast(log_probs=log_probs)
     check_call(log_probs.shape, targets.shape, blank, zero_infinity)
     x = log_probs if log_probs.ndim == 3 else log_probs[:, None]
-    labels, times, lengths, bad = ctc.validate_and_upcast(targets, input_lengths, target_lengths, x)
+    labels, times, lengths, bad = ctc.validate_labels_and_lengths(targets, input_lengths, target_lengths, x)
     loss = ctc.negative_log_likelihood(x, labels, times, lengths, blank, zero_infinity)
     loss = loss if bad is None else ops.nan_where(loss, bad, x.sum((0, 2)))
     terms = loss / lengths.clip(min=1).astype(x.dtype)

@@ -57,8 +57,8 @@ def torch_dpo_loss(policy_chosen_logps: Tensor, policy_rejected_logps: Tensor, r
     policy, reference = p_c - p_r, q_c - q_r
     gain = policy - reference
     # The loss of a confident pair is about exp(-z): a rounding of z = 40 may cost 40 ulps, and there are four of them.
-    error = compensated.rounding(p_c, -p_r, policy) - compensated.rounding(q_c, -q_r, reference)
-    z, rest = compensated.scaled(beta, gain, error + compensated.rounding(policy, -reference, gain))
+    error = compensated.two_sum_error(p_c, -p_r, policy) - compensated.two_sum_error(q_c, -q_r, reference)
+    z, rest = compensated.scale_double_word(beta, gain, error + compensated.two_sum_error(policy, -reference, gain))
     loss = compensated.softplus(-z, -rest)
     if label_smoothing > 0:
         loss = (1 - label_smoothing) * loss + label_smoothing * compensated.softplus(z, rest)
@@ -84,8 +84,8 @@ def jax_dpo_loss(policy_chosen_logps: ArrayLike, policy_rejected_logps: ArrayLik
     policy, reference = p_c - p_r, q_c - q_r
     gain = policy - reference
     # The loss of a confident pair is about exp(-z): a rounding of z = 40 may cost 40 ulps, and there are four of them.
-    error = compensated.rounding(p_c, -p_r, policy) - compensated.rounding(q_c, -q_r, reference)
-    z, rest = compensated.scaled(beta, gain, error + compensated.rounding(policy, -reference, gain))
+    error = compensated.two_sum_error(p_c, -p_r, policy) - compensated.two_sum_error(q_c, -q_r, reference)
+    z, rest = compensated.scale_double_word(beta, gain, error + compensated.two_sum_error(policy, -reference, gain))
     loss = compensated.softplus(-z, -rest)
     if label_smoothing > 0:
         loss = (1 - label_smoothing) * loss + label_smoothing * compensated.softplus(z, rest)

@@ -37,14 +37,13 @@ def torch_hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.
                                reduction: Reduction = "mean") -> Tensor:  # fmt: skip
     import torch
 
-    from xloss.ops import integers_torch as integers
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
     arguments.check_number("margin", margin)
-    input, target, dtype = integers.validate_and_upcast(input, target)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target, integer=("target",))
     input, target = ops.broadcast(input=input, target=target)
-    loss = torch.where(target != 1, ops.hinge(margin - input), 0.0) + torch.where(target != -1, input, 0.0)
+    loss = torch.where(target != 1, ops.positive_part(margin - input), 0.0) + torch.where(target != -1, input, 0.0)
     return ops.reduce(loss, reduction, dtype)
 
 
@@ -52,14 +51,13 @@ def jax_hinge_embedding_loss(input: ArrayLike, target: ArrayLike, margin: float 
                              reduction: Reduction = "mean") -> Array:  # fmt: skip
     import jax.numpy as jnp
 
-    from xloss.ops import integers_jax as integers
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
     arguments.check_number("margin", margin)
-    input, target, dtype = integers.validate_and_upcast(input, target)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target, integer=("target",))
     input, target = ops.broadcast(input=input, target=target)
-    loss = jnp.where(target != 1, ops.hinge(margin - input), 0.0) + jnp.where(target != -1, input, 0.0)
+    loss = jnp.where(target != 1, ops.positive_part(margin - input), 0.0) + jnp.where(target != -1, input, 0.0)
     return ops.reduce(loss, reduction, dtype)
 
 

@@ -34,24 +34,22 @@ from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
 def torch_hinge_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
-    from xloss.ops import integers_torch as integers
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    input, target, dtype = integers.validate_and_upcast(input, target)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target, integer=("target",))
     input, target = ops.broadcast_with_warning(input, target)
-    loss = ops.hinge(1 - target * input)
+    loss = ops.positive_part(1 - target * input)
     return ops.reduce(loss, reduction, dtype)
 
 
 def jax_hinge_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean") -> Array:
-    from xloss.ops import integers_jax as integers
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    input, target, dtype = integers.validate_and_upcast(input, target)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target, integer=("target",))
     input, target = ops.broadcast_with_warning(input, target)
-    loss = ops.hinge(1 - target * input)
+    loss = ops.positive_part(1 - target * input)
     return ops.reduce(loss, reduction, dtype)
 
 

@@ -41,7 +41,9 @@ def torch_huber_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean
 
     arguments.check_reduction(reduction)
     arguments.check_number("delta", delta, above=0)
-    input, target, weight, dtype = ops.validate_and_upcast(input=input, target=target, weight=weight)
+    input, target, weight, dtype = ops.validate_and_upcast(
+        input=input, target=target, weight=weight, optional=("weight",)
+    )
     arguments.check_weight(weight, input)
     input, target = ops.broadcast_with_warning(input, target)
     # An infinite delta, or one beyond the dtype, is as good as its greatest number; its gradient would be 0 * inf.
@@ -60,7 +62,9 @@ def jax_huber_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "
 
     arguments.check_reduction(reduction)
     arguments.check_number("delta", delta, above=0)
-    input, target, weight, dtype = ops.validate_and_upcast(input=input, target=target, weight=weight)
+    input, target, weight, dtype = ops.validate_and_upcast(
+        input=input, target=target, weight=weight, optional=("weight",)
+    )
     arguments.check_weight(weight, input)
     input, target = ops.broadcast_with_warning(input, target)
     # An infinite delta, or one beyond the dtype, is as good as its greatest number; its gradient would be 0 * inf.

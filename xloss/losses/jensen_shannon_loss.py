@@ -53,7 +53,7 @@ def torch_jensen_shannon_loss(input: Tensor, target: Tensor, reduction: BatchRed
     import torch
 
     from xloss.ops import torch as ops
-    from xloss.ops.fractions import excess
+    from xloss.ops.elementary import expm1_minus_x
 
     arguments.check_reduction(reduction, REDUCTIONS)
     check_beta(beta)
@@ -71,8 +71,8 @@ def torch_jensen_shannon_loss(input: Tensor, target: Tensor, reduction: BatchRed
     small, large = torch.where(near, gap, 0.0), torch.where(near, 1.0, torch.where(ahead, gap, -gap))
     # Near p = q, from log(m / p) and log(m / q): to the halves of the loss beta (m - p) and (1 - beta) (m - q), whose
     # sum is 0, are added, which makes each of them >= 0 and of second order in log(q / p).
-    over_p = ops.log1p((1 - beta) * (small + excess(small)))
-    close = beta * p * excess(over_p) + (1 - beta) * q * excess(over_p - small)
+    over_p = ops.log1p((1 - beta) * (small + expm1_minus_x(small)))
+    close = beta * p * expm1_minus_x(over_p) + (1 - beta) * q * expm1_minus_x(over_p - small)
     # Elsewhere, from the lesser of p / q and q / p.
     ratio = torch.exp(-large)
     log_m = torch.log(torch.where(ahead, beta * ratio + (1 - beta), (1 - beta) * ratio + beta))
@@ -86,7 +86,7 @@ def jax_jensen_shannon_loss(input: ArrayLike, target: ArrayLike, reduction: Batc
     import jax.numpy as jnp
 
     from xloss.ops import jax as ops
-    from xloss.ops.fractions import excess
+    from xloss.ops.elementary import expm1_minus_x
 
     arguments.check_reduction(reduction, REDUCTIONS)
     check_beta(beta)
@@ -104,8 +104,8 @@ def jax_jensen_shannon_loss(input: ArrayLike, target: ArrayLike, reduction: Batc
     small, large = jnp.where(near, gap, 0.0), jnp.where(near, 1.0, jnp.where(ahead, gap, -gap))
     # Near p = q, from log(m / p) and log(m / q): to the halves of the loss beta (m - p) and (1 - beta) (m - q), whose
     # sum is 0, are added, which makes each of them >= 0 and of second order in log(q / p).
-    over_p = ops.log1p((1 - beta) * (small + excess(small)))
-    close = beta * p * excess(over_p) + (1 - beta) * q * excess(over_p - small)
+    over_p = ops.log1p((1 - beta) * (small + expm1_minus_x(small)))
+    close = beta * p * expm1_minus_x(over_p) + (1 - beta) * q * expm1_minus_x(over_p - small)
     # Elsewhere, from the lesser of p / q and q / p.
     ratio = jnp.exp(-large)
     log_m = jnp.log(jnp.where(ahead, beta * ratio + (1 - beta), (1 - beta) * ratio + beta))

@@ -34,7 +34,9 @@ def torch_l1_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean", 
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    input, target, weight, dtype = ops.validate_and_upcast(input=input, target=target, weight=weight)
+    input, target, weight, dtype = ops.validate_and_upcast(
+        input=input, target=target, weight=weight, optional=("weight",)
+    )
     arguments.check_weight(weight, input)
     input, target = ops.broadcast_with_warning(input, target)
     loss = ops.absolute(input - target)
@@ -48,7 +50,9 @@ def jax_l1_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mea
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    input, target, weight, dtype = ops.validate_and_upcast(input=input, target=target, weight=weight)
+    input, target, weight, dtype = ops.validate_and_upcast(
+        input=input, target=target, weight=weight, optional=("weight",)
+    )
     arguments.check_weight(weight, input)
     input, target = ops.broadcast_with_warning(input, target)
     loss = ops.absolute(input - target)

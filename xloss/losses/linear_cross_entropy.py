@@ -74,19 +74,24 @@ def torch_linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Ten
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    input, linear_weight, target, linear_bias, weight = linear.validate_given(
-        input=input, linear_weight=linear_weight, target=target, linear_bias=linear_bias, weight=weight
-    )
+    optional = "linear_bias", "weight"
+    input, linear_weight, target, linear_bias, weight = ops.as_arrays(
+        optional, input=input, linear_weight=linear_weight, target=target, linear_bias=linear_bias, weight=weight
+    ).values()
     shape = shapes.shape_of_logits(input, linear_weight, linear_bias)
     soft = target.is_floating_point()
     axis = shapes.check_target(target, shape, soft, weight, ignore_index, label_smoothing)
     named = {} if linear_bias is None else {"linear_bias": linear_bias}
     tensors = {"input": input, "linear_weight": linear_weight, "weight": weight, **named}
     if soft:
-        ops.validate_and_upcast(same=True, input=input, linear_weight=linear_weight, **named)
-        target, input, linear_weight, weight, *bias, dtype = ops.validate_and_upcast(target=target, **tensors)
+        ops.validate_and_upcast(same_dtype=True, input=input, linear_weight=linear_weight, **named)
+        target, input, linear_weight, weight, *bias, dtype = ops.validate_and_upcast(
+            target=target, **tensors, optional=("weight",)
+        )
     else:
-        input, linear_weight, weight, *bias, dtype = ops.validate_and_upcast(same=True, **tensors)
+        input, linear_weight, weight, *bias, dtype = ops.validate_and_upcast(
+            same_dtype=True, **tensors, optional=("weight",)
+        )
         target, ignored, outside = ops.validate_labels(
             target, shape[axis], -100 if ignore_index is None else ignore_index
         )
@@ -104,7 +109,7 @@ def torch_linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Ten
             target = target * (1 - label_smoothing) + label_smoothing / max(logits.shape[1], 1)
             return target if weight is None else target * ops.broadcast_class_weight(weight, 1, logits)
 
-        few = shapes.rows_per_chunk(*sizes, smaller=linear_soft.SMALLER)
+        few = shapes.rows_per_chunk(*sizes, divisor=linear_soft.CHUNK_DIVISOR)
         loss = linear_soft.nll_of_rows(smoothed, input, target, weight, chunk, few, linear_weight, *bias)
     else:
         loss = linear.nll_of_rows(input, target, chunk, linear_weight, *bias)
@@ -134,19 +139,24 @@ def jax_linear_cross_entropy(input: ArrayLike, linear_weight: ArrayLike, target:
     from xloss.ops import linear_jax as linear
 
     arguments.check_reduction(reduction)
-    input, linear_weight, target, linear_bias, weight = linear.validate_given(
-        input=input, linear_weight=linear_weight, target=target, linear_bias=linear_bias, weight=weight
-    )
+    optional = "linear_bias", "weight"
+    input, linear_weight, target, linear_bias, weight = ops.as_arrays(
+        optional, input=input, linear_weight=linear_weight, target=target, linear_bias=linear_bias, weight=weight
+    ).values()
     shape = shapes.shape_of_logits(input, linear_weight, linear_bias)
     soft = jnp.issubdtype(target.dtype, jnp.floating)
     axis = shapes.check_target(target, shape, soft, weight, ignore_index, label_smoothing)
     named = {} if linear_bias is None else {"linear_bias": linear_bias}
     tensors = {"input": input, "linear_weight": linear_weight, "weight": weight, **named}
     if soft:
-        ops.validate_and_upcast(same=True, input=input, linear_weight=linear_weight, **named)
-        target, input, linear_weight, weight, *bias, dtype = ops.validate_and_upcast(target=target, **tensors)
+        ops.validate_and_upcast(same_dtype=True, input=input, linear_weight=linear_weight, **named)
+        target, input, linear_weight, weight, *bias, dtype = ops.validate_and_upcast(
+            target=target, **tensors, optional=("weight",)
+        )
     else:
-        input, linear_weight, weight, *bias, dtype = ops.validate_and_upcast(same=True, **tensors)
+        input, linear_weight, weight, *bias, dtype = ops.validate_and_upcast(
+            same_dtype=True, **tensors, optional=("weight",)
+        )
         target, ignored, outside = ops.validate_labels(
             target, shape[axis], -100 if ignore_index is None else ignore_index
         )
@@ -167,7 +177,7 @@ def jax_linear_cross_entropy(input: ArrayLike, linear_weight: ArrayLike, target:
             return ops.nll_of_logits_soft(logits, target, 1)
 
         others = bias if weight is None else (*bias, weight)
-        loss = linear.over_rows(smoothed, chunk, (input, target), (linear_weight, *others))
+        loss = linear.map_chunks(smoothed, chunk, (input, target), (linear_weight, *others))
     else:
         loss = linear.nll_of_rows(input, target, chunk, linear_weight, *bias)
     loss = loss.squeeze(0) if axis == 0 else loss

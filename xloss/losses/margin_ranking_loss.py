@@ -38,31 +38,29 @@ from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 def torch_margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0,
                               reduction: Reduction = "mean") -> Tensor:  # fmt: skip
-    from xloss.ops import distances_torch as d
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
     arguments.check_number("margin", margin)
-    *_, dtype = ops.validate_and_upcast(input1=input1, input2=input2)
-    target = d.validate_signs(target, dtype)
-    input1, input2, target, dtype = ops.validate_and_upcast(input1=input1, input2=input2, target=target)
+    input1, input2, target, dtype = ops.validate_and_upcast(
+        input1=input1, input2=input2, target=target, integer=("target",)
+    )
     check_axes(input1=input1.shape, input2=input2.shape, target=target.shape)
-    loss = ops.hinge(margin - target * (input1 - input2))
+    loss = ops.positive_part(margin - target * (input1 - input2))
     return ops.reduce(loss, reduction, dtype)
 
 
 def jax_margin_ranking_loss(input1: ArrayLike, input2: ArrayLike, target: ArrayLike, margin: float = 0,
                             reduction: Reduction = "mean") -> Array:  # fmt: skip
-    from xloss.ops import distances_jax as d
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
     arguments.check_number("margin", margin)
-    *_, dtype = ops.validate_and_upcast(input1=input1, input2=input2)
-    target = d.validate_signs(target, dtype)
-    input1, input2, target, dtype = ops.validate_and_upcast(input1=input1, input2=input2, target=target)
+    input1, input2, target, dtype = ops.validate_and_upcast(
+        input1=input1, input2=input2, target=target, integer=("target",)
+    )
     check_axes(input1=input1.shape, input2=input2.shape, target=target.shape)
-    loss = ops.hinge(margin - target * (input1 - input2))
+    loss = ops.positive_part(margin - target * (input1 - input2))
     return ops.reduce(loss, reduction, dtype)
 
 

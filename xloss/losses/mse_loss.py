@@ -38,7 +38,9 @@ def torch_mse_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean",
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    input, target, weight, dtype = ops.validate_and_upcast(input=input, target=target, weight=weight)
+    input, target, weight, dtype = ops.validate_and_upcast(
+        input=input, target=target, weight=weight, optional=("weight",)
+    )
     arguments.check_weight(weight, input)
     input, target = ops.broadcast_with_warning(input, target)
     loss = torch.nn.functional.mse_loss(input, target, reduction="none")
@@ -52,7 +54,9 @@ def jax_mse_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "me
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    input, target, weight, dtype = ops.validate_and_upcast(input=input, target=target, weight=weight)
+    input, target, weight, dtype = ops.validate_and_upcast(
+        input=input, target=target, weight=weight, optional=("weight",)
+    )
     arguments.check_weight(weight, input)
     input, target = ops.broadcast_with_warning(input, target)
     error = input - target

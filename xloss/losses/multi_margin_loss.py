@@ -65,16 +65,15 @@ def torch_multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: f
                             weight: Tensor | None = None, reduction: Reduction = "mean") -> Tensor:  # fmt: skip
     import torch
 
-    from xloss.ops import margins_torch as m
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
     check_power(p)
     arguments.check_number("margin", margin, least=-math.inf)
-    input, weight, dtype = ops.validate_and_upcast(same=True, input=input, weight=weight)
-    target = m.as_indices(target)
+    input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
+    target = ops.as_indices(target)
     rows, classes = check_shapes(input.shape, target.shape, weight)
-    labels, outside = m.within(target, 0, classes)
+    labels, outside = ops.validate_range(target, 0, classes)
     input, labels = input.reshape(rows, classes), labels.reshape(rows)
     picked = input.gather(1, labels.unsqueeze(1))
     own = torch.arange(classes, device=labels.device) == labels.unsqueeze(1)
@@ -93,15 +92,14 @@ def jax_multi_margin_loss(input: ArrayLike, target: ArrayLike, p: int = 1, margi
     import jax.numpy as jnp
 
     from xloss.ops import jax as ops
-    from xloss.ops import margins_jax as m
 
     arguments.check_reduction(reduction)
     check_power(p)
     arguments.check_number("margin", margin, least=-math.inf)
-    input, weight, dtype = ops.validate_and_upcast(same=True, input=input, weight=weight)
-    target = m.as_indices(target)
+    input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
+    target = ops.as_indices(target)
     rows, classes = check_shapes(input.shape, target.shape, weight)
-    labels, outside = m.within(target, 0, classes)
+    labels, outside = ops.validate_range(target, 0, classes)
     input, labels = input.reshape(rows, classes), labels.reshape(rows)
     picked = jnp.take_along_axis(input, labels[:, None], 1)
     own = jnp.arange(classes, dtype=labels.dtype) == labels[:, None]

@@ -52,15 +52,14 @@ def check_shapes(input, target):
 def torch_multilabel_margin_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
     import torch
 
-    from xloss.ops import margins_torch as m
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
     input, dtype = ops.validate_and_upcast(input=input)
-    target = m.as_indices(target)
+    target = ops.as_indices(target)
     batch = input.shape[:-1]
     rows, classes = check_shapes(input.shape, target.shape)
-    labels, outside = m.within(target, -1, classes)
+    labels, outside = ops.validate_range(target, -1, classes)
     input, labels = input.reshape(rows, classes), labels.reshape(rows, classes)
     counts = (labels < 0).cumsum(1) == 0
     labels = labels.clip(min=0)
@@ -82,14 +81,13 @@ def jax_multilabel_margin_loss(input: ArrayLike, target: ArrayLike, reduction: R
     import jax.numpy as jnp
 
     from xloss.ops import jax as ops
-    from xloss.ops import margins_jax as m
 
     arguments.check_reduction(reduction)
     input, dtype = ops.validate_and_upcast(input=input)
-    target = m.as_indices(target)
+    target = ops.as_indices(target)
     batch = input.shape[:-1]
     rows, classes = check_shapes(input.shape, target.shape)
-    labels, outside = m.within(target, -1, classes)
+    labels, outside = ops.validate_range(target, -1, classes)
     input, labels = input.reshape(rows, classes), labels.reshape(rows, classes)
     counts = (labels < 0).cumsum(1) == 0
     labels = labels.clip(min=0)

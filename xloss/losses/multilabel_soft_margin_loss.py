@@ -46,12 +46,12 @@ def check_shapes(input, target, weight):
 
 def torch_multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Tensor | None = None,
                                       reduction: Reduction = "mean") -> Tensor:  # fmt: skip
-    from xloss.ops import margins_torch as m
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    target = m.as_numbers(target, input)
-    input, target, weight, dtype = ops.validate_and_upcast(input=input, target=target, weight=weight)
+    input, target, weight, dtype = ops.validate_and_upcast(
+        input=input, target=target, weight=weight, optional=("weight",), integer=("target",)
+    )
     classes = check_shapes(input.shape, target.shape, weight)
     loss = ops.bce_of_logits(input, target)
     if weight is not None:
@@ -62,11 +62,11 @@ def torch_multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Ten
 def jax_multilabel_soft_margin_loss(input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None,
                                     reduction: Reduction = "mean") -> Array:  # fmt: skip
     from xloss.ops import jax as ops
-    from xloss.ops import margins_jax as m
 
     arguments.check_reduction(reduction)
-    target = m.as_numbers(target, input)
-    input, target, weight, dtype = ops.validate_and_upcast(input=input, target=target, weight=weight)
+    input, target, weight, dtype = ops.validate_and_upcast(
+        input=input, target=target, weight=weight, optional=("weight",), integer=("target",)
+    )
     classes = check_shapes(input.shape, target.shape, weight)
     loss = ops.bce_of_logits(input, target)
     if weight is not None:

@@ -44,7 +44,7 @@ def torch_nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, 
 
     arguments.check_reduction(reduction)
     arguments.check_integer("ignore_index", ignore_index)
-    input, weight, dtype = ops.validate_and_upcast(same=True, input=input, weight=weight)
+    input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
     picked = input.gather(axis, labels.unsqueeze(axis)).squeeze(axis)
     # A NaN in an ignored row must reach neither the value nor the gradient.
@@ -66,7 +66,7 @@ def jax_nll_loss(input: ArrayLike, target: ArrayLike, weight: ArrayLike | None =
 
     arguments.check_reduction(reduction)
     arguments.check_integer("ignore_index", ignore_index)
-    input, weight, dtype = ops.validate_and_upcast(same=True, input=input, weight=weight)
+    input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
     picked = jnp.take_along_axis(input, jnp.expand_dims(labels, axis), axis).squeeze(axis)
     # A NaN in an ignored row must reach neither the value nor the gradient.

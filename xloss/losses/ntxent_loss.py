@@ -44,9 +44,9 @@ def torch_ntxent_loss(input: Tensor, target: Tensor, temperature: float = 0.07,
     arguments.check_reduction(reduction)
     arguments.check_number("temperature", temperature, above=0)
     input, dtype = ops.validate_and_upcast(input=input)
-    positive, negative = d.validate_groups(input, target)
+    positive, negative = d.pair_masks(input, target)
     weights = positive.to(input.dtype)
-    logits = d.similarities(input) / temperature
+    logits = d.cosine_similarities(input) / temperature
     if not logits.shape[0]:
         return ops.reduce(logits, reduction, dtype, weights=weights)
     # logsumexp of the negatives, once a row; softplus adds each positive's own term without cancellation.
@@ -66,9 +66,9 @@ def jax_ntxent_loss(input: ArrayLike, target: ArrayLike, temperature: float = 0.
     arguments.check_reduction(reduction)
     arguments.check_number("temperature", temperature, above=0)
     input, dtype = ops.validate_and_upcast(input=input)
-    positive, negative = d.validate_groups(input, target)
+    positive, negative = d.pair_masks(input, target)
     weights = positive.astype(input.dtype)
-    logits = d.similarities(input) / temperature
+    logits = d.cosine_similarities(input) / temperature
     if not logits.shape[0]:
         return ops.reduce(logits, reduction, dtype, weights=weights)
     # logsumexp of the negatives, once a row; softplus adds each positive's own term without cancellation.

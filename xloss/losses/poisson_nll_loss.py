@@ -44,13 +44,12 @@ def torch_poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool = True
                            reduction: Reduction = "mean") -> Tensor:  # fmt: skip
     import torch
 
-    from xloss.ops import integers_torch as integers
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
     arguments.check_flags(log_input=log_input, full=full)
     arguments.check_number("eps", eps, least=0)
-    input, target, dtype = integers.validate_and_upcast(input, target)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target, integer=("target",))
     input, target = ops.broadcast(input=input, target=target)
     loss = torch.exp(input) - target * input if log_input else input - target * torch.log(input + eps)
     if full:
@@ -66,13 +65,12 @@ def jax_poisson_nll_loss(input: ArrayLike, target: ArrayLike, log_input: bool = 
                          eps: float = 1e-8, reduction: Reduction = "mean") -> Array:  # fmt: skip
     import jax.numpy as jnp
 
-    from xloss.ops import integers_jax as integers
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
     arguments.check_flags(log_input=log_input, full=full)
     arguments.check_number("eps", eps, least=0)
-    input, target, dtype = integers.validate_and_upcast(input, target)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target, integer=("target",))
     input, target = ops.broadcast(input=input, target=target)
     loss = jnp.exp(input) - target * input if log_input else input - target * jnp.log(input + eps)
     if full:

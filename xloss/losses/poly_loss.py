@@ -53,11 +53,11 @@ def torch_poly_loss(input: Tensor, target: Tensor, ignore_index: int = -100, red
     axis = ops.validate_target(input, target, None, ignore_index)
     if target.is_floating_point():
         input, target, dtype = ops.validate_and_upcast(input=input, target=target)
-        loss = (target * m.poly(m.odds(input, axis), epsilon)).sum(axis)
+        loss = (target * m.poly(m.neg_log_odds_of_all(input, axis), epsilon)).sum(axis)
         return ops.reduce(loss, reduction, dtype)
     input, dtype = ops.validate_and_upcast(input=input)
     labels, ignored, outside, axis = ops.validate_classes(input, target, None, ignore_index)
-    loss = m.poly(m.odds_against(input, labels, axis), epsilon)
+    loss = m.poly(m.neg_log_odds(input, labels, axis), epsilon)
     loss = torch.where(ignored, 0.0, ops.nan_where(loss, outside))
     return ops.reduce(loss, reduction, dtype, weights=(~ignored).to(input.dtype))
 
@@ -76,11 +76,11 @@ def jax_poly_loss(input: ArrayLike, target: ArrayLike, ignore_index: int = -100,
     axis = ops.validate_target(input, target, None, ignore_index)
     if jnp.issubdtype(target.dtype, jnp.floating):
         input, target, dtype = ops.validate_and_upcast(input=input, target=target)
-        loss = (target * m.poly(m.odds(input, axis), epsilon)).sum(axis)
+        loss = (target * m.poly(m.neg_log_odds_of_all(input, axis), epsilon)).sum(axis)
         return ops.reduce(loss, reduction, dtype)
     input, dtype = ops.validate_and_upcast(input=input)
     labels, ignored, outside, axis = ops.validate_classes(input, target, None, ignore_index)
-    loss = m.poly(m.odds_against(input, labels, axis), epsilon)
+    loss = m.poly(m.neg_log_odds(input, labels, axis), epsilon)
     loss = jnp.where(ignored, 0.0, ops.nan_where(loss, outside))
     return ops.reduce(loss, reduction, dtype, weights=(~ignored).astype(input.dtype))
 

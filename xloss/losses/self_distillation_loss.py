@@ -40,7 +40,7 @@ def torch_self_distillation_loss(input: Tensor, target: Tensor, reduction: Reduc
     import torch
 
     from xloss.ops import torch as ops
-    from xloss.ops.fractions import excess
+    from xloss.ops.elementary import expm1_minus_x
 
     arguments.check_reduction(reduction)
     arguments.check_number("temperature", temperature, above=0)
@@ -66,7 +66,7 @@ def torch_self_distillation_loss(input: Tensor, target: Tensor, reduction: Reduc
     # growth = log(z of the student / z of the teacher), z being the sum of the exponentials: log1p(sum p (e^gap - 1)),
     # accurate for small gaps; or, where that overflows, the difference of the logarithms.
     small, raw = torch.where(near, gap, 0.0), torch.where(ahead, 0.0, student) / temperature - log_z
-    growth = torch.where(near, p * (small + excess(small)), torch.exp(raw) - p)
+    growth = torch.where(near, p * (small + expm1_minus_x(small)), torch.exp(raw) - p)
     growth = ops.log1p(torch.where(ahead, 0.0, growth).sum(axis, keepdim=True))
     q = torch.exp(torch.where(ahead, own - log_own, raw - growth))
     growth = torch.where(ahead, (most - anchor) / temperature + log_own - log_z, growth)
@@ -74,7 +74,7 @@ def torch_self_distillation_loss(input: Tensor, target: Tensor, reduction: Reduc
     change = gap - growth  # log(q / p)
     near = ~absent & (ops.absolute(change) < 1)
     small, large = torch.where(near, change, 0.0), torch.where(near, 0.0, change)
-    loss = (temperature**2 * torch.where(near, p * excess(small), q - p - p * large)).sum(axis)
+    loss = (temperature**2 * torch.where(near, p * expm1_minus_x(small), q - p - p * large)).sum(axis)
     return ops.reduce(loss, reduction, dtype)
 
 
@@ -84,7 +84,7 @@ def jax_self_distillation_loss(input: ArrayLike, target: ArrayLike, reduction: R
     import jax.numpy as jnp
 
     from xloss.ops import jax as ops
-    from xloss.ops.fractions import excess
+    from xloss.ops.elementary import expm1_minus_x
 
     arguments.check_reduction(reduction)
     arguments.check_number("temperature", temperature, above=0)
@@ -110,7 +110,7 @@ def jax_self_distillation_loss(input: ArrayLike, target: ArrayLike, reduction: R
     # growth = log(z of the student / z of the teacher), z being the sum of the exponentials: log1p(sum p (e^gap - 1)),
     # accurate for small gaps; or, where that overflows, the difference of the logarithms.
     small, raw = jnp.where(near, gap, 0.0), jnp.where(ahead, 0.0, student) / temperature - log_z
-    growth = jnp.where(near, p * (small + excess(small)), jnp.exp(raw) - p)
+    growth = jnp.where(near, p * (small + expm1_minus_x(small)), jnp.exp(raw) - p)
     growth = ops.log1p(jnp.where(ahead, 0.0, growth).sum(axis, keepdims=True))
     q = jnp.exp(jnp.where(ahead, own - log_own, raw - growth))
     growth = jnp.where(ahead, (most - anchor) / temperature + log_own - log_z, growth)
@@ -118,7 +118,7 @@ def jax_self_distillation_loss(input: ArrayLike, target: ArrayLike, reduction: R
     change = gap - growth  # log(q / p)
     near = ~absent & (ops.absolute(change) < 1)
     small, large = jnp.where(near, change, 0.0), jnp.where(near, 0.0, change)
-    loss = (temperature**2 * jnp.where(near, p * excess(small), q - p - p * large)).sum(axis)
+    loss = (temperature**2 * jnp.where(near, p * expm1_minus_x(small), q - p - p * large)).sum(axis)
     return ops.reduce(loss, reduction, dtype)
 
 

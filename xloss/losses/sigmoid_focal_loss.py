@@ -66,9 +66,9 @@ def torch_sigmoid_focal_loss(input: Tensor, target: Tensor, alpha: float = 0.25,
         taken_out = torch.where(lesser, size, 0.0)
         growth = torch.exp(torch.where(taken_out < math.log(float(torch.finfo(input.dtype).max)) - 1, taken_out, 0.0))
         inner = torch.where(lesser, right + wrong * growth, wrong + right * tail)
-        loss = loss * torch.exp(m.times(torch.log(inner) - taken_out - log_total, gamma))
+        loss = loss * torch.exp(m.scale(torch.log(inner) - taken_out - log_total, gamma))
     if alpha >= 0:
-        loss = loss * (m.times(target, alpha) + m.times(1 - target, 1 - alpha))
+        loss = loss * (m.scale(target, alpha) + m.scale(1 - target, 1 - alpha))
     return ops.reduce(loss, reduction, dtype)
 
 
@@ -99,9 +99,9 @@ def jax_sigmoid_focal_loss(input: ArrayLike, target: ArrayLike, alpha: float = 0
         taken_out = jnp.where(lesser, size, 0.0)
         growth = jnp.exp(jnp.where(taken_out < math.log(float(jnp.finfo(input.dtype).max)) - 1, taken_out, 0.0))
         inner = jnp.where(lesser, right + wrong * growth, wrong + right * tail)
-        loss = loss * jnp.exp(m.times(jnp.log(inner) - taken_out - log_total, gamma))
+        loss = loss * jnp.exp(m.scale(jnp.log(inner) - taken_out - log_total, gamma))
     if alpha >= 0:
-        loss = loss * (m.times(target, alpha) + m.times(1 - target, 1 - alpha))
+        loss = loss * (m.scale(target, alpha) + m.scale(1 - target, 1 - alpha))
     return ops.reduce(loss, reduction, dtype)
 
 

@@ -33,22 +33,20 @@ from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
 def torch_soft_margin_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
-    from xloss.ops import integers_torch as integers
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    input, target, dtype = integers.validate_and_upcast(input, target)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target, integer=("target",))
     arguments.check_broadcasts_to("target", target.shape, "input", input.shape)
     loss = ops.softplus(-target * input)
     return ops.reduce(loss, reduction, dtype)
 
 
 def jax_soft_margin_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean") -> Array:
-    from xloss.ops import integers_jax as integers
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    input, target, dtype = integers.validate_and_upcast(input, target)
+    input, target, dtype = ops.validate_and_upcast(input=input, target=target, integer=("target",))
     arguments.check_broadcasts_to("target", target.shape, "input", input.shape)
     loss = ops.softplus(-target * input)
     return ops.reduce(loss, reduction, dtype)

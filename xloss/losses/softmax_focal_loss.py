@@ -48,12 +48,12 @@ def torch_softmax_focal_loss(input: Tensor, target: Tensor, weight: Tensor | Non
     arguments.check_reduction(reduction)
     arguments.check_integer("ignore_index", ignore_index)
     arguments.check_number("gamma", gamma, least=0)
-    input, weight, dtype = ops.validate_and_upcast(same=True, input=input, weight=weight)
+    input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
-    odds = m.odds_against(input, labels, axis)
+    odds = m.neg_log_odds(input, labels, axis)
     loss = ops.softplus(odds)
     if gamma > 0:  # else 0 * inf where there is no other class
-        loss = loss * torch.exp(m.times(ops.softplus(-odds), -gamma))
+        loss = loss * torch.exp(m.scale(ops.softplus(-odds), -gamma))
     weights = (
         (~ignored).to(input.dtype)
         if weight is None
@@ -74,12 +74,12 @@ def jax_softmax_focal_loss(input: ArrayLike, target: ArrayLike, weight: ArrayLik
     arguments.check_reduction(reduction)
     arguments.check_integer("ignore_index", ignore_index)
     arguments.check_number("gamma", gamma, least=0)
-    input, weight, dtype = ops.validate_and_upcast(same=True, input=input, weight=weight)
+    input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
-    odds = m.odds_against(input, labels, axis)
+    odds = m.neg_log_odds(input, labels, axis)
     loss = ops.softplus(odds)
     if gamma > 0:  # else 0 * inf where there is no other class
-        loss = loss * jnp.exp(m.times(ops.softplus(-odds), -gamma))
+        loss = loss * jnp.exp(m.scale(ops.softplus(-odds), -gamma))
     weights = (
         (~ignored).astype(input.dtype)
         if weight is None

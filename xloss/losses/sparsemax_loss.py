@@ -51,7 +51,7 @@ def torch_sparsemax_loss(input: Tensor, target: Tensor, ignore_index: int = -100
     index = labels.unsqueeze(axis)
     greatest = input.detach().amax(axis, keepdim=True)
     x = input - greatest
-    inside = m.support(x, axis)
+    inside = m.sparsemax_support(x, axis)
     count = inside.sum(axis, keepdim=True)
     threshold = (torch.where(inside, x, 0.0).sum(axis, keepdim=True) - 1) / count
     p = torch.where(inside, x - threshold, 0.0)
@@ -80,7 +80,7 @@ def jax_sparsemax_loss(input: ArrayLike, target: ArrayLike, ignore_index: int = 
     index = jnp.expand_dims(labels, axis)
     greatest = jax.lax.stop_gradient(input).max(axis, keepdims=True, initial=-jnp.inf)
     x = input - greatest
-    inside = m.support(x, axis)
+    inside = m.sparsemax_support(x, axis)
     count = inside.sum(axis, keepdims=True, dtype=x.dtype)
     threshold = (jnp.where(inside, x, 0.0).sum(axis, keepdims=True) - 1) / count
     p = jnp.where(inside, x - threshold, 0.0)

@@ -61,7 +61,7 @@ def torch_triplet_margin_with_distance_loss(anchor: Tensor, positive: Tensor, ne
     if swap:
         to_negative = torch.minimum(to_negative, distance(positive, negative))
     to_positive, to_negative, _ = ops.validate_and_upcast(distance_function=to_positive, of_negative=to_negative)
-    loss = ops.hinge(torch.full_like(to_positive, margin) + to_positive - to_negative)
+    loss = ops.positive_part(torch.full_like(to_positive, margin) + to_positive - to_negative)
     return ops.reduce(loss, reduction, dtype)
 
 
@@ -83,7 +83,7 @@ def jax_triplet_margin_with_distance_loss(anchor: ArrayLike, positive: ArrayLike
     if swap:
         to_negative = jnp.minimum(to_negative, distance(positive, negative))
     to_positive, to_negative, _ = ops.validate_and_upcast(distance_function=to_positive, of_negative=to_negative)
-    loss = ops.hinge(jnp.full_like(to_positive, margin) + to_positive - to_negative)
+    loss = ops.positive_part(jnp.full_like(to_positive, margin) + to_positive - to_negative)
     return ops.reduce(loss, reduction, dtype)
 
 

@@ -49,7 +49,7 @@ def torch_z_loss(input: Tensor, target: Tensor, ignore_index: int = -100, reduct
     labels, ignored, outside, axis = ops.validate_classes(input, target, None, ignore_index)
     greatest, log_total = ops.log_sum_exp(input, axis)
     z = greatest + log_total
-    loss = ops.nll_of_logits(input, labels, axis) + m.times(z * z, z_weight)
+    loss = ops.nll_of_logits(input, labels, axis) + m.scale(z * z, z_weight)
     loss = torch.where(ignored, 0.0, ops.nan_where(loss, outside))
     return ops.reduce(loss, reduction, dtype, weights=(~ignored).to(input.dtype))
 
@@ -68,7 +68,7 @@ def jax_z_loss(input: ArrayLike, target: ArrayLike, ignore_index: int = -100, re
     labels, ignored, outside, axis = ops.validate_classes(input, target, None, ignore_index)
     greatest, log_total = ops.log_sum_exp(input, axis)
     z = greatest + log_total
-    loss = ops.nll_of_logits(input, labels, axis) + m.times(z * z, z_weight)
+    loss = ops.nll_of_logits(input, labels, axis) + m.scale(z * z, z_weight)
     loss = jnp.where(ignored, 0.0, ops.nan_where(loss, outside))
     return ops.reduce(loss, reduction, dtype, weights=(~ignored).astype(input.dtype))
 

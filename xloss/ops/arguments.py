@@ -1,4 +1,4 @@
-"""What both frameworks refuse, in the same words. Looks only at names, shapes and options, never at values."""
+"""Checks of names, shapes and options, never of values, with one wording of the errors for both frameworks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ REDUCTIONS = ("none", "mean", "sum")
 
 
 class Parts:
-    """The type of `PARTS`, which stands in for a reduction inside `sum_and_denominator`."""
+    """Type of `PARTS`, the reduction by which `sum_and_denominator` asks a loss for both parts of its mean."""
 
     def __repr__(self) -> str:
         return "PARTS"
@@ -50,7 +50,7 @@ def check_same_shape(name: str, shape: Sequence[int], like: str, expected: Seque
 
 
 def broadcast_shape(**shapes: Sequence[int]) -> tuple[int, ...]:
-    """Give the shape to which all arguments broadcast; refuse when there is none, naming the one that does not fit."""
+    """Return the shape to which all arguments broadcast; otherwise refuse, naming the one that does not fit."""
     common: tuple[int, ...] = ()
     names: list[str] = []
     for name, given in shapes.items():
@@ -74,7 +74,7 @@ def check_broadcasts_to(name: str, shape: Sequence[int], like: str, expected: Se
 
 
 def class_axis(input_shape: Sequence[int]) -> int:
-    """Give the axis of the classes of an (unbatched or batched, K-dimensional) input; refuse a scalar."""
+    """Return the axis of the classes of an (unbatched or batched, K-dimensional) input; refuse a scalar."""
     if not input_shape:
         raise_value_error("input", "shape ()", "shape (C), (N, C) or (N, C, d1, ..., dK)")
     return 0 if len(input_shape) == 1 else 1
@@ -82,7 +82,7 @@ def class_axis(input_shape: Sequence[int]) -> int:
 
 def check_class_target(input: Sequence[int], target: Sequence[int], probabilities: bool, weight: Any,
                        ignore_index: int | None) -> int:  # fmt: skip
-    """Refuse a target, or class weights, that do not fit the input (given by their shapes); give the class axis.
+    """Refuse a target, or class weights, that do not fit the input (given by their shapes); return the class axis.
 
     With `ignore_index` None, what comes is class indices already.
     """

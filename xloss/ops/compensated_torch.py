@@ -1,46 +1,45 @@
-"""Numbers as unevaluated sums of two, in PyTorch: what one rounding would cost where a result is an exponent.
+"""Double-word arithmetic in PyTorch: unevaluated sums of two numbers, where rounding an exponent would cost digits.
 
-`pairs_jax.py` has the same names in the same order.
+`compensated_jax.py` has the same names in the same order.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 
 from xloss.ops import torch as ops
 
-__all__ = ["rounding", "scaled", "softplus"]
+__all__ = ["scale_double_word", "softplus", "two_sum_error"]
 
 
-def rounding(a: Any, b: Any, total: Any) -> Any:
-    """What is exactly a + b - total, total being the rounded sum (Knuth); a constant, and 0 where it is not finite."""
+def two_sum_error(a: torch.Tensor, b: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
+    """Return a + b - total exactly (Knuth's TwoSum), for the rounded sum `total`; a constant, 0 where not finite."""
     a, b, total = a.detach(), b.detach(), total.detach()
-    part = total - a
-    error = (a - (total - part)) + (b - part)
+    b_virtual = total - a
+    error = (a - (total - b_virtual)) + (b - b_virtual)
     return error.nan_to_num(0.0, 0.0, 0.0)
 
 
-def scaled(factor: float, x: Any, error: Any) -> tuple[Any, Any]:
-    """factor * (x + error) as a sum of two: the factor's first 12 bits times the whole part of x, and the rest.
+def scale_double_word(factor: float, x: torch.Tensor, error: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return factor * (x + error) as a sum of two: the factor's first 12 bits times round(x), and the rest.
 
-    The former is exact up to |x| = 4096, and a constant; the latter carries the derivative.
+    The first is exact up to |x| = 4096, and a constant; the second carries the derivative.
     """
     mantissa, exponent = math.frexp(factor)
-    first = math.ldexp(round(mantissa * 4096), exponent - 12)
+    head = math.ldexp(round(mantissa * 4096), exponent - 12)
     finite = torch.isfinite(x)
     whole = torch.where(finite, x.detach().round(), 0.0)
-    # Of an infinity the remainder of the factor, which may be negative, must not make NaN.
-    return first * whole, first * (x - whole) + (factor - first) * torch.where(finite, x, 0.0) + factor * error
+    # The rest of the factor may be negative: times an infinite x it would add -inf to inf.
+    return head * whole, head * (x - whole) + (factor - head) * torch.where(finite, x, 0.0) + factor * error
 
 
-def softplus(x: Any, y: Any) -> Any:
-    """log(1 + exp(x + y)), whose last digits do not feel the rounding of x + y."""
+def softplus(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Compute log(1 + exp(x + y)) without the error of rounding x + y."""
     total = x + y
     side = ops.neg_sign(total)
     small = torch.exp(x * side)
-    # Not times exp(y): of that product XLA makes the exponential of the sum.
+    # Not times exp(y): XLA would fuse the product of exponentials to exp(x + y).
     small = small + small * torch.expm1(y * side)
     return torch.relu(total) + ops.log1p(small)

@@ -1,4 +1,4 @@
-"""The alignments of connectionist temporal classification in JAX: admission of labels and lengths, the recursion.
+"""Connectionist temporal classification in JAX: validation of labels and lengths, the forward algorithm.
 
 `ctc_torch.py` has the same names in the same order.
 """
@@ -12,35 +12,37 @@ import jax.numpy as jnp
 import numpy as np
 
 from xloss.ops import arguments
-from xloss.ops.compensated_jax import rounding
-from xloss.ops.jax import concrete, log1p, nan_where
+from xloss.ops.compensated_jax import two_sum_error
+from xloss.ops.jax import concrete, is_integer, log1p, nan_where
 
-__all__ = ["negative_log_likelihood", "validate_and_upcast"]
+__all__ = ["negative_log_likelihood", "validate_labels_and_lengths"]
 
 
-def validate_and_upcast(targets: Any, input_lengths: Any, target_lengths: Any, like: Any) -> tuple[Any, Any, Any, Any]:
-    """Give labels (N, S) that are safe to gather with, both lengths (N), and the mask of the rows with a bad one.
+def validate_labels_and_lengths(
+    targets: jax.Array, input_lengths: Any, target_lengths: Any, log_probs: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
+    """Return labels (N, S) that are safe to gather with, both lengths (N), and the mask (N) of rows with a bad one.
 
-    `like`: the log-probabilities (T, N, C). What is out of range raises `ValueError` where values can be looked at;
-    elsewhere the caller makes such rows NaN. The mask is None where there are none for sure.
+    For log-probabilities (T, N, C). What is out of range raises `ValueError` where values are concrete, and the mask is
+    None; elsewhere the caller makes such rows NaN.
     """
-    frames, batch, classes = like.shape
-    times, late = _validate_lengths("input_lengths", input_lengths, batch, frames)
-    lengths, long = _validate_lengths("target_lengths", target_lengths, batch, targets.shape[-1])
+    frames, batch, classes = log_probs.shape
+    times, bad_times = _validate_lengths("input_lengths", input_lengths, batch, frames)
+    lengths, bad_lengths = _validate_lengths("target_lengths", target_lengths, batch, targets.shape[-1])
     known = concrete(times) and concrete(lengths) and concrete(targets)
-    labels, astray = _validate_labels(targets, lengths, classes, known)
-    return labels, times, lengths, None if known else late | long | astray
+    labels, bad_rows = _validate_labels(targets, lengths, classes, known)
+    return labels, times, lengths, None if known else bad_times | bad_lengths | bad_rows
 
 
-def _validate_lengths(name: str, lengths: Any, batch: int, most: int) -> tuple[Any, Any]:
-    """Lengths as an array (N), 0 where they are out of range, and where that is."""
+def _validate_lengths(name: str, lengths: Any, batch: int, most: int) -> tuple[jax.Array, jax.Array]:
+    """Return lengths as an array (N), 0 where out of [0, most], and the mask of those."""
     if isinstance(lengths, (tuple, list)):
         for length in lengths:
             arguments.check_integer(name, length)
         lengths = np.asarray(lengths, np.int32)
     if not isinstance(lengths, (jax.Array, np.ndarray, np.generic)):
         arguments.raise_type_error(name, type(lengths).__name__, "an array, or a tuple or list, of integers")
-    if not jnp.issubdtype(lengths.dtype, jnp.integer):
+    if not is_integer(lengths):
         arguments.raise_type_error(name, f"dtype {lengths.dtype}", "an integer dtype")
     if lengths.ndim > 1 or lengths.size != batch:
         arguments.raise_value_error(
@@ -53,124 +55,126 @@ def _validate_lengths(name: str, lengths: Any, batch: int, most: int) -> tuple[A
     return jnp.where(outside, 0, lengths), outside
 
 
-def _validate_labels(targets: Any, lengths: Any, classes: int, known: bool) -> tuple[Any, Any]:
-    """Labels as an array (N, S), 0 beyond the length and where they are no class, and the rows that have one of these.
+def _validate_labels(targets: jax.Array, lengths: jax.Array, classes: int, known: bool) -> tuple[jax.Array, jax.Array]:
+    """Return labels (N, S), 0 beyond the length and where out of range, and the mask of rows with one out of range.
 
-    Concatenated targets are cut into rows by their lengths, the longest of which sets S, where it is `known`.
+    Concatenated targets are split by their lengths: S is the longest where lengths are `known`, else their total.
     """
-    if not jnp.issubdtype(targets.dtype, jnp.integer):
+    if not is_integer(targets):
         arguments.raise_type_error("targets", f"dtype {targets.dtype}", "class indices of an integer dtype")
     targets = targets.astype(jnp.int32)
     total = targets.shape[0]
-    astray = jnp.zeros_like(lengths, dtype=bool)
+    bad_rows = jnp.zeros_like(lengths, dtype=bool)
     if targets.ndim == 1:
         if known and int(lengths.sum()) != total:
             arguments.raise_value_error(
                 "targets", f"{total} labels", f"as many as target_lengths add up to, {int(lengths.sum())}"
             )
-        place = jnp.arange(int(lengths.max()) if known else total, dtype=jnp.int32)
-        index = (lengths.cumsum() - lengths)[:, None] + place
-        # One more at the end, for there may be none.
+        position = jnp.arange(int(lengths.max()) if known else total, dtype=jnp.int32)
+        index = (lengths.cumsum() - lengths)[:, None] + position
+        # One more at the end, for there may be no label at all.
         padded = jnp.concatenate([targets, jnp.zeros(1, jnp.int32)])
         targets = padded[index.clip(max=total)]
-        # One row may have more, which is padding then: so that `vmap` can map over rows of a padded target.
-        unfit = lengths.sum() != total if len(lengths) > 1 else lengths.sum() > total
-        astray = jnp.broadcast_to(unfit, lengths.shape)
-    place = jnp.arange(targets.shape[1], dtype=jnp.int32)
-    within = place < lengths[:, None]
-    outside = within & ((targets < 0) | (targets >= classes))
+        # A single row may have more labels than its length, padding: so that `vmap` can map over padded rows.
+        mismatch = lengths.sum() != total if len(lengths) > 1 else lengths.sum() > total
+        bad_rows = jnp.broadcast_to(mismatch, lengths.shape)
+    position = jnp.arange(targets.shape[1], dtype=jnp.int32)
+    in_length = position < lengths[:, None]
+    outside = in_length & ((targets < 0) | (targets >= classes))
     if known and outside.any():
         arguments.raise_value_error("targets", f"label {targets[outside][0]}", f"class indices in [0, {classes})")
-    return jnp.where(within & ~outside, targets, 0), astray | outside.any(1)
+    return jnp.where(in_length & ~outside, targets, 0), bad_rows | outside.any(1)
 
 
-def negative_log_likelihood(log_probs: Any, labels: Any, times: Any, lengths: Any, blank: int,
-                            zero_infinity: bool) -> Any:  # fmt: skip
-    """-log of the sum, over all alignments, of the products of their probabilities.
+def negative_log_likelihood(
+    log_probs: jax.Array, labels: jax.Array, times: jax.Array, lengths: jax.Array, blank: int,
+    zero_infinity: bool
+) -> jax.Array:  # fmt: skip
+    """Compute -log of the sum over all alignments of the products of their probabilities, shape (N).
 
     log_probs (T, N, C), labels (N, S), times (N) <= T, lengths (N) <= S. The states of an alignment are blank, label,
-    blank, ..., label, blank; before the first frame it is in a state of its own, two places before the first label.
-    Frames and labels in turned order are a problem of the same kind: the first half of the frames runs from the front,
-    the second half from the back, as 2N problems of half the length, which meet in the middle.
+    blank, ..., label, blank; the initial state, before the first frame, is two positions before the first label.
+    The forward algorithm on frames and labels in reversed order is the backward one: the first half of the frames runs
+    forward and the second half backward, as one batch of 2N problems of half the length, which meet in the middle.
 
-    The recursion of log-probabilities is on constants. It gives the value, and the share that each predecessor has in
-    what leads to a state. Relative to these constants all probabilities are 1, and their recursion, which carries the
-    derivatives of any order, is one of multiplications by these shares.
+    The recursion of log-probabilities runs on constants. It gives the value, and the weight that each predecessor has
+    in the sum that reaches a state. Relative to these constants all probabilities are 1; their recursion, which carries
+    the derivatives of any order, multiplies by these weights.
     """
     frames, batch, _ = log_probs.shape
-    rows, ends = 2 * batch, 2 * lengths
-    place = jnp.arange(labels.shape[1], dtype=jnp.int32)
-    turned = jnp.take_along_axis(labels, (lengths[:, None] - 1 - place).clip(min=0), 1)
-    labels = jnp.concatenate([labels, turned]).T
-    column = jnp.full_like(jnp.concatenate([lengths, lengths]), blank)[None]
-    states = _between(column, labels, 0)
+    rows, last = 2 * batch, 2 * lengths
+    position = jnp.arange(labels.shape[1], dtype=jnp.int32)
+    reverse = jnp.take_along_axis(labels, (lengths[:, None] - 1 - position).clip(min=0), 1)
+    labels = jnp.concatenate([labels, reverse]).T
+    blank_row = jnp.full_like(jnp.concatenate([lengths, lengths]), blank)[None]
+    states = _interleave(blank_row, labels, 0)
     count = len(states)
-    # The place before is always open; the one before that where no blank is needed between, and at the start.
+    # A step by one state is always allowed; by two only where no blank is needed between, and at the start.
     changed = states[2:] != states[:-2]
-    skips = jnp.concatenate([column != column, column == column, changed])[:count]
+    skips = jnp.concatenate([blank_row != blank_row, blank_row == blank_row, changed])[:count]
     time = jnp.arange((frames + 1) // 2, dtype=jnp.int32).reshape(-1, 1, 1)
-    place = jnp.arange(count + 1, dtype=jnp.int32)[:, None]
-    front = (times + 1) // 2
-    steps = jnp.concatenate([front, times - front])
-    used = (time < steps) & (place[:-1] <= jnp.concatenate([ends, ends])) & ((time > 0) | (place[:-1] < 2))
+    position = jnp.arange(count + 1, dtype=jnp.int32)[:, None]
+    half = (times + 1) // 2
+    frames_used = jnp.concatenate([half, times - half])
+    used = (time < frames_used) & (position[:-1] <= jnp.concatenate([last, last])) & ((time > 0) | (position[:-1] < 2))
     frame = jnp.concatenate([jnp.broadcast_to(time, (len(time), 1, batch)), (times - 1 - time).clip(min=0)], 2)
     row = jnp.arange(rows, dtype=jnp.int32) % batch
-    # What no alignment looks at may be NaN, and that must reach neither value nor gradient.
-    emitted = jnp.where(used, _between(log_probs[frame, row, blank], log_probs[frame, row, labels], 1), 0.0)
+    # A NaN that no alignment uses must reach neither value nor gradient.
+    emitted = jnp.where(used, _interleave(log_probs[frame, row, blank], log_probs[frame, row, labels], 1), 0.0)
     finite = jnp.where(jnp.isfinite(emitted), emitted, 0.0)
-    high, low, shares = _beginnings(jax.lax.stop_gradient(emitted), skips)
-    grown = _growth(jnp.exp(finite - jax.lax.stop_gradient(finite)), shares)
-    # From each place that the front has reached, to each that the back begins with.
-    high, low, grown = (x[steps, :, jnp.arange(rows, dtype=jnp.int32)].T for x in (high, low, grown))
-    grown = jnp.concatenate([jnp.ones_like(high[:2]), grown])
-    back = (ends + 2 - place).clip(min=0)
-    after = [jnp.take_along_axis(x[:, batch:], back, 0) for x in (high, low, grown)]
-    stay, skip = place <= ends, jnp.concatenate([skips, column == column])[:, :batch] | (place > ends)
-    gate = jnp.stack([stay, jnp.ones_like(stay), skip])
-    before = [_before(jnp.pad(x[:, :batch], ((0, 1), (0, 0)))) for x in (high, low, grown)]
-    before[0] = jnp.where(gate, before[0], -jnp.inf)
-    total = before[0] + after[0]
-    error = before[1] + after[1] + rounding(before[0], after[0], total)
-    first, rest, shares = _log_sum(total.reshape(-1, batch), error.reshape(-1, batch))
+    high, low, weights = _forward_log_probs(jax.lax.stop_gradient(emitted), skips)
+    relative = _forward_relative(jnp.exp(finite - jax.lax.stop_gradient(finite)), weights)
+    # From each state that the forward half ends in, to each that the backward half ends in.
+    high, low, relative = (x[frames_used, :, jnp.arange(rows, dtype=jnp.int32)].T for x in (high, low, relative))
+    relative = jnp.concatenate([jnp.ones_like(high[:2]), relative])
+    mirrored = (last + 2 - position).clip(min=0)
+    backward = [jnp.take_along_axis(x[:, batch:], mirrored, 0) for x in (high, low, relative)]
+    stay, skip = position <= last, jnp.concatenate([skips, blank_row == blank_row])[:, :batch] | (position > last)
+    allowed = jnp.stack([stay, jnp.ones_like(stay), skip])
+    forward = [_predecessors(jnp.pad(x[:, :batch], ((0, 1), (0, 0)))) for x in (high, low, relative)]
+    forward[0] = jnp.where(allowed, forward[0], -jnp.inf)
+    total = forward[0] + backward[0]
+    error = forward[1] + backward[1] + two_sum_error(forward[0], backward[0], total)
+    first, rest, weights = _log_sum_exp(total.reshape(-1, batch), error.reshape(-1, batch))
     loss = -(first + rest)
     infinite = loss == jnp.inf
-    one = jnp.where(infinite, 1.0, (shares * (before[2] * after[2]).reshape(-1, batch)).sum(0))
-    loss = loss - jnp.log(one / jax.lax.stop_gradient(one))
+    ratio = jnp.where(infinite, 1.0, (weights * (forward[2] * backward[2]).reshape(-1, batch)).sum(0))
+    loss = loss - jnp.log(ratio / jax.lax.stop_gradient(ratio))
     loss = nan_where(loss, loss == -jnp.inf)
     if zero_infinity:
         return jnp.where(infinite, 0.0, loss)
-    # There the derivative does not exist: NaN (that of log z^2 at 0) for all that was looked at, as in torch.
+    # An infinite loss has no derivative: NaN (that of log z^2 at 0) for all elements that alignments use, as in torch.
     total = finite.sum((0, 1)).reshape(2, batch).sum(0)
     z = jnp.where(infinite, total - jax.lax.stop_gradient(total), 1.0)
     return loss - jnp.log(z * z)
 
 
-def _between(blank: Any, labels: Any, axis: int) -> Any:
-    """A blank (1 on the axis), a label, a blank, ..., a label, a blank."""
+def _interleave(blank: jax.Array, labels: jax.Array, axis: int) -> jax.Array:
+    """Return blank, label, blank, ..., label, blank along the axis, where `blank` has size 1."""
     pairs = jnp.stack([jnp.broadcast_to(blank, labels.shape), labels], axis + 1)
     pairs = pairs.reshape(*blank.shape[:axis], 2 * labels.shape[axis], *blank.shape[axis + 1 :])
     return jnp.concatenate([pairs, blank], axis)
 
 
-def _before(padded: Any) -> Any:
-    """Of each place: what is there, one and two places before. Those follow two others."""
+def _predecessors(padded: jax.Array) -> jax.Array:
+    """Stack, for each state, the values 0, 1 and 2 positions before it; two more positions precede the first."""
     return jnp.stack([padded[2:], padded[1:-1], padded[:-2]])
 
 
-def _beginnings(emitted: Any, skips: Any) -> tuple[Any, Any, Any]:
-    """The log-probabilities of the alignments' beginnings (1 + time, 2 + place, row), and the predecessors' shares.
+def _forward_log_probs(emitted: jax.Array, skips: jax.Array) -> tuple[jax.Array, jax.Array, Any]:
+    """Compute the forward variables' logarithms (1 + time, 2 + state, row), and the predecessors' weights.
 
-    The former are pairs, a number and its rounding error: over hundreds of frames those errors add up to many ulps of
-    the loss, and to far more of the gradient, in which they are exponents.
+    The former are double words, a number and its rounding error: over hundreds of frames those errors add up to many
+    ulps of the loss, and to far more of the gradient, in which they are exponents.
     """
     lowest = jnp.finfo(emitted.dtype).min / 8
-    nothing = jnp.zeros_like(emitted[0, :1]).repeat(2, 0)
-    never = nothing - jnp.inf
-    high = jnp.concatenate([never[:1], nothing[:1], jnp.full_like(emitted[0], -jnp.inf)])
+    zeros = jnp.zeros_like(emitted[0, :1]).repeat(2, 0)
+    impossible = zeros - jnp.inf
+    high = jnp.concatenate([impossible[:1], zeros[:1], jnp.full_like(emitted[0], -jnp.inf)])
     low = jnp.zeros_like(high)
 
-    def advance(beginnings: Any, emission: Any) -> tuple[Any, Any]:
-        high, low = beginnings
+    def advance(carry: tuple[Any, Any], emission: Any) -> tuple[Any, Any]:
+        high, low = carry
         a, b, c = high[2:], high[1:-1], jnp.where(skips, high[:-2], -jnp.inf)
         first = jnp.maximum(jnp.maximum(a, b), c)
         pinned = first.clip(min=lowest)
@@ -178,43 +182,43 @@ def _beginnings(emitted: Any, skips: Any) -> tuple[Any, Any, Any]:
         x, y = jnp.maximum(a, b), jnp.minimum(a, b)
         x, z = jnp.maximum(x, c).clip(min=lowest), jnp.minimum(x, c)
         rest = x + log1p(jnp.exp(y - x) + jnp.exp(z - x))
-        shares = jnp.exp(jnp.stack([a, b, c]) - rest)
-        total, error = _pair(first, emission, rest)
-        high, low = jnp.concatenate([never, total]), jnp.concatenate([nothing, error])
-        return (high, low), (high, low, shares)
+        weights = jnp.exp(jnp.stack([a, b, c]) - rest)
+        total, error = _add_double_word(first, emission, rest)
+        high, low = jnp.concatenate([impossible, total]), jnp.concatenate([zeros, error])
+        return (high, low), (high, low, weights)
 
-    _, (highs, lows, shares) = jax.lax.scan(advance, (high, low), emitted)
-    return jnp.concatenate([high[None], highs]), jnp.concatenate([low[None], lows]), shares
+    _, (highs, lows, weights) = jax.lax.scan(advance, (high, low), emitted)
+    return jnp.concatenate([high[None], highs]), jnp.concatenate([low[None], lows]), weights
 
 
-def _pair(a: Any, b: Any, c: Any) -> tuple[Any, Any]:
-    """a + b + c, and what it lacks of the exact sum, 0 where it is not finite; c is small, or its last digit is."""
+def _add_double_word(a: jax.Array, b: jax.Array, c: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return a + b + c and its rounding error, exact for |c| <= |a + b|, and 0 where it is not finite."""
     part = a + b
-    c = c + rounding(a, b, part)
+    c = c + two_sum_error(a, b, part)
     total = part + c
     error = c - (total - part)
     return total, jnp.where(jnp.isfinite(error), error, 0.0)
 
 
-def _growth(factors: Any, shares: Any) -> Any:
-    """The probabilities relative to the constants that `_beginnings` gives: all 1, with the derivatives of them."""
-    one = jnp.ones_like(factors[0])
+def _forward_relative(factors: jax.Array, weights: Any) -> jax.Array:
+    """Compute the forward variables relative to `_forward_log_probs`, which are constants: all 1, with derivatives."""
+    current = jnp.ones_like(factors[0])
 
-    def advance(one: Any, frame: Any) -> tuple[Any, Any]:
+    def advance(current: Any, frame: Any) -> tuple[Any, Any]:
         factor, (a, b, c) = frame
-        one = factor * (a * one + b * jnp.roll(one, 1, 0) + c * jnp.roll(one, 2, 0))
-        return one, one
+        current = factor * (a * current + b * jnp.roll(current, 1, 0) + c * jnp.roll(current, 2, 0))
+        return current, current
 
-    _, grown = jax.lax.scan(advance, one, (factors, shares))
-    return jnp.concatenate([one[None], grown])
+    _, relative = jax.lax.scan(advance, current, (factors, weights))
+    return jnp.concatenate([current[None], relative])
 
 
-def _log_sum(x: Any, y: Any) -> tuple[Any, Any, Any]:
-    """The log of the sum of exp(x + y), as the greatest x and what is to be added to it, and the shares in it."""
+def _log_sum_exp(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return log(sum(exp(x + y))) along the first axis as max(x) and the rest, and the softmax of x + y."""
     first, at = x.max(0), x.argmax(0)[None]
     pinned, error = first.clip(min=jnp.finfo(x.dtype).min), jnp.take_along_axis(y, at, 0)
     greatest = jnp.arange(len(x), dtype=at.dtype)[:, None] == at
     others = jnp.where(greatest, 0.0, jnp.exp((x - pinned) + (y - error)))
     total = others.sum(0)
-    shares = jnp.where(greatest, 1.0, others) / (1 + total)
-    return first, error.squeeze(0) + log1p(total), shares
+    weights = jnp.where(greatest, 1.0, others) / (1 + total)
+    return first, error.squeeze(0) + log1p(total), weights

@@ -10,30 +10,18 @@ import torch
 
 from xloss.ops import arguments
 from xloss.ops import torch as ops
+from xloss.ops.elementary import RESCALING
 
-__all__ = ["cosine_above", "distance", "similarities", "unit", "validate_groups", "validate_signs"]
-
-# What a vector is multiplied by whose greatest element is above, or below, what the dtype can square and add up.
-_BANDS = {
-    torch.float32: ((2.0**49, 2.0**-88), (2.0**-45, 2.0**94)),
-    torch.float64: ((2.0**400, 2.0**-700), (2.0**-400, 2.0**600)),
-}
+__all__ = ["cosine_minus", "cosine_similarities", "distance", "normalize", "pair_masks"]
 
 
-def validate_signs(target: Any, dtype: Any) -> Any:
-    """Bring a target of signs that comes in an integer dtype to a floating one; another is left to `admit`."""
-    integer = isinstance(target, torch.Tensor) and not (target.is_floating_point() or target.is_complex())
-    return target.to(dtype) if integer and target.dtype != torch.bool else target
+def pair_masks(input: torch.Tensor, target: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Check labels (N), of any integer dtype, of the rows of `input` (N, D); return two masks of pairs of rows, (N, N).
 
-
-def validate_groups(input: Any, target: Any) -> tuple[Any, Any]:
-    """Check labels, of any integer dtype, of the rows of `input`. Of them only equality counts.
-
-    Gives the masks of the positive pairs, of two rows with one label, and of the negative ones; shape (N, N).
+    Positive pairs are two rows with one label, negative pairs rows with two labels.
     """
-    if not isinstance(target, torch.Tensor):
-        arguments.raise_type_error("target", type(target).__name__, "a torch.Tensor")
-    if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
+    target = ops.as_array("target", target)
+    if not ops.is_integer(target):
         arguments.raise_type_error("target", f"dtype {target.dtype}", "labels of an integer dtype")
     if input.ndim != 2:
         arguments.raise_value_error("input", f"shape {tuple(input.shape)}", "shape (N, D)")
@@ -41,91 +29,91 @@ def validate_groups(input: Any, target: Any) -> tuple[Any, Any]:
         arguments.raise_value_error(
             "target", f"shape {tuple(target.shape)}", f"a label for each row, shape ({input.shape[0]},)"
         )
-    alike = target.unsqueeze(1) == target.unsqueeze(0)
-    return alike & ~torch.eye(len(target), dtype=torch.bool, device=target.device), ~alike
+    same = target.unsqueeze(1) == target.unsqueeze(0)
+    return same & ~torch.eye(len(target), dtype=torch.bool, device=target.device), ~same
 
 
-def _factor(top: Any) -> Any:
-    """A power of two, constant, that brings a vector whose greatest element is of size `top` to where its square is a number."""
-    (big, down), (small, up) = _BANDS[top.dtype]
-    factor = torch.where(top < small, up, torch.ones_like(top))
-    return torch.where(top > big, down, factor)
+def _power_of_two(largest: torch.Tensor) -> torch.Tensor:
+    """Return the power of two to multiply a vector by before squaring it, given the size of its largest element."""
+    (upper, down), (lower, up) = RESCALING[largest.dtype.itemsize]
+    factor = torch.where(largest < lower, up, torch.ones_like(largest))
+    return torch.where(largest > upper, down, factor)
 
 
-def distance(x: Any, y: Any, p: float = 2.0, eps: float = 1e-6) -> Any:
-    """The p-norm of x - y + eps along the last axis: `torch.pairwise_distance`, without overflow.
+def distance(x: torch.Tensor, y: torch.Tensor, p: float = 2.0, eps: float = 1e-6) -> torch.Tensor:
+    """Compute the p-norm of x - y + eps along the last axis: `torch.pairwise_distance`, without overflow.
 
-    At the zero vector the derivative is 0; for p = inf equal greatest elements share it, as in torch.
+    At the zero vector the derivative is 0; for p = inf ties share it equally, as in torch.
     """
-    apart = x - y + eps
-    if not apart.ndim:
-        return ops.absolute(apart)
-    if p == 1 or not apart.shape[-1]:
-        return ops.absolute(apart).sum(-1)
+    difference = x - y + eps
+    if not difference.ndim:
+        return ops.absolute(difference)
+    if p == 1 or not difference.shape[-1]:
+        return ops.absolute(difference).sum(-1)
     if math.isinf(p):
-        return ops.absolute(apart).amax(-1)
-    # The axis is kept to the end, for of 0-d tensors and Python's numbers PyTorch makes float64 tangents.
-    top = apart.detach().abs().amax(-1, keepdim=True)
-    factor, nothing = _factor(top), top == 0
-    scaled = apart * factor
+        return ops.absolute(difference).amax(-1)
+    # The axis is kept to the end: PyTorch gives a 0-d float32 tensor times a Python number a float64 tangent.
+    largest = difference.detach().abs().amax(-1, keepdim=True)
+    factor, is_zero = _power_of_two(largest), largest == 0
+    scaled = difference * factor
     if p == 2:
-        total = torch.where(nothing, 1.0, scaled.square().sum(-1, keepdim=True))
-        return torch.where(nothing, 0.0, torch.sqrt(total) / factor).squeeze(-1)
-    size, top = ops.absolute(scaled), top * factor
-    top = torch.where(nothing | torch.isinf(top), 1.0, top)
+        total = torch.where(is_zero, 1.0, scaled.square().sum(-1, keepdim=True))
+        return torch.where(is_zero, 0.0, torch.sqrt(total) / factor).squeeze(-1)
+    size, largest = ops.absolute(scaled), largest * factor
+    largest = torch.where(is_zero | torch.isinf(largest), 1.0, largest)
     # At 0 the derivative of a power is 0 times infinity, or infinite.
-    none = size == 0
-    powers = torch.where(none, 0.0, torch.where(none, 1.0, size / top) ** p)
-    total = torch.where(nothing, 1.0, powers.sum(-1, keepdim=True))
-    return torch.where(nothing, 0.0, total ** (1 / p) * (top / factor)).squeeze(-1)
+    zeros = size == 0
+    powers = torch.where(zeros, 0.0, torch.where(zeros, 1.0, size / largest) ** p)
+    total = torch.where(is_zero, 1.0, powers.sum(-1, keepdim=True))
+    return torch.where(is_zero, 0.0, total ** (1 / p) * (largest / factor)).squeeze(-1)
 
 
-def _ratios(x: Any) -> tuple[Any, Any]:
-    """The vectors along the last axis, times a power of two, as functions of the ratios to their greatest element; their norms.
+def _rescale(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the vectors along the last axis, rescaled, in terms of ratios to their largest element; and norms.
 
-    The angle to another vector depends on these ratios alone. So the derivative by the greatest element is a sum over
-    the others, where from the elements themselves it is the difference of two numbers that nearly cancel. The zero vector
-    has norm 1 here, and no derivative.
+    Angles depend on these ratios alone: the largest element is a constant, and the derivative by it is a sum over the
+    others, where differentiating the elements themselves subtracts nearly equal numbers. The zero vector has norm 1
+    here, and no derivative.
     """
     if not x.shape[-1]:
         return x, x.new_ones((*x.shape[:-1], 1))
     index = x.detach().abs().argmax(-1, keepdim=True)
     greatest = x.gather(-1, index)
-    top = greatest.detach()
-    factor, nothing = _factor(top.abs()), top == 0
-    greatest = torch.where(nothing, 1.0, greatest * factor)
-    ratios = x * torch.where(nothing, 0.0, factor * (greatest.detach() / greatest))
-    ratios = ratios.scatter(-1, index, top * factor)
-    return ratios, torch.sqrt(torch.where(nothing, 1.0, ratios.square().sum(-1, keepdim=True)))
+    largest = greatest.detach()
+    factor, is_zero = _power_of_two(largest.abs()), largest == 0
+    greatest = torch.where(is_zero, 1.0, greatest * factor)
+    ratios = x * torch.where(is_zero, 0.0, factor * (greatest.detach() / greatest))
+    ratios = ratios.scatter(-1, index, largest * factor)
+    return ratios, torch.sqrt(torch.where(is_zero, 1.0, ratios.square().sum(-1, keepdim=True)))
 
 
-def unit(x: Any) -> Any:
-    """The vectors along the last axis divided by their norms, tiny and huge ones as well; the zero vector is 0, with derivative 0."""
-    ratios, norm = _ratios(x)
+def normalize(x: torch.Tensor) -> torch.Tensor:
+    """Divide the vectors along the last axis by their norms, of any size; the zero vector stays 0, derivative 0."""
+    ratios, norm = _rescale(x)
     return ratios / norm
 
 
-def similarities(x: Any) -> Any:
-    """The cosines of all pairs of rows, shape (N, N)."""
-    rows = unit(x)
+def cosine_similarities(x: torch.Tensor) -> torch.Tensor:
+    """Compute the cosines of all pairs of rows (N, D): shape (N, N)."""
+    rows = normalize(x)
     return rows @ rows.mT
 
 
-def cosine_above(x: Any, y: Any) -> Callable[[float], Any]:
-    """The cosine of the angle between x and y along the last axis, minus a level that the result is called with.
+def cosine_minus(x: torch.Tensor, y: torch.Tensor) -> Callable[[float], torch.Tensor]:
+    """Return the function that computes cosine(x, y) - level, of the angle along the last axis.
 
-    Of a small angle, or one near a straight one, 1 - |cosine| is half the squared distance of the unit vectors: in
-    the difference it would be lost. A zero vector has cosine 0.
+    For an angle near 0 or 180 degrees 1 - |cosine| is half the squared distance of the unit vectors, where
+    the subtraction would cancel. A zero vector has cosine 0.
     """
-    (x, x_norm), (y, y_norm) = _ratios(x), _ratios(y)
+    (x, x_norm), (y, y_norm) = _rescale(x), _rescale(y)
     cosine = (x * y).sum(-1, keepdim=True) / (x_norm * y_norm)
     side = torch.where(cosine.detach() < 0, -1.0, torch.ones_like(cosine))
     rest = 0.5 * side * (x / x_norm - y / (side * y_norm)).square().sum(-1, keepdim=True)
     narrow = cosine.detach().abs() > 0.5
 
-    def above(level: float) -> Any:
-        # 1 - level in Python, to the last digit.
-        most = torch.where(side < 0, -1 - level, torch.full_like(cosine, 1 - level))
-        return torch.where(narrow, most - rest, cosine - level).squeeze(-1)
+    def minus(level: float) -> torch.Tensor:
+        # 1 - level is a Python number, rounded once.
+        gap = torch.where(side < 0, -1 - level, torch.full_like(cosine, 1 - level))
+        return torch.where(narrow, gap - rest, cosine - level).squeeze(-1)
 
-    return above
+    return minus

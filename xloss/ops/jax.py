@@ -1,12 +1,13 @@
-"""What the losses share in JAX: admission of arguments, stable elementary functions, the reduction.
+"""What the losses share in JAX: validation and upcasting of arguments, stable elementary functions, the reduction.
 
-`torch_.py` has the same names in the same order. Dtypes are always explicit, so that all of it runs under strict dtype
+`torch.py` has the same names in the same order. Dtypes are always explicit, so that all of it runs under strict dtype
 promotion; custom rules are `custom_jvp` made of differentiable operations, through which every transformation passes.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -16,87 +17,131 @@ import numpy as np
 from xloss.ops import arguments
 from xloss.ops.reductions import jax_reduce as reduce
 
-__all__ = ["absolute", "as_array", "bce", "bce_of_logits", "broadcast", "broadcast_class_weight", "broadcast_with_warning", "check_inside", "concrete", "gather_class_weight", "hinge", "log1p", "log_sum_exp", "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft", "reduce", "smooth_l1", "softplus", "validate_and_upcast", "validate_classes", "validate_labels", "validate_target"]  # fmt: skip
+__all__ = [
+    "absolute", "as_array", "as_arrays", "as_indices", "bce", "bce_of_logits", "broadcast",
+    "broadcast_class_weight", "broadcast_with_warning", "concrete", "gather_class_weight", "is_integer",
+    "log1p", "log_sum_exp", "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft", "positive_part",
+    "reduce", "smooth_l1", "softplus", "validate_and_upcast", "validate_classes", "validate_labels",
+    "validate_range", "validate_target", "validate_unit_interval",
+]  # fmt: skip
 
 
 def as_array(name: str, value: Any) -> jax.Array:
-    """Admit JAX and NumPy arrays and numbers; refuse what only looks like one (lists, tensors of others)."""
+    """Return a JAX array of a JAX or NumPy array or a number; `TypeError` for lists and other libraries' tensors."""
     if not isinstance(value, (jax.Array, np.ndarray, np.generic, int, float)):
         arguments.raise_type_error(name, type(value).__name__, "a jax.Array, a NumPy array or a number")
     return jnp.asarray(value)
 
 
-def validate_and_upcast(same: bool = False, **tensors: Any) -> tuple[Any, ...]:
-    """Check that the arrays given (weights may be None) are floating, and widen 16-bit ones to float32 for the computation.
+def is_integer(array: jax.Array) -> bool:
+    """Tell whether the dtype is an integer one; bool is not."""
+    return bool(jnp.issubdtype(array.dtype, jnp.integer))
 
-    Gives them in order, and last the dtype to which the loss is to be rounded. With `same`, refuses mixed dtypes.
+
+def as_arrays(optional: Sequence[str] = (), **tensors: Any) -> dict[str, Any]:
+    """Apply `as_array` to each tensor; None passes where the name is in `optional`."""
+    return {name: None if x is None and name in optional else as_array(name, x) for name, x in tensors.items()}
+
+
+def validate_and_upcast(*, same_dtype: bool = False, optional: Sequence[str] = (), integer: Sequence[str] = (),
+                        **tensors: Any) -> tuple[Any, ...]:  # fmt: skip
+    """Check dtypes and convert to the dtype of the computation: float64 if any tensor has it, else float32.
+
+    Return the tensors in order, and last the dtype to round the loss to, the widest that was given. Tensors named in
+    `optional` may be None. Those named in `integer` may have an integer dtype, which does not widen the loss. With
+    `same_dtype`, refuse mixed floating dtypes.
     """
-    names = []
-    absent = {name for name, value in tensors.items() if value is None and "weight" in name}
-    arrays = {name: None if name in absent else as_array(name, value) for name, value in tensors.items()}
-    first = None
+    arrays = as_arrays(optional, **tensors)
+    dtypes: dict[str, str] = {}
+    first = ""
     for name, array in arrays.items():
-        if array is None:
+        # An integer is converted to the dtype of the computation, not to that of the loss: bfloat16 has no 257.
+        if array is None or (name in integer and is_integer(array)):
             continue
-        if array.dtype.name not in arguments.FLOATS:
-            arguments.raise_type_error(
-                name, f"dtype {array.dtype}", "one of the floating dtypes " + ", ".join(arguments.FLOATS)
+        dtype = array.dtype.name
+        if dtype not in arguments.FLOATS:
+            floats = "one of the floating dtypes " + ", ".join(arguments.FLOATS)
+            expected = (
+                "a floating or an integer dtype"
+                if name in integer and not jnp.issubdtype(array.dtype, jnp.floating)
+                else floats
             )
-        first = first or (name, array.dtype)
-        if same and array.dtype != first[1]:
-            arguments.raise_type_error(name, f"dtype {array.dtype}", f"that of {first[0]}, {first[1]}")
-        names.append(array.dtype.name)
-    out = arguments.promote(names)
+            arguments.raise_type_error(name, f"dtype {array.dtype}", expected)
+        first = first or name
+        dtypes[name] = dtype
+        if same_dtype and dtype != dtypes[first]:
+            arguments.raise_type_error(name, f"dtype {dtype}", f"that of {first}, {dtypes[first]}")
+    out = arguments.promote(list(dtypes.values()))
     compute = jnp.float64 if out == "float64" else jnp.float32
-    return *(a if a is None else a.astype(compute) for a in arrays.values()), jnp.dtype(out)
+    return *(x if x is None else x.astype(compute) for x in arrays.values()), jnp.dtype(out)
 
 
-def validate_labels(target: Any, classes: int, ignore_index: int | None) -> tuple[Any, Any, Any]:
-    """Give labels that are safe to gather with, the mask of those to leave out, and the mask of those out of range.
-
-    Out-of-range labels raise `ValueError` where values can be looked at; elsewhere the caller makes their rows NaN.
-    Any integer dtype is taken: without x64, JAX has no int64, torch's dtype for labels.
-    """
-    if not jnp.issubdtype(target.dtype, jnp.integer):
+def as_indices(target: Any) -> jax.Array:
+    """Return class indices, of any shape and range and any integer dtype: without x64 JAX has no int64, torch's."""
+    target = as_array("target", target)
+    if not is_integer(target):
         arguments.raise_type_error("target", f"dtype {target.dtype}", "class indices of an integer dtype")
-    if jnp.iinfo(target.dtype).bits < 32:
-        target = target.astype(jnp.int32)
-    ignored = target == ignore_index if ignore_index is not None else jnp.zeros(target.shape, bool)
-    outside = ((target < 0) | (target >= classes)) & ~ignored
-    if concrete(outside) and outside.any():
-        arguments.raise_value_error("target", f"label {target[outside][0]}", f"class indices in [0, {classes})")
-    return jnp.where(ignored | outside, 0, target), ignored, outside
+    return target.astype(jnp.int32) if jnp.iinfo(target.dtype).bits < 32 else target
+
+
+def validate_range(target: jax.Array, least: int, classes: int,
+                   ignored: jax.Array | None = None) -> tuple[jax.Array, jax.Array | None]:  # fmt: skip
+    """Return indices that are safe to gather with, and the mask of those outside of [least, classes), None if none is.
+
+    An index out of range raises `ValueError` where values are concrete; elsewhere it becomes 0, and the caller makes
+    its row NaN (`nan_where`). Those under the mask `ignored` are in range whatever they are.
+    """
+    outside = (target < least) | (target >= classes)
+    if ignored is not None:
+        outside = outside & ~ignored
+    if not concrete(outside):
+        return jnp.where(outside, 0, target), outside
+    if outside.any():
+        got = f"label {target[outside][0].item()}"
+        arguments.raise_value_error("target", got, f"class indices in [{least}, {classes})")
+    return target, None
+
+
+def validate_labels(target: Any, classes: int,
+                    ignore_index: int | None) -> tuple[jax.Array, jax.Array, jax.Array | None]:  # fmt: skip
+    """Return labels that are safe to gather with, the mask of ignored ones, and that of `validate_range`."""
+    target = as_indices(target)
+    ignored = target == ignore_index if ignore_index is not None else jnp.zeros_like(target, dtype=bool)
+    target, outside = validate_range(target, 0, classes, ignored)
+    return jnp.where(ignored, 0, target), ignored, outside
 
 
 def validate_target(input: Any, target: Any, weight: Any, ignore_index: int) -> int:
-    """Tell class indices from class probabilities, check what they need of shapes, and give the axis of the classes."""
-    weight = None if weight is None else as_array("weight", weight)
+    """Check shapes for class indices or, of a floating target, class probabilities; return the axis of the classes."""
+    input, target, weight = as_arrays(("weight",), input=input, target=target, weight=weight).values()
     floating = jnp.issubdtype(target.dtype, jnp.floating)
     return arguments.check_class_target(input.shape, target.shape, floating, weight, ignore_index)
 
 
-def validate_classes(input: Any, target: Any, weight: Any, ignore_index: int) -> tuple[Any, Any, Any, int]:
-    """Check input, class indices and class weights against each other; `admit_labels`, and the axis of the classes."""
+def validate_classes(
+    input: jax.Array, target: Any, weight: jax.Array | None, ignore_index: int
+) -> tuple[jax.Array, jax.Array, jax.Array | None, int]:
+    """Check class indices and class weights against the input; return `validate_labels` and the axis of the classes."""
     target = as_array("target", target)
     axis = arguments.check_class_target(input.shape, target.shape, False, weight, None)
     return *validate_labels(target, input.shape[axis], ignore_index), axis
 
 
-def broadcast_class_weight(weight: Any, axis: int, like: Any) -> Any:
-    """Lay class weights along the class axis of `like`, and broadcast them to its shape."""
+def broadcast_class_weight(weight: jax.Array, axis: int, like: jax.Array) -> jax.Array:
+    """Broadcast class weights (C) to the shape of `like`, whose axis of the classes is `axis`."""
     return jnp.broadcast_to(weight.reshape((-1,) + (1,) * (like.ndim - axis - 1)), like.shape)
 
 
-def gather_class_weight(weight: Any, labels: Any) -> Any:
-    """The class weight of each label."""
+def gather_class_weight(weight: jax.Array, labels: jax.Array) -> jax.Array:
+    """Return the class weight of each label."""
     return weight[labels]
 
 
-def check_inside(**tensors: Any) -> tuple[Any, ...]:
-    """Refuse arrays with values outside of [0, 1] (NaN too), where values can be looked at.
+def validate_unit_interval(**tensors: jax.Array) -> tuple[Any, ...]:
+    """Refuse arrays with values outside of [0, 1], NaN included, where values are concrete.
 
-    Elsewhere such elements are replaced by 0.5, which is harmless. Gives the arrays, and last the mask of the
-    offending elements, None where there are none for sure, for the caller to `poison`.
+    Elsewhere replace such elements by 0.5, where every formula is finite. Return the arrays, and last the mask of
+    elements that any of them has outside, None where values were checked; the caller makes those NaN (`nan_where`).
     """
     if all(concrete(array) for array in tensors.values()):
         for name, array in tensors.items():
@@ -109,73 +154,73 @@ def check_inside(**tensors: Any) -> tuple[Any, ...]:
     return *safe, ~jnp.stack(jnp.broadcast_arrays(*inside)).all(0)
 
 
-def nan_where(loss: Any, bad: Any, *sources: Any) -> Any:
-    """Make the elements of `loss` under the mask NaN, and with them their gradients (which `where` would make 0).
+def nan_where(loss: jax.Array, bad: jax.Array | None, *sources: jax.Array) -> jax.Array:
+    """Make the elements of `loss` under the mask NaN, and their gradients (which `where` would make 0); None: no mask.
 
-    `sources`: arrays of that shape whose gradients are to be NaN there, too, though the loss came without their elements.
+    `sources`: arrays of that shape whose gradients become NaN there too, where the loss does not depend on them.
     """
     if bad is None:
         return loss
-    spoil = jnp.where(bad, jnp.nan, 1.0).astype(loss.dtype)
-    loss = loss * spoil
+    nan_factor = jnp.where(bad, jnp.nan, 1.0).astype(loss.dtype)
+    loss = loss * nan_factor
     for source in sources:
-        loss = loss + jnp.where(bad, source * spoil, 0.0)
+        loss = loss + jnp.where(bad, source * nan_factor, 0.0)
     return loss
 
 
-def concrete(array: Any) -> bool:
-    """Tell whether the array's values can be looked at without a wait: on the CPU, and not while tracing."""
+def concrete(array: jax.Array) -> bool:
+    """Tell whether values can be read without waiting for a device: on the CPU, and not while tracing."""
     return not isinstance(array, jax.core.Tracer) and all(device.platform == "cpu" for device in array.devices())
 
 
-def broadcast(**tensors: Any) -> tuple[Any, ...]:
-    """Broadcast the arrays together; the one that does not fit is named."""
+def broadcast(**tensors: jax.Array) -> tuple[jax.Array, ...]:
+    """Broadcast the arrays against each other; `ValueError` names the one that does not fit."""
     shape = arguments.broadcast_shape(**{name: array.shape for name, array in tensors.items()})
     return tuple(jnp.broadcast_to(array, shape) for array in tensors.values())
 
 
-def broadcast_with_warning(input: Any, target: Any) -> tuple[Any, Any]:
-    """Broadcast input and target together; with a warning, as in torch, for the trap is (N, 1) with (N)."""
+def broadcast_with_warning(input: jax.Array, target: jax.Array) -> tuple[jax.Array, ...]:
+    """Broadcast input and target; warn if shapes differ, as torch does: (N, 1) with (N) gives (N, N)."""
     if target.shape == input.shape:
         return input, target
-    met = broadcast(input=input, target=target)
+    both = broadcast(input=input, target=target)
     warnings.warn(
         f"target's shape {tuple(target.shape)} differs from input's {tuple(input.shape)}: "
         "they are broadcast, which is seldom what is meant",
         UserWarning,
         stacklevel=3,
     )
-    return met
+    return both
 
 
-def absolute(x: Any) -> Any:
-    """|x|, with derivative 0 at 0, where that of `jnp.abs` is 1, and at NaN, as in torch."""
+def absolute(x: jax.Array) -> jax.Array:
+    """Compute |x|, with derivative 0 at 0, where that of `jnp.abs` is 1, and at NaN, as in torch."""
     return x * jax.lax.stop_gradient(jnp.where(jnp.isnan(x), 0.0, jnp.sign(x)))
 
 
-def hinge(x: Any) -> Any:
-    """The greater of x and 0; at 0 the derivative is 1, as that of torch's `clamp_min`, where `jnp.maximum` has 1/2."""
+def positive_part(x: jax.Array) -> jax.Array:
+    """Compute max(x, 0); at 0 the derivative is 1, as that of torch's `clamp_min`, where `jnp.maximum` has 1/2."""
     return jnp.where(x < 0, 0.0, x)
 
 
-def smooth_l1(input: Any, target: Any, beta: float, scale: float = 1.0) -> Any:
-    """`scale` times: e^2 / (2 beta) where |e| < beta, else |e| - beta / 2, for e = input - target of the same shape."""
+def smooth_l1(input: jax.Array, target: jax.Array, beta: float, scale: float = 1.0) -> jax.Array:
+    """Compute `scale` times e^2 / (2 beta) where |e| < beta, else |e| - beta / 2; e = input - target, of one shape."""
     error = input - target
     if beta < jnp.finfo(error.dtype).tiny:
         return scale * absolute(error)
     size = absolute(error)
     beyond = size >= beta
-    # The square is of what lies within beta only: beyond it may overflow, and its gradient would be 0 * inf.
-    within = jnp.where(beyond, 0.0, error)
-    return jnp.where(beyond, scale * (size - 0.5 * beta), 0.5 * within * (within * (scale / beta)))
+    # An error beyond beta is not squared: it may overflow, and its gradient would be 0 * inf.
+    inside = jnp.where(beyond, 0.0, error)
+    return jnp.where(beyond, scale * (size - 0.5 * beta), 0.5 * inside * (inside * (scale / beta)))
 
 
 @jax.custom_jvp
-def log1p(x: Any) -> Any:
-    """log(1 + x). In float64 XLA's own is off by up to 129 ulps on a CPU; this by two (Kahan's correction of log)."""
+def log1p(x: jax.Array) -> jax.Array:
+    """Compute log(1 + x). In float64 XLA's is off by 129 ulps on a CPU, this by two (Kahan's correction of log)."""
     if x.dtype != jnp.float64:
         return jnp.log1p(x)
-    # The barrier, for XLA makes x of (1 + x) - 1, which is the very rounding error that is to be corrected.
+    # Without the barrier XLA simplifies (1 + x) - 1 to x, and the rounding error to correct by is gone.
     shifted = jax.lax.optimization_barrier(1 + x)
     exact = (shifted == 1) | jnp.isinf(shifted)
     corrected = jnp.log(shifted) * (x / jnp.where(exact, 1.0, shifted - 1))
@@ -183,55 +228,56 @@ def log1p(x: Any) -> Any:
 
 
 @log1p.defjvp
-def _(primals: Any, tangents: Any) -> Any:
+def _(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
     (x,) = primals
     return log1p(x), tangents[0] / (1 + x)
 
 
-def neg_sign(x: Any) -> Any:
-    """A constant: -1 where x > 0, else 1. So x * neg_sign(x) is -|x|, with derivative 1 at 0, where `relu(x)` has 0."""
+def neg_sign(x: jax.Array) -> jax.Array:
+    """Return a constant, -1 where x > 0, else 1: x * neg_sign(x) is -|x|, with derivative 1 at 0, `relu`'s being 0."""
     return jax.lax.stop_gradient(jnp.where(x > 0, -1.0, 1.0).astype(x.dtype))
 
 
-def softplus(x: Any) -> Any:
-    """log(1 + exp(x)), to the last digits on both sides, and so its derivatives.
+def softplus(x: jax.Array) -> jax.Array:
+    """Compute log(1 + exp(x)) to a few ulps for x of both signs, its derivatives likewise.
 
     The first derivative of `jnp.logaddexp` is exp(x - softplus(x)), whose own derivative is lost for x above 17.
     """
     return jax.nn.relu(x) + log1p(jnp.exp(x * neg_sign(x)))
 
 
-def bce_of_logits(x: Any, target: Any, pos_weight: Any = None) -> Any:
-    """Unreduced P t softplus(-x) + (1 - t) softplus(x), P being `pos_weight`.
+def bce_of_logits(x: jax.Array, target: jax.Array, pos_weight: jax.Array | None = None) -> jax.Array:
+    """Compute P t softplus(-x) + (1 - t) softplus(x), unreduced, with P = `pos_weight`.
 
-    softplus(x) and softplus(-x) are both tail, one of them and |x|; without P, t + (1 - t) is 1 and not added up.
+    With tail = log1p(exp(-|x|)), softplus of -|x| is tail, and of |x| it is |x| + tail: one exponential serves both.
+    Without P the factor of tail, t + (1 - t), is exactly 1.
     """
-    share = target if pos_weight is None else pos_weight * target
-    which = neg_sign(x)
-    size = x * -which
+    positive = target if pos_weight is None else pos_weight * target
+    sign = neg_sign(x)
+    size = x * -sign
     tail = log1p(jnp.exp(-size))
-    total = tail if pos_weight is None else (share + (1 - target)) * tail
-    return total + jnp.where(which < 0, 1 - target, share) * size
+    total = tail if pos_weight is None else (positive + (1 - target)) * tail
+    return total + jnp.where(sign < 0, 1 - target, positive) * size
 
 
-def log_sum_exp(x: Any, dim: int) -> Any:
-    """The greatest element along `dim`, a constant, and the log of the sum of exp(x - greatest): their sum is logsumexp.
+def log_sum_exp(x: jax.Array, dim: int) -> tuple[jax.Array, jax.Array]:
+    """Return max(x) along `dim`, a constant, and log(sum(exp(x - max))), without that axis: they add up to logsumexp.
 
-    Kept apart so that a caller can subtract from the greatest first; and the derivative is exp(x - greatest) / sum.
+    Two terms, so that a caller can subtract from the maximum first; and the derivative is exp(x - max) / sum.
     """
     greatest = jax.lax.stop_gradient(x).max(dim, keepdims=True, initial=-jnp.inf)
     greatest = jnp.where(greatest == -jnp.inf, 0.0, greatest)
     total = jnp.exp(x - greatest).sum(dim)
-    none = total == 0
-    log_total = jnp.where(none, -jnp.inf, jnp.log(jnp.where(none, 1.0, total)))
+    empty = total == 0
+    log_total = jnp.where(empty, -jnp.inf, jnp.log(jnp.where(empty, 1.0, total)))
     return greatest.squeeze(dim), log_total
 
 
-def nll_of_logits(x: Any, index: Any, dim: int) -> Any:
-    """-log softmax(x) at `index` along `dim`: softplus(logsumexp of the others - the one at index).
+def nll_of_logits(x: jax.Array, index: jax.Array, dim: int) -> jax.Array:
+    """Compute -log softmax(x) at `index` along `dim`, as softplus(logsumexp of the other logits - the logit at index).
 
-    Every term of value and derivatives is of one sign. In logsumexp(x) - x[index] the value of a confident prediction
-    is lost (1e-7 becomes 0), and in its gradient 1 - p, -sum of the other p, is.
+    All terms of value and derivatives have one sign, so that nothing cancels. logsumexp(x) - x[index] loses the value
+    of a confident prediction (1e-7 becomes 0), and its gradient loses 1 - p.
     """
     index = jnp.expand_dims(index, dim)
     picked = jnp.take_along_axis(x, index, dim).squeeze(dim)
@@ -242,11 +288,12 @@ def nll_of_logits(x: Any, index: Any, dim: int) -> Any:
     return nan_where(loss, picked == jnp.inf)
 
 
-def nll_of_logits_soft(x: Any, coefficients: Any, dim: int) -> Any:
-    """Sum over classes of coefficient * -log softmax(x), for coefficients >= 0.
+def nll_of_logits_soft(x: jax.Array, coefficients: jax.Array, dim: int) -> jax.Array:
+    """Compute the sum along `dim` of coefficients * -log softmax(x), for coefficients >= 0 of the shape of x.
 
-    In a confident row (greatest p > 1/2) log p = (x - greatest) - log1p(sum of the others), the greatest a variable; in
-    another row the greatest is a constant and its own term part of the sum. So neither 1 - p nor p is ever a difference.
+    In a confident row (greatest p > 1/2) log p = (x - max) - log1p(sum of the others), with a maximum that is
+    differentiated; in another row it is a constant, its own term part of the sum. So neither p nor 1 - p is computed as
+    a difference.
     """
     fixed = jax.lax.stop_gradient(x)
     top = jnp.argmax(fixed, dim, keepdims=True)
@@ -264,33 +311,33 @@ def nll_of_logits_soft(x: Any, coefficients: Any, dim: int) -> Any:
     return below.sum(dim) + coefficients.sum(dim) * log_total
 
 
-# torch's bound is a float32, also in float64.
-_LEAST = float(np.float32(1e-12))
+# The bound of torch's kernel, a float32 also in float64.
+_EPS = float(np.float32(1e-12))
 
 
 @jax.custom_jvp
-def bce(input: Any, target: Any) -> Any:
-    """Unreduced -(t log p + (1 - t) log(1 - p)) with torch's conventions at p = 0 and 1 (`binary_cross_entropy`)."""
+def bce(input: jax.Array, target: jax.Array) -> jax.Array:
+    """Compute -(t log p + (1 - t) log(1 - p)), unreduced, with torch's conventions at p = 0 and 1."""
     return -(target * jnp.maximum(jnp.log(input), -100.0) + (1 - target) * jnp.maximum(log1p(-input), -100.0))
 
 
 @bce.defjvp
-def _(primals: Any, tangents: Any) -> Any:
+def _(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
     input, target = primals
     to_target = log1p(-input) - jnp.log(input)
     return bce(input, target), _bce_slope(input, target) * tangents[0] + to_target * tangents[1]
 
 
 @jax.custom_jvp
-def _bce_slope(input: Any, target: Any) -> Any:
-    """The derivative with respect to `input`, whose denominator torch keeps from 0."""
-    return (input - target) / jnp.maximum((1 - input) * input, _LEAST)
+def _bce_slope(input: jax.Array, target: jax.Array) -> jax.Array:
+    """Compute the derivative by `input`, with torch's lower bound of the denominator."""
+    return (input - target) / jnp.maximum((1 - input) * input, _EPS)
 
 
 @_bce_slope.defjvp
-def _(primals: Any, tangents: Any) -> Any:
-    # Written out: the quotient rule on the form above takes 1/(1-p) from 1/(1-p) at p near 1.
+def _(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
+    # By hand: the quotient rule on the form above subtracts two numbers near 1 / (1 - p) at p near 1.
     input, target = primals
-    below = jnp.maximum((1 - input) * input, _LEAST)
-    curvature = target / jnp.maximum(input, _LEAST) ** 2 + (1 - target) / jnp.maximum(1 - input, _LEAST) ** 2
+    below = jnp.maximum((1 - input) * input, _EPS)
+    curvature = target / jnp.maximum(input, _EPS) ** 2 + (1 - target) / jnp.maximum(1 - input, _EPS) ** 2
     return _bce_slope(input, target), curvature * tangents[0] - tangents[1] / below

@@ -1,4 +1,4 @@
-"""Shapes of what is a loss of a linear map's logits: what both frameworks refuse, and how many rows make a chunk."""
+"""Checks of losses whose logits are a linear map of the input, for both frameworks, and how many rows make a chunk."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from xloss.ops import arguments
 
 
 def rows_per_chunk(
-    rows: int, columns: int, chunk_size: int | None = None, options: Any = None, smaller: int = 1
+    rows: int, columns: int, chunk_size: int | None = None, options: Any = None, divisor: int = 1
 ) -> int:
-    """Refuse bad chunk sizes; without one, as equal chunks as may be of about 2^23 logits, 256 rows at least.
+    """Return `chunk_size`, checked, or the rows of chunks of equal size, of at most 2^23 logits or 256 rows.
 
-    Both are divided by `smaller`, for a computation that holds a chunk's size many times over.
+    That limit is divided by `divisor`, for a computation that holds many times the size of a chunk.
     """
     if options is not None and not hasattr(options, "batch_chunk_size"):
         arguments.raise_type_error("options", type(options).__name__, "None or torch.nn.LinearCrossEntropyOptions")
     chunk_size = chunk_size if chunk_size is not None or options is None else options.batch_chunk_size
     if chunk_size is None:
-        most = max(max(2**23 // max(columns, 1), 256) // smaller, 1)
+        most = max(max(2**23 // max(columns, 1), 256) // divisor, 1)
         return max(-(-rows // max(-(-rows // most), 1)), 1)
     arguments.check_integer("chunk_size", chunk_size)
     if chunk_size < 1:
@@ -27,7 +27,7 @@ def rows_per_chunk(
 
 
 def shape_of_logits(input: Any, linear_weight: Any, linear_bias: Any) -> tuple[int, ...]:
-    """Refuse shapes that do not go together; give that of the logits."""
+    """Check the shapes of input (N, H) or (H), weight (C, ..., H) and bias (C, ...); return that of the logits."""
     shape, given = tuple(input.shape), tuple(linear_weight.shape)
     if len(shape) not in (1, 2):
         arguments.raise_value_error("input", f"shape {shape}", "shape (H) or (N, H)")
@@ -52,7 +52,7 @@ def check_target(
     ignore_index: int | None,
     label_smoothing: float,
 ) -> int:
-    """Refuse a target, class weights or options that do not fit logits of that shape; give the axis of the classes."""
+    """Refuse a target, class weights or options that do not fit logits of that shape; return the class axis."""
     check_options(ignore_index, label_smoothing)
     axis = len(shape[:2]) - 1
     expected = shape if probabilities else shape[:axis] + shape[axis + 1 :]
@@ -78,7 +78,7 @@ def check_options(ignore_index: int | None, label_smoothing: float) -> None:
 
 
 def check_cutoffs(cutoffs: Any) -> None:
-    """Refuse cutoffs that are no increasing positive integers."""
+    """Refuse cutoffs that are not increasing positive integers."""
     if not isinstance(cutoffs, (list, tuple)):
         arguments.raise_type_error("cutoffs", type(cutoffs).__name__, "a list or tuple of integers")
     for cutoff in cutoffs:
@@ -90,8 +90,8 @@ def check_cutoffs(cutoffs: Any) -> None:
         )
 
 
-def by_name(input: Any, target: Any, head_weight: Any, tail_weights: Any, head_bias: Any) -> dict[str, Any]:
-    """All tensors by name, those of cluster i as `tail_weights[i][0]` and `tail_weights[i][1]`."""
+def name_tensors(input: Any, target: Any, head_weight: Any, tail_weights: Any, head_bias: Any) -> dict[str, Any]:
+    """Return all tensors by name, those of cluster i as `tail_weights[i][0]` and `tail_weights[i][1]`."""
     pairs = isinstance(tail_weights, (list, tuple)) and all(isinstance(p, (list, tuple)) for p in tail_weights)
     if not pairs or any(len(pair) != 2 for pair in tail_weights):
         arguments.raise_type_error("tail_weights", type(tail_weights).__name__, "a list of pairs (projection, weight)")
@@ -100,7 +100,7 @@ def by_name(input: Any, target: Any, head_weight: Any, tail_weights: Any, head_b
 
 
 def check_projections(tensors: dict[str, Any], cutoffs: Any) -> None:
-    """Refuse shapes, of the tensors `by_name`, that do not go together."""
+    """Check the shapes of the tensors of `name_tensors` against each other and the cutoffs."""
     shape = {name: tuple(tensor.shape) for name, tensor in tensors.items() if tensor is not None}
     check_cutoffs(cutoffs)
     if len(shape["input"]) not in (1, 2):

@@ -1,105 +1,105 @@
-"""A loss of logits that are a linear map of the input, a chunk of rows at a time, so that the logits are never held whole.
+"""Losses of logits that are a linear map of the input, by chunks of rows: the logits are never held whole.
 
-`linear_jax.py` has the same names in the same order. What a chunk computes is computed again where a gradient asks for
-it, instead of being stored: in PyTorch by `_Again`, through which all of autograd and `torch.func` pass (`checkpoint`
-refuses the latter), and for plain gradients of class indices by `_Nll`, which works in place.
+`linear_jax.py` has the same names in the same order. Gradients recompute a chunk instead of storing it: in PyTorch by
+`_Recompute`, which supports all of autograd and `torch.func` (`checkpoint` refuses the latter), and for plain gradients
+of class indices by `_Nll`, which works in place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from xloss.ops import arguments
 from xloss.ops import torch as ops
 from xloss.ops.linear import rows_per_chunk
 
-__all__ = ["add_where", "logits", "nll_of_rows", "over_rows", "validate_given"]
+__all__ = ["add_cluster_nll", "logits", "map_chunks", "nll_of_rows"]
 
 
-def validate_given(**tensors: Any) -> tuple[Any, ...]:
-    """Refuse what is no tensor; None passes under `linear_bias` and `weight`."""
-    for name, tensor in tensors.items():
-        absent = tensor is None and name in ("linear_bias", "head_bias", "weight")
-        if not absent and not isinstance(tensor, torch.Tensor):
-            arguments.raise_type_error(name, type(tensor).__name__, "a torch.Tensor")
-    return tuple(tensors.values())
-
-
-def logits(input: Any, linear_weight: Any, linear_bias: Any = None) -> Any:
-    """Of rows (N, in_features) and a weight (C, ..., in_features): (N, C, ...)."""
+def logits(input: torch.Tensor, linear_weight: torch.Tensor, linear_bias: torch.Tensor | None = None) -> torch.Tensor:
+    """Compute the logits (N, C, ...) of rows (N, H), for a weight (C, ..., H) and a bias (C, ...)."""
     flat = linear_weight.reshape(-1, linear_weight.shape[-1])
     bias = None if linear_bias is None else linear_bias.reshape(-1)
     return torch.nn.functional.linear(input, flat, bias).reshape(input.shape[0], *linear_weight.shape[:-1])
 
 
-def nll_of_rows(input: Any, labels: Any, chunk: int, linear_weight: Any, *linear_bias: Any) -> Any:
-    """-log softmax of the logits at the labels, a chunk of rows at a time."""
+def nll_of_rows(
+    input: torch.Tensor, labels: torch.Tensor, chunk: int, linear_weight: torch.Tensor, *linear_bias: torch.Tensor
+) -> torch.Tensor:
+    """Compute -log softmax of the logits at the labels, by chunks of `chunk` rows."""
     shared = (linear_weight, *linear_bias)
-    if transformed(input, labels, *shared):
-        return over_rows(_nll, chunk, (input, labels), shared)
+    if is_transformed(input, labels, *shared):
+        return map_chunks(_nll, chunk, (input, labels), shared)
     return _Nll.apply(chunk, input, labels, *shared)
 
 
-def over_rows(function: Callable[..., Any], chunk: int, rows: tuple[Any, ...], shared: tuple[Any, ...]) -> Any:
-    """`function(*rows, *shared)` for chunks of the rows, put together; its intermediate results are not kept for gradients.
+def map_chunks(
+    function: Callable[..., torch.Tensor], chunk: int, rows: tuple[torch.Tensor, ...], shared: tuple[torch.Tensor, ...]
+) -> torch.Tensor:
+    """Concatenate `function(*rows, *shared)` of chunks of the rows; what it stores for gradients is recomputed instead.
 
-    All of the rows at once where they are one chunk: there is nothing to be saved then.
+    Rows of a single chunk are computed as they are: recomputing would save no memory.
     """
     if rows[0].shape[0] <= chunk:
         return function(*rows, *shared)
     parts = zip(*(tensor.split(chunk) for tensor in rows), strict=True)
-    return torch.cat([_again(function, *part, *shared) for part in parts])
+    return torch.cat([_recompute(function, *part, *shared) for part in parts])
 
 
-def add_where(inside: Any, loss: Any, input: Any, labels: Any, projection: Any, linear_weight: Any) -> Any:
-    """Add to the loss of the rows under the mask -log softmax of (input projection^T) linear_weight^T at the labels.
+def add_cluster_nll(
+    inside: torch.Tensor,
+    loss: torch.Tensor,
+    input: torch.Tensor,
+    labels: torch.Tensor,
+    projection: torch.Tensor,
+    linear_weight: torch.Tensor,
+) -> torch.Tensor:
+    """Add -log softmax of (input projection^T) linear_weight^T at the labels to the loss of the rows under the mask.
 
-    For these rows alone, where their number may be looked at.
+    Computed for these rows alone where their number may be read (not while compiling or under `torch.func`).
     """
     chunk = rows_per_chunk(input.shape[0], linear_weight.shape[0])
-    if not (torch.compiler.is_compiling() or _wrapped(inside)):
+    if not (torch.compiler.is_compiling() or _is_wrapped(inside)):
         rows = inside.nonzero().squeeze(1)
         some = nll_of_rows(logits(input[rows], projection), labels[rows], chunk, linear_weight)
         return loss.index_add(0, rows, some)
-    # A row that is not meant is 0: whatever it holds reaches no gradient.
+    # Other rows are set to 0, so that a NaN in them reaches no gradient.
     input, labels = torch.where(inside.unsqueeze(1), input, 0.0), torch.where(inside, labels, 0)
     every = nll_of_rows(logits(input, projection), labels, chunk, linear_weight)
     return loss + torch.where(inside, every, 0.0)
 
 
-def _nll(input: Any, labels: Any, *shared: Any) -> Any:
+def _nll(input: torch.Tensor, labels: torch.Tensor, *shared: torch.Tensor) -> torch.Tensor:
     return ops.nll_of_logits(logits(input, *shared), labels, 1)
 
 
-def transformed(*tensors: Any) -> bool:
-    """Whether autograd is not alone: while compiling, inside `torch.func`, in forward mode, on tensors of other kinds."""
+def is_transformed(*tensors: torch.Tensor) -> bool:
+    """Tell whether more than plain autograd is at work: compilation, `torch.func`, forward mode, tensor subclasses."""
     if torch.compiler.is_compiling() or torch.autograd.forward_ad._current_level >= 0:
         return True
-    return any(map(_wrapped, tensors))
+    return any(map(_is_wrapped, tensors))
 
 
-def _wrapped(tensor: Any) -> bool:
+def _is_wrapped(tensor: torch.Tensor) -> bool:
     plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)
-    mapped = torch._C._functorch.is_functorch_wrapped_tensor(tensor) or torch._C._functorch.is_legacy_batchedtensor(
-        tensor
-    )
-    return not plain or mapped
+    functorch = torch._C._functorch
+    mapped = functorch.is_functorch_wrapped_tensor(tensor) or functorch.is_legacy_batchedtensor(tensor)
+    return not plain or bool(mapped)
 
 
 class _Nll(torch.autograd.Function):
-    """`_nll` of all rows: one buffer holds the logits of a chunk, and then their gradient; weights' gradients are added up.
+    """Compute `_nll` with one buffer, for a chunk's logits and then their gradient; other gradients are accumulated.
 
-    The gradient is that of softplus(logsumexp of the others - the one at the label), as in `nll_of_logits`.
+    The gradient is that of softplus(logsumexp of the other logits - the logit at the label), as in `nll_of_logits`.
     """
 
     @staticmethod
     def forward(ctx: Any, chunk: int, input: Any, labels: Any, *shared: Any) -> Any:
         loss, slope, scale, greatest = (input.new_empty(labels.shape) for _ in range(4))
-        for part, x in chunks(chunk, input, shared):
+        for part, x in logit_chunks(chunk, input, shared):
             index = labels[part].unsqueeze(1)
             picked = x.gather(1, index)
             top = x.scatter_(1, index, -torch.inf).amax(1, keepdim=True)
@@ -107,10 +107,10 @@ class _Nll(torch.autograd.Function):
             total = x.sub_(top).exp_().sum(1, keepdim=True)
             gap = (top - picked) + torch.log(total)
             gap.masked_fill_(picked == torch.inf, torch.nan)  # an infinite logit has no probability
-            share = torch.sigmoid(gap)
+            one_minus_p = torch.sigmoid(gap)
             loss[part] = ops.softplus(gap).squeeze(1)
-            slope[part], greatest[part] = share.squeeze(1), top.squeeze(1)
-            scale[part] = torch.where(total == 0, 0.0, share / total).squeeze(1)
+            slope[part], greatest[part] = one_minus_p.squeeze(1), top.squeeze(1)
+            scale[part] = torch.where(total == 0, 0.0, one_minus_p / total).squeeze(1)
         ctx.chunk = chunk
         ctx.save_for_backward(slope, scale, greatest, input, labels, *shared)
         return loss
@@ -119,29 +119,29 @@ class _Nll(torch.autograd.Function):
     def backward(ctx: Any, cotangent: Any) -> Any:
         slope, scale, greatest, input, labels, *shared = ctx.saved_tensors
         wanted = ctx.needs_input_grad[1], *ctx.needs_input_grad[3:]
-        if torch.is_grad_enabled() or transformed(cotangent):  # to be differentiated, or many at once
-            whole = lambda input, *shared: over_rows(_nll, ctx.chunk, (input, labels), shared)  # noqa: E731
-            of_input, *of_shared = pull(whole, wanted, (input, *shared), cotangent)
+        if torch.is_grad_enabled() or is_transformed(cotangent):  # double backward, or vmap
+            whole = lambda input, *shared: map_chunks(_nll, ctx.chunk, (input, labels), shared)  # noqa: E731
+            of_input, *of_shared = vjp(whole, wanted, (input, *shared), cotangent)
             return None, of_input, None, *of_shared
         scale, slope = scale * cotangent, slope * cotangent
-        sums = Sums(wanted, input, shared)
-        for part, x in chunks(ctx.chunk, input, shared):
+        sums = GradientSums(wanted, input, shared)
+        for part, x in logit_chunks(ctx.chunk, input, shared):
             x.sub_(greatest[part].unsqueeze(1)).exp_().mul_(scale[part].unsqueeze(1))
             x.scatter_(1, labels[part].unsqueeze(1), -slope[part].unsqueeze(1))
             sums.add(part, x)
         return None, sums.grads[0], None, *sums.grads[1:]
 
 
-class Sums:
-    """The gradients of input, weight and bias where they are wanted, of those of the logits, a chunk at a time."""
+class GradientSums:
+    """Accumulate the gradients by input, weight and bias, where wanted, from chunks of the gradient by the logits."""
 
-    def __init__(self, wanted: Any, input: Any, shared: Any):
+    def __init__(self, wanted: tuple[bool, ...], input: torch.Tensor, shared: Sequence[torch.Tensor]):
         given = zip((input, *shared), wanted, strict=True)
         self.grads: list[Any] = [x.new_zeros(x.shape) if want else None for x, want in given]
         self.input, self.flat = input, shared[0].reshape(-1, input.shape[1])
 
-    def add(self, part: slice, slope: Any) -> None:
-        """Add those of the rows of a chunk."""
+    def add(self, part: slice, slope: torch.Tensor) -> None:
+        """Add what follows from `slope`, the gradient by the logits of the rows `part`."""
         slope = slope.flatten(1)
         if self.grads[0] is not None:
             torch.mm(slope, self.flat, out=self.grads[0][part])
@@ -151,8 +151,10 @@ class Sums:
             self.grads[2] += slope.sum(0).view(self.grads[2].shape)
 
 
-def chunks(chunk: int, input: Any, shared: Any) -> Any:
-    """The rows of each chunk, as a slice, and their logits, in one buffer for all."""
+def logit_chunks(
+    chunk: int, input: torch.Tensor, shared: Sequence[torch.Tensor]
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Yield the rows of each chunk, as a slice, and their logits, all in one buffer."""
     size, shape = input.shape[0], shared[0].shape[:-1]
     flat = shared[0].reshape(-1, input.shape[1])
     buffer = input.new_empty(min(chunk, size), flat.shape[0])
@@ -163,28 +165,28 @@ def chunks(chunk: int, input: Any, shared: Any) -> Any:
         yield part, x.view(part.stop - start, *shape)
 
 
-def _again(function: Callable[..., Any], *tensors: Any) -> Any:
-    """`function(*tensors)`, one tensor, of which nothing is kept for the gradient but the tensors.
+def _recompute(function: Callable[..., Any], *tensors: torch.Tensor) -> Any:
+    """Compute `function(*tensors)`, storing for its gradient nothing but the tensors.
 
-    Forward mode stores nothing, and through nested ones the rule of a Function gives wrong numbers: there, plain operations.
-    The compiler would merge the two computations of a Function into one and store that, but not those of `checkpoint`,
-    which in turn refuses `torch.func`.
+    Forward mode stores nothing, and nested in forward mode a Function gives wrong numbers: there, plain operations. The
+    compiler would merge the two computations of a Function into one and store its results, but not those of
+    `checkpoint`, which in turn refuses `torch.func`.
     """
     if torch.autograd.forward_ad._current_level >= 0:
         return function(*tensors)
     if not torch.compiler.is_compiling():
-        return _Again.apply(function, *tensors)
-    return function(*tensors) if _in_func() else checkpoint(function, *tensors, use_reentrant=False)
+        return _Recompute.apply(function, *tensors)
+    return function(*tensors) if _in_functorch() else checkpoint(function, *tensors, use_reentrant=False)
 
 
 @torch.compiler.assume_constant_result
-def _in_func() -> bool:
-    """Whether a transformation of `torch.func` is being traced."""
+def _in_functorch() -> bool:
+    """Tell whether a transformation of `torch.func` is being traced."""
     return bool(torch._C._functorch.get_interpreter_stack())
 
 
-class _Again(torch.autograd.Function):
-    """Computes once more in the backward pass, where it is this very thing again: so derivatives of any order pass."""
+class _Recompute(torch.autograd.Function):
+    """Compute again in the backward pass, itself a recomputed function: so it has derivatives of any order."""
 
     generate_vmap_rule = True
 
@@ -201,33 +203,30 @@ class _Again(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Any) -> Any:
         tensors, wanted = ctx.saved_tensors, ctx.needs_input_grad[1:]
         cotangent = cotangents if len(cotangents) > 1 else cotangents[0]
-        return None, *pull(ctx.function, wanted, tensors, cotangent, again=True)
+        return None, *vjp(ctx.function, wanted, tensors, cotangent, recompute=True)
 
 
-def _held(function: Callable[..., Any], tensors: Any, chosen: list[int]) -> Callable[..., Any]:
-    """`function` of the chosen tensors."""
+def vjp(function: Callable[..., Any], wanted: Sequence[bool], tensors: Sequence[torch.Tensor], cotangent: Any,
+        recompute: bool = False) -> list[torch.Tensor | None]:  # fmt: skip
+    """Return the gradient by each tensor that is wanted, None for the others; `recompute`: store nothing for its own.
 
-    def of(*values: Any) -> Any:
-        given = dict(zip(chosen, values, strict=True))
-        return function(*(given.get(number, tensor) for number, tensor in enumerate(tensors)))
-
-    return of
-
-
-def pull(function: Callable[..., Any], wanted: Any, tensors: Any, cotangent: Any, again: bool = False) -> list[Any]:
-    """The gradient for each tensor that is wanted, None for the others; with `again`, itself not stored."""
+    `cotangent` is a tuple where `function` returns several tensors.
+    """
     chosen = [number for number, want in enumerate(wanted) if want]
-
     cotangents = cotangent if isinstance(cotangent, tuple) else (cotangent,)
-    several = len(cotangents)
+    count = len(cotangents)
 
-    def back_through(*given: Any) -> Any:
-        cotangents, tensors = given[:several], given[several:]
-        point = [tensors[number] for number in chosen]
-        back = torch.func.vjp(_held(function, tensors, chosen), *point)[1]
-        grads = back(cotangents if several > 1 else cotangents[0])
+    def backward(*given: torch.Tensor) -> Any:
+        cotangents, tensors = given[:count], given[count:]
+
+        def of_chosen(*values: torch.Tensor) -> Any:
+            replaced = dict(zip(chosen, values, strict=True))
+            return function(*(replaced.get(number, tensor) for number, tensor in enumerate(tensors)))
+
+        pullback = torch.func.vjp(of_chosen, *(tensors[number] for number in chosen))[1]
+        grads = pullback(cotangents if count > 1 else cotangents[0])
         return grads if len(grads) > 1 else grads[0]
 
-    found = _again(back_through, *cotangents, *tensors) if again else back_through(*cotangents, *tensors)
-    found = iter(found if isinstance(found, tuple) else (found,))
-    return [next(found) if want else None for want in wanted]
+    found = _recompute(backward, *cotangents, *tensors) if recompute else backward(*cotangents, *tensors)
+    grads = iter(found if isinstance(found, tuple) else (found,))
+    return [next(grads) if want else None for want in wanted]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from xloss.ops import arguments
@@ -12,37 +10,42 @@ from xloss.ops import torch as ops
 __all__ = ["tversky", "validate_masks"]
 
 
-def validate_masks(input: Any, target: Any, from_logits: bool) -> tuple[Any, Any, Any]:
-    """Check shapes and values, and give p, 1 - p and the target; what is outside of [0, 1] where it cannot be seen: NaN."""
+def validate_masks(
+    input: torch.Tensor, target: torch.Tensor, from_logits: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Check shapes and values; return p, 1 - p and the target, with NaN for values outside of [0, 1] while tracing."""
     if not input.ndim:
         arguments.raise_value_error("input", "shape ()", "shape (D) or (N, d1, ..., dK)")
     arguments.check_same_shape("target", target.shape, "input", input.shape)
     if not from_logits:
-        p, t, bad = ops.check_inside(input=input, target=target)
+        p, t, bad = ops.validate_unit_interval(input=input, target=target)
         p, t = ops.nan_where(p, bad, input), ops.nan_where(t, bad, target)
         return p, 1 - p, t
-    t, bad = ops.check_inside(target=target)
+    t, bad = ops.validate_unit_interval(target=target)
     t = ops.nan_where(t, bad, target)
-    # Both of one exponential: 1 - sigmoid(x), and with it the derivative, has no digits left for a confident logit.
+    # Computed as 1 - sigmoid(x), 1 - p and the derivative would lose all digits for a confident logit.
     positive = input >= 0
     small = torch.exp(torch.where(positive, -input, input))
     likely, unlikely = 1 / (1 + small), small / (1 + small)
     return torch.where(positive, likely, unlikely), torch.where(positive, unlikely, likely), t
 
 
-def tversky(p: Any, q: Any, target: Any, alpha: float, beta: float, smooth: float) -> Any:
-    """miss / (hit + miss) for each sample: hit is sum p t + smooth, miss alpha sum p (1 - t) + beta sum q t, q being 1 - p.
+def tversky(
+    p: torch.Tensor, q: torch.Tensor, target: torch.Tensor, alpha: float, beta: float, smooth: float
+) -> torch.Tensor:
+    """Compute miss / (hit + miss) for each sample, with q = 1 - p.
 
-    All terms are of one sign, where 1 - hit / (hit + miss) is lost for a good prediction; and of the quotients of the two
-    the one up to 1 is taken, for otherwise the derivative is a difference of nearly equal terms.
+    hit = sum p t + smooth; miss = alpha sum p (1 - t) + beta sum q t. All terms have one sign, where
+    1 - hit / (hit + miss) cancels for a good prediction; and of miss / hit and hit / miss the one <= 1 is used, for
+    otherwise the derivative is a difference of nearly equal terms.
     """
     axes = tuple(range(min(1, p.ndim - 1), p.ndim))
     hit = (p * target).sum(axes)
     # Not `+ smooth`: PyTorch's forward mode makes a float64 tangent of a float32 scalar plus a Python number.
     hit = hit + torch.full_like(hit, smooth)
     miss = (alpha * (p * (1 - target)) + beta * (q * target)).sum(axes)
-    nothing = (hit == 0) & (miss == 0)
+    empty = (hit == 0) & (miss == 0)
     good = miss <= hit
-    ratio = torch.where(good, miss, hit) / torch.where(nothing, 1.0, torch.where(good, hit, miss))
+    ratio = torch.where(good, miss, hit) / torch.where(empty, 1.0, torch.where(good, hit, miss))
     loss = torch.where(good, ratio / (1 + ratio), 1 / (1 + ratio))
-    return torch.where(nothing, 0.0, loss)
+    return torch.where(empty, 0.0, loss)

@@ -1,9 +1,8 @@
-"""None, sum, mean, batchmean: the one place, per framework, where a loss meets its denominator.
+"""Reductions: none, sum, mean, batchmean; the one place, per framework, where a loss is divided by its denominator.
 
-A loss hands over its unreduced values (weighted already) and what its mean divides by: `weights`, whose sum is the
-denominator, or nothing, for the count. Here lives the mean-of-means bug: the mean over a batch is not the mean of the
-means over its micro-batches unless all have the same denominator. `sum_and_denominator` gives both parts, so that sums
-and denominators can be added up apart and divided once.
+A loss passes its unreduced values, already weighted, and `weights`, whose sum is the denominator of its mean; without
+them that is the count. The mean over a batch is not the mean of the means over its micro-batches unless all have the
+same denominator. `sum_and_denominator` returns both, so that each can be added up over micro-batches, and divided once.
 """
 
 from __future__ import annotations
@@ -12,24 +11,26 @@ from collections.abc import Callable
 from typing import Any
 
 from xloss.ops.arguments import PARTS
+from xloss.ops.types import Array, Tensor
 
 
-def torch_reduce(loss: Any, reduction: str, dtype: Any, weights: Any = None, batch: int | None = None,
-                 terms: Any = None) -> Any:  # fmt: skip
+def torch_reduce(loss: Tensor, reduction: str, dtype: Any, weights: Tensor | None = None, batch: int | None = None,
+                 terms: Tensor | None = None) -> Any:  # fmt: skip
     """Reduce `loss` (in the dtype it was computed in) and round once, to `dtype`.
 
-    `terms` are what the mean adds up, where that is not the loss itself.
+    `terms` replace `loss` for the means, where those are of other values (ctc_loss). `batch`: the denominator of
+    `'batchmean'`. `PARTS`: return the sum and the denominator.
     """
     if terms is not None and reduction not in ("none", "sum"):
         loss = terms
     if reduction == "none":
-        # Forward mode gives a 0-d float32 tensor times a Python number a tangent in float64; there and back mends it.
+        # Forward mode gives a 0-d float32 tensor times a Python number a float64 tangent; the round trip restores it.
         return (loss.double() if loss.ndim == 0 and loss.device.type != "mps" else loss).to(dtype)
     if reduction == "sum":
         return loss.sum().to(dtype)
     if reduction == "mean" and weights is None:
         return loss.mean().to(dtype)
-    if reduction == "mean":
+    if reduction == "mean" and weights is not None:
         return (loss.sum() / weights.sum()).to(dtype)
     if reduction == "batchmean":
         return (loss.sum() / batch).to(dtype)
@@ -37,11 +38,12 @@ def torch_reduce(loss: Any, reduction: str, dtype: Any, weights: Any = None, bat
     return loss.sum(), denominator
 
 
-def jax_reduce(loss: Any, reduction: str, dtype: Any, weights: Any = None, batch: int | None = None,
-               terms: Any = None) -> Any:  # fmt: skip
+def jax_reduce(loss: Array, reduction: str, dtype: Any, weights: Array | None = None, batch: int | None = None,
+               terms: Array | None = None) -> Any:  # fmt: skip
     """Reduce `loss` (in the dtype it was computed in) and round once, to `dtype`.
 
-    `terms` are what the mean adds up, where that is not the loss itself.
+    `terms` replace `loss` for the means, where those are of other values (ctc_loss). `batch`: the denominator of
+    `'batchmean'`. `PARTS`: return the sum and the denominator.
     """
     import jax.numpy as jnp
 
@@ -53,7 +55,7 @@ def jax_reduce(loss: Any, reduction: str, dtype: Any, weights: Any = None, batch
         return loss.sum().astype(dtype)
     if reduction == "mean" and weights is None:
         return loss.mean().astype(dtype)
-    if reduction == "mean":
+    if reduction == "mean" and weights is not None:
         return (loss.sum() / weights.sum()).astype(dtype)
     if reduction == "batchmean":
         return (loss.sum() / batch).astype(dtype)
@@ -62,7 +64,7 @@ def jax_reduce(loss: Any, reduction: str, dtype: Any, weights: Any = None, batch
 
 
 def sum_and_denominator(loss: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-    """Give the two parts of a loss's mean, `sum` and `denominator`, in the dtype of computation (float32 at least).
+    """Return the two parts of a loss's mean, `sum` and `denominator`, in the dtype of computation (float32 at least).
 
     `loss` is a loss of `xloss.torch` or `xloss.jax`; the other arguments are its own, without `reduction`. Over
     micro-batches, add up the sums and the denominators and divide once: that is the mean over the whole batch, and its

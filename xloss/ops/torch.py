@@ -1,12 +1,13 @@
-"""What the losses share in PyTorch: admission of arguments, stable elementary functions, the reduction.
+"""What the losses share in PyTorch: validation and upcasting of arguments, stable elementary functions, the reduction.
 
-`jax_.py` has the same names in the same order. Every function here is made of PyTorch's own differentiable operations,
-so that all of autograd, `torch.func` and `torch.compile(fullgraph=True)` pass through it.
+`jax.py` has the same names in the same order. All is made of PyTorch's own differentiable operations, so that all of
+autograd, `torch.func` and `torch.compile(fullgraph=True)` pass through it.
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,88 +15,132 @@ import torch
 from xloss.ops import arguments
 from xloss.ops.reductions import torch_reduce as reduce
 
-__all__ = ["absolute", "bce", "bce_of_logits", "broadcast", "broadcast_class_weight", "broadcast_with_warning", "check_inside", "concrete", "gather_class_weight", "hinge", "log1p", "log_sum_exp", "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft", "reduce", "smooth_l1", "softplus", "validate_and_upcast", "validate_classes", "validate_labels", "validate_target"]  # fmt: skip
+__all__ = [
+    "absolute", "as_array", "as_arrays", "as_indices", "bce", "bce_of_logits", "broadcast",
+    "broadcast_class_weight", "broadcast_with_warning", "concrete", "gather_class_weight", "is_integer",
+    "log1p", "log_sum_exp", "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft", "positive_part",
+    "reduce", "smooth_l1", "softplus", "validate_and_upcast", "validate_classes", "validate_labels",
+    "validate_range", "validate_target", "validate_unit_interval",
+]  # fmt: skip
 
-_FLOATS = {torch.float64: "float64", torch.float32: "float32", torch.bfloat16: "bfloat16", torch.float16: "float16"}
-_DTYPES = {name: dtype for dtype, name in _FLOATS.items()}
-_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+_FLOATS = {getattr(torch, name): name for name in arguments.FLOATS}
+_INTEGERS = tuple(getattr(torch, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64))
 
 
-def validate_and_upcast(same: bool = False, **tensors: Any) -> tuple[Any, ...]:
-    """Check that the tensors given (weights may be None) are floating, and widen 16-bit ones to float32 for the computation.
+def as_array(name: str, value: Any) -> torch.Tensor:
+    """Return `value`, which must be a tensor; `TypeError` for anything else."""
+    if not isinstance(value, torch.Tensor):
+        arguments.raise_type_error(name, type(value).__name__, "a torch.Tensor")
+    return value
 
-    Gives them in order, and last the dtype to which the loss is to be rounded. With `same`, refuses mixed dtypes.
+
+def is_integer(tensor: torch.Tensor) -> bool:
+    """Tell whether the dtype is an integer one; bool is not."""
+    return tensor.dtype in _INTEGERS
+
+
+def as_arrays(optional: Sequence[str] = (), **tensors: Any) -> dict[str, Any]:
+    """Apply `as_array` to each tensor; None passes where the name is in `optional`."""
+    return {name: None if x is None and name in optional else as_array(name, x) for name, x in tensors.items()}
+
+
+def validate_and_upcast(*, same_dtype: bool = False, optional: Sequence[str] = (), integer: Sequence[str] = (),
+                        **tensors: Any) -> tuple[Any, ...]:  # fmt: skip
+    """Check dtypes and convert to the dtype of the computation: float64 if any tensor has it, else float32.
+
+    Return the tensors in order, and last the dtype to round the loss to, the widest that was given. Tensors named in
+    `optional` may be None. Those named in `integer` may have an integer dtype, which does not widen the loss. With
+    `same_dtype`, refuse mixed floating dtypes.
     """
-    names = []
-    first = None
-    for name, tensor in tensors.items():
-        if tensor is None and "weight" in name:
+    arrays = as_arrays(optional, **tensors)
+    dtypes: dict[str, str] = {}
+    first = ""
+    for name, array in arrays.items():
+        # An integer is converted to the dtype of the computation, not to that of the loss: bfloat16 has no 257.
+        if array is None or (name in integer and is_integer(array)):
             continue
-        if not isinstance(tensor, torch.Tensor):
-            arguments.raise_type_error(name, type(tensor).__name__, "a torch.Tensor")
-        if tensor.dtype not in _FLOATS:
-            arguments.raise_type_error(
-                name, f"dtype {tensor.dtype}", "one of the floating dtypes " + ", ".join(arguments.FLOATS)
-            )
-        first = first or (name, tensor.dtype)
-        if same and tensor.dtype != first[1]:
-            arguments.raise_type_error(
-                name, f"dtype {_FLOATS[tensor.dtype]}", f"that of {first[0]}, {_FLOATS[first[1]]}"
-            )
-        names.append(_FLOATS[tensor.dtype])
-    out = arguments.promote(names)
+        dtype = _FLOATS.get(array.dtype)
+        if dtype is None:
+            floats = "one of the floating dtypes " + ", ".join(arguments.FLOATS)
+            expected = "a floating or an integer dtype" if name in integer and not array.is_floating_point() else floats
+            arguments.raise_type_error(name, f"dtype {array.dtype}", expected)
+        first = first or name
+        dtypes[name] = dtype
+        if same_dtype and dtype != dtypes[first]:
+            arguments.raise_type_error(name, f"dtype {dtype}", f"that of {first}, {dtypes[first]}")
+    out = arguments.promote(list(dtypes.values()))
     compute = torch.float64 if out == "float64" else torch.float32
-    return *(t if t is None or t.dtype == compute else t.to(compute) for t in tensors.values()), _DTYPES[out]
+    return *(x if x is None or x.dtype == compute else x.to(compute) for x in arrays.values()), getattr(torch, out)
 
 
-def validate_labels(target: Any, classes: int, ignore_index: int | None) -> tuple[Any, Any, Any]:
-    """Give labels that are safe to gather with, the mask of those to leave out, and the mask of those out of range.
-
-    Out-of-range labels raise `ValueError` where values can be looked at; elsewhere the caller makes their rows NaN.
-    """
+def as_indices(target: Any) -> torch.Tensor:
+    """Return class indices, of any shape and range, as int64; `TypeError` for another dtype than int64 or uint8."""
+    target = as_array("target", target)
     if target.dtype not in (torch.int64, torch.uint8):
         arguments.raise_type_error(
             "target", f"dtype {target.dtype}", "class indices of dtype torch.int64 or torch.uint8"
         )
-    target = target.long()
+    return target.long()
+
+
+def validate_range(target: torch.Tensor, least: int, classes: int,
+                   ignored: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor | None]:  # fmt: skip
+    """Return indices that are safe to gather with, and the mask of those outside of [least, classes), None if none is.
+
+    An index out of range raises `ValueError` where values are concrete; elsewhere it becomes 0, and the caller makes
+    its row NaN (`nan_where`). Those under the mask `ignored` are in range whatever they are.
+    """
+    outside = (target < least) | (target >= classes)
+    if ignored is not None:
+        outside = outside & ~ignored
+    if not concrete(outside):
+        return torch.where(outside, 0, target), outside
+    if outside.any():
+        got = f"label {target[outside][0].item()}"
+        arguments.raise_value_error("target", got, f"class indices in [{least}, {classes})")
+    return target, None
+
+
+def validate_labels(target: Any, classes: int,
+                    ignore_index: int | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:  # fmt: skip
+    """Return labels that are safe to gather with, the mask of ignored ones, and that of `validate_range`."""
+    target = as_indices(target)
     ignored = target == ignore_index if ignore_index is not None else torch.zeros_like(target, dtype=torch.bool)
-    outside = ((target < 0) | (target >= classes)) & ~ignored
-    if concrete(outside) and outside.any():
-        arguments.raise_value_error("target", f"label {target[outside][0].item()}", f"class indices in [0, {classes})")
-    return torch.where(ignored | outside, 0, target), ignored, outside
+    target, outside = validate_range(target, 0, classes, ignored)
+    return torch.where(ignored, 0, target), ignored, outside
 
 
 def validate_target(input: Any, target: Any, weight: Any, ignore_index: int) -> int:
-    """Tell class indices from class probabilities, check what they need of shapes, and give the axis of the classes."""
-    for name, tensor in (("input", input), ("target", target), ("weight", weight)):
-        if not isinstance(tensor, torch.Tensor) and not (tensor is None and name == "weight"):
-            arguments.raise_type_error(name, type(tensor).__name__, "a torch.Tensor")
-    return arguments.check_class_target(input.shape, target.shape, target.is_floating_point(), weight, ignore_index)
+    """Check shapes for class indices or, of a floating target, class probabilities; return the axis of the classes."""
+    input, target, weight = as_arrays(("weight",), input=input, target=target, weight=weight).values()
+    floating = target.is_floating_point()
+    return arguments.check_class_target(input.shape, target.shape, floating, weight, ignore_index)
 
 
-def validate_classes(input: Any, target: Any, weight: Any, ignore_index: int) -> tuple[Any, Any, Any, int]:
-    """Check input, class indices and class weights against each other; `admit_labels`, and the axis of the classes."""
-    if not isinstance(target, torch.Tensor):
-        arguments.raise_type_error("target", type(target).__name__, "a torch.Tensor")
+def validate_classes(
+    input: torch.Tensor, target: Any, weight: torch.Tensor | None, ignore_index: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, int]:
+    """Check class indices and class weights against the input; return `validate_labels` and the axis of the classes."""
+    target = as_array("target", target)
     axis = arguments.check_class_target(input.shape, target.shape, False, weight, None)
     return *validate_labels(target, input.shape[axis], ignore_index), axis
 
 
-def broadcast_class_weight(weight: Any, axis: int, like: Any) -> Any:
-    """Lay class weights along the class axis of `like`, and broadcast them to its shape."""
+def broadcast_class_weight(weight: torch.Tensor, axis: int, like: torch.Tensor) -> torch.Tensor:
+    """Broadcast class weights (C) to the shape of `like`, whose axis of the classes is `axis`."""
     return weight.reshape((-1,) + (1,) * (like.ndim - axis - 1)).expand(like.shape)
 
 
-def gather_class_weight(weight: Any, labels: Any) -> Any:
-    """The class weight of each label. (`weight[labels]` asks for the value of a single label: not so under `vmap`.)"""
+def gather_class_weight(weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the class weight of each label. `weight[labels]` reads the value of a single label: an error in `vmap`."""
     return weight.index_select(0, labels.reshape(-1)).reshape(labels.shape)
 
 
-def check_inside(**tensors: Any) -> tuple[Any, ...]:
-    """Refuse tensors with values outside of [0, 1] (NaN too), where values can be looked at.
+def validate_unit_interval(**tensors: torch.Tensor) -> tuple[Any, ...]:
+    """Refuse tensors with values outside of [0, 1], NaN included, where values are concrete.
 
-    Elsewhere such elements are replaced by 0.5, which is harmless. Gives the tensors, and last the mask of the
-    offending elements, None where there are none for sure, for the caller to `poison`.
+    Elsewhere replace such elements by 0.5, where every formula is finite. Return the tensors, and last the mask of
+    elements that any of them has outside, None where values were checked; the caller makes those NaN (`nan_where`).
     """
     if all(concrete(tensor) for tensor in tensors.values()):
         for name, tensor in tensors.items():
@@ -109,39 +154,39 @@ def check_inside(**tensors: Any) -> tuple[Any, ...]:
     return *safe, ~torch.stack(torch.broadcast_tensors(*inside)).all(0)
 
 
-def nan_where(loss: Any, bad: Any, *sources: Any) -> Any:
-    """Make the elements of `loss` under the mask NaN, and with them their gradients (which `where` would make 0).
+def nan_where(loss: torch.Tensor, bad: torch.Tensor | None, *sources: torch.Tensor) -> torch.Tensor:
+    """Make the elements of `loss` under the mask NaN, and their gradients (which `where` would make 0); None: no mask.
 
-    `sources`: tensors of that shape whose gradients are to be NaN there, too, though the loss came without their elements.
+    `sources`: tensors of that shape whose gradients become NaN there too, where the loss does not depend on them.
     """
     if bad is None:
         return loss
-    spoil = torch.where(bad, torch.nan, 1.0)
-    loss = loss * spoil
+    nan_factor = torch.where(bad, torch.nan, 1.0)
+    loss = loss * nan_factor
     for source in sources:
-        loss = loss + torch.where(bad, source * spoil, 0.0)
+        loss = loss + torch.where(bad, source * nan_factor, 0.0)
     return loss
 
 
-def concrete(tensor: Any) -> bool:
-    """Tell whether the tensor's values can be looked at without a wait: on the CPU, and not while tracing or mapping."""
+def concrete(tensor: torch.Tensor) -> bool:
+    """Tell whether values can be read without waiting for a device: on the CPU, and not while tracing or mapping."""
     if torch.compiler.is_compiling() or tensor.device.type != "cpu":
         return False
     plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)
-    return plain and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    return plain and not bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
 
 
-def broadcast(**tensors: Any) -> tuple[Any, ...]:
-    """Broadcast the tensors together; the one that does not fit is named."""
+def broadcast(**tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Broadcast the tensors against each other; `ValueError` names the one that does not fit."""
     shape = arguments.broadcast_shape(**{name: tensor.shape for name, tensor in tensors.items()})
     return tuple(tensor.expand(shape) for tensor in tensors.values())
 
 
-def broadcast_with_warning(input: Any, target: Any) -> tuple[Any, Any]:
-    """Broadcast input and target together; with a warning, as in torch, for the trap is (N, 1) with (N)."""
+def broadcast_with_warning(input: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Broadcast input and target; warn if shapes differ, as torch does: (N, 1) with (N) gives (N, N)."""
     if target.shape == input.shape:
         return input, target
-    met = broadcast(input=input, target=target)
+    both = broadcast(input=input, target=target)
     if not torch.compiler.is_compiling():  # where a call to warn would break the graph
         warnings.warn(
             f"target's shape {tuple(target.shape)} differs from input's {tuple(input.shape)}: "
@@ -149,46 +194,46 @@ def broadcast_with_warning(input: Any, target: Any) -> tuple[Any, Any]:
             UserWarning,
             stacklevel=3,
         )
-    return met
+    return both
 
 
-def absolute(x: Any) -> Any:
-    """|x|, with derivative 0 at 0."""
+def absolute(x: torch.Tensor) -> torch.Tensor:
+    """Compute |x|, with derivative 0 at 0."""
     return torch.abs(x)
 
 
-def hinge(x: Any) -> Any:
-    """The greater of x and 0; at 0 the derivative is 1, as that of torch's `clamp_min`."""
+def positive_part(x: torch.Tensor) -> torch.Tensor:
+    """Compute max(x, 0); at 0 the derivative is 1, as that of torch's `clamp_min`."""
     return torch.clamp_min(x, 0)
 
 
-def smooth_l1(input: Any, target: Any, beta: float, scale: float = 1.0) -> Any:
-    """`scale` times: e^2 / (2 beta) where |e| < beta, else |e| - beta / 2, for e = input - target of the same shape."""
+def smooth_l1(input: torch.Tensor, target: torch.Tensor, beta: float, scale: float = 1.0) -> torch.Tensor:
+    """Compute `scale` times e^2 / (2 beta) where |e| < beta, else |e| - beta / 2; e = input - target, of one shape."""
     if 1e-6 <= beta <= 1e6:  # torch's kernel squares e before it divides; that of `huber_loss` has no forward mode
         loss = torch.nn.functional.smooth_l1_loss(input, target, reduction="none", beta=beta)
         return loss if scale == 1 else scale * loss
     error = input - target
     if beta < torch.finfo(error.dtype).tiny:
         return scale * absolute(error)
-    within = torch.nn.functional.hardtanh(error, -beta, beta)
-    return within * (scale / beta) * (error - 0.5 * within)
+    clipped = torch.nn.functional.hardtanh(error, -beta, beta)
+    return clipped * (scale / beta) * (error - 0.5 * clipped)
 
 
-def log1p(x: Any) -> Any:
-    """log(1 + x)."""
+def log1p(x: torch.Tensor) -> torch.Tensor:
+    """Compute log(1 + x)."""
     return torch.log1p(x)
 
 
-def neg_sign(x: Any) -> Any:
-    """A constant: -1 where x > 0, else 1. So x * neg_sign(x) is -|x|, with derivative 1 at 0, where `relu(x)` has 0.
+def neg_sign(x: torch.Tensor) -> torch.Tensor:
+    """Return a constant, -1 where x > 0, else 1: x * neg_sign(x) is -|x|, with derivative 1 at 0, `relu`'s being 0.
 
-    A product, for the kernel of `torch.where` branches at each element: where signs are mixed a CPU takes ten times as long.
+    By arithmetic: the CPU kernel of `torch.where` branches at each element, ten times slower where signs are mixed.
     """
     return torch.sgn(0.5 - torch.sgn(x.detach()))
 
 
-def softplus(x: Any) -> Any:
-    """log(1 + exp(x)), to the last digits on both sides, and so its derivatives.
+def softplus(x: torch.Tensor) -> torch.Tensor:
+    """Compute log(1 + exp(x)) to a few ulps for x of both signs, its derivatives likewise.
 
     `F.softplus` returns x from 20 on, 1e-10 off in float64, and the second derivative of `F.logsigmoid` is s*(s - 1),
     where every digit is lost for s near 1.
@@ -196,38 +241,39 @@ def softplus(x: Any) -> Any:
     return torch.relu(x) + log1p(torch.exp(x * neg_sign(x)))
 
 
-def bce_of_logits(x: Any, target: Any, pos_weight: Any = None) -> Any:
-    """Unreduced P t softplus(-x) + (1 - t) softplus(x), P being `pos_weight`.
+def bce_of_logits(x: torch.Tensor, target: torch.Tensor, pos_weight: torch.Tensor | None = None) -> torch.Tensor:
+    """Compute P t softplus(-x) + (1 - t) softplus(x), unreduced, with P = `pos_weight`.
 
-    softplus(x) and softplus(-x) are both tail, one of them and |x|; without P, t + (1 - t) is 1 and not added up.
+    With tail = log1p(exp(-|x|)), softplus of -|x| is tail, and of |x| it is |x| + tail: one exponential serves both.
+    Without P the factor of tail, t + (1 - t), is exactly 1.
     """
-    share = target if pos_weight is None else pos_weight * target
-    which = neg_sign(x)
-    size = x * -which
+    positive = target if pos_weight is None else pos_weight * target
+    sign = neg_sign(x)
+    size = x * -sign
     tail = log1p(torch.exp(-size))
-    total = tail if pos_weight is None else (share + (1 - target)) * tail
-    return total + torch.lerp(1 - target, share, 0.5 + 0.5 * which) * size
+    total = tail if pos_weight is None else (positive + (1 - target)) * tail
+    return total + torch.lerp(1 - target, positive, 0.5 + 0.5 * sign) * size
 
 
-def log_sum_exp(x: Any, dim: int) -> Any:
-    """The greatest element along `dim`, a constant, and the log of the sum of exp(x - greatest): their sum is logsumexp.
+def log_sum_exp(x: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return max(x) along `dim`, a constant, and log(sum(exp(x - max))), without that axis: they add up to logsumexp.
 
-    Kept apart so that a caller can subtract from the greatest first; and the derivative is exp(x - greatest) / sum,
+    Two terms, so that a caller can subtract from the maximum first; and the derivative is exp(x - max) / sum,
     where `torch.logsumexp` takes exp(x - logsumexp), which at |x| = 1000 has lost three digits.
     """
     greatest = x.detach().amax(dim, keepdim=True)
     greatest = torch.where(greatest == -torch.inf, 0.0, greatest)
     total = (x - greatest).exp_().sum(dim)  # in place: logits may fill the memory
-    none = total == 0
-    log_total = torch.where(none, -torch.inf, torch.log(torch.where(none, 1.0, total)))
+    empty = total == 0
+    log_total = torch.where(empty, -torch.inf, torch.log(torch.where(empty, 1.0, total)))
     return greatest.squeeze(dim), log_total
 
 
-def nll_of_logits(x: Any, index: Any, dim: int) -> Any:
-    """-log softmax(x) at `index` along `dim`: softplus(logsumexp of the others - the one at index).
+def nll_of_logits(x: torch.Tensor, index: torch.Tensor, dim: int) -> torch.Tensor:
+    """Compute -log softmax(x) at `index` along `dim`, as softplus(logsumexp of the other logits - the logit at index).
 
-    Every term of value and derivatives is of one sign. In logsumexp(x) - x[index] the value of a confident prediction
-    is lost (1e-7 becomes 0), and in its gradient 1 - p, -sum of the other p, is.
+    All terms of value and derivatives have one sign, so that nothing cancels. logsumexp(x) - x[index] loses the value
+    of a confident prediction (1e-7 becomes 0), and its gradient loses 1 - p.
     """
     index = index.unsqueeze(dim)
     picked = x.gather(dim, index).squeeze(dim)
@@ -237,11 +283,12 @@ def nll_of_logits(x: Any, index: Any, dim: int) -> Any:
     return nan_where(loss, picked == torch.inf)
 
 
-def nll_of_logits_soft(x: Any, coefficients: Any, dim: int) -> Any:
-    """Sum over classes of coefficient * -log softmax(x), for coefficients >= 0.
+def nll_of_logits_soft(x: torch.Tensor, coefficients: torch.Tensor, dim: int) -> torch.Tensor:
+    """Compute the sum along `dim` of coefficients * -log softmax(x), for coefficients >= 0 of the shape of x.
 
-    In a confident row (greatest p > 1/2) log p = (x - greatest) - log1p(sum of the others), the greatest a variable; in
-    another row the greatest is a constant and its own term part of the sum. So neither 1 - p nor p is ever a difference.
+    In a confident row (greatest p > 1/2) log p = (x - max) - log1p(sum of the others), with a maximum that is
+    differentiated; in another row it is a constant, its own term part of the sum. So neither p nor 1 - p is computed as
+    a difference.
     """
     greatest, top = x.detach().max(dim, keepdim=True)
     is_top = torch.zeros_like(x, dtype=torch.bool).scatter(dim, top, True)
@@ -257,10 +304,11 @@ def nll_of_logits_soft(x: Any, coefficients: Any, dim: int) -> Any:
     return below.sum(dim) + coefficients.sum(dim) * log_total
 
 
-def bce(input: Any, target: Any) -> Any:
-    """Unreduced -(t log p + (1 - t) log(1 - p)) with torch's conventions at p = 0 and 1 (`binary_cross_entropy`).
+def bce(input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Compute -(t log p + (1 - t) log(1 - p)), unreduced, with torch's conventions at p = 0 and 1.
 
-    Those are in torch's own kernel, whose second derivative takes 1/(1-p) from 1/(1-p) at p near 1: inside, the formula.
+    There torch's own kernel is called. Elsewhere the plain formula: the kernel's second derivative at p near 1 is the
+    difference of two numbers near 1 / (1 - p).
     """
     inside = input * (1 - input) >= 1e-12
     everywhere = concrete(inside) and bool(inside.all())
