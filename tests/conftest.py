@@ -12,7 +12,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-pytest.register_assert_rewrite("running")
+pytest.register_assert_rewrite("helpers")
 
 # Derandomized: a test that fails fails everywhere, and one that passes is not luck. No deadline: machines are busy.
 settings.register_profile(

@@ -1,4 +1,6 @@
-"""`import xloss` imports no framework, and `xloss.torch` and `xloss.jax` work without the other's; in fresh processes."""
+"""`import xloss` imports no framework, and `xloss.torch` and `xloss.jax` work without the other's; in fresh
+processes.
+"""
 
 import json
 import os
@@ -9,8 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-QUIET = ("xloss", "xloss.catalog", "xloss.ops.arguments", "xloss.parity.inputs", "xloss.ops.reductions", "xloss.parity.truth", "xloss.parity.mechanisms", "xloss.parity",
-         "xloss.claims", "xloss.cli", "xloss.cli.parity", "xloss.cli.bench", "xloss.bench", "xloss.modules", "xloss.report",
+QUIET = ("xloss", "xloss.catalog", "xloss.ops.arguments", "xloss.parity.inputs", "xloss.ops.reductions",
+    "xloss.parity.truth", "xloss.parity.mechanisms", "xloss.parity",
+         "xloss.claims", "xloss.cli", "xloss.cli.parity", "xloss.cli.bench", "xloss.bench", "xloss.modules",
+             "xloss.report",
          "xloss.report.speed")  # fmt: skip
 HEAVY = ("torch", "jax", "jaxlib", "optax", "keras", "tensorflow", "flax")
 

@@ -1,7 +1,7 @@
 """The multiprocessing context of worker processes.
 
-A process in which a backend is active must not be forked (it hangs), and one that is spawned takes seconds to import two
-frameworks. So workers are forked from a server that has imported both and started neither: 0.2 s instead of 3.
+A process in which a backend is active must not be forked (it hangs), and one that is spawned takes seconds to import
+two frameworks. So workers are forked from a server that has imported both and started neither: 0.2 s instead of 3.
 """
 
 from __future__ import annotations

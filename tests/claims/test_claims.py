@@ -22,8 +22,8 @@ pytest.importorskip("jax")
 
 every_claim = pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
 
-# What float32 leaves where nothing should be, after 200 steps of training at most. A matrix product sums in an order that
-# depends on how the memory is aligned, so two processes agree on its size alone.
+# What float32 leaves where nothing should be, after 200 steps of training at most. A matrix product sums in an order
+# that depends on how the memory is aligned, so two processes agree on its size alone.
 ROUNDING = 1e-5
 
 

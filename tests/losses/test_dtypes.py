@@ -7,7 +7,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from running import (
+from helpers import (
     JAX,
     TORCH,
     Results,
@@ -124,15 +124,15 @@ def test_the_loss_has_the_dtype_of_its_inputs(loss: Loss, framework: Any, dtype:
     [("float32", "float64", "float64"), ("bfloat16", "float32", "float32"), ("bfloat16", "float16", "float32"),
      ("float16", "float16", "float16")],
 )  # fmt: skip
-def test_dtypes_meet_in_the_wider_one(framework: Any, first: str, second: str, broadcast_with_warning: str) -> None:
+def test_dtypes_meet_in_the_wider_one(framework: Any, first: str, second: str, meet: str) -> None:
     rng = np.random.default_rng(0)
     dtype = {**HALF, "float32": np.float32, "float64": np.float64}
-    unit = 4 * float(ml_dtypes.finfo(dtype[broadcast_with_warning]).eps)
+    unit = 4 * float(ml_dtypes.finfo(dtype[meet]).eps)
     x, y = (rng.normal(size=(4, 3)).astype(dtype[name]) for name in (first, second))
     for name in ("mse_loss", "binary_cross_entropy_with_logits", "kl_div"):
         loss = LOSSES[name].implementation(framework.name)
         for a, b in ((x, abs(y)), (y, abs(x))):
             got = framework.get(loss(**put(framework, {"input": a, "target": b}), reduction="none"))
-            assert got.dtype.name == broadcast_with_warning
+            assert got.dtype.name == meet
             wide = framework.get(loss(**put(framework, cast({"input": a, "target": b}, np.float64)), reduction="none"))
             np.testing.assert_allclose(got.astype(np.float64), wide, rtol=unit, atol=unit)

@@ -12,10 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import find, given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
-from running import (
+from helpers import (
     close,
     cotangent,
     defined,
@@ -28,6 +25,9 @@ from running import (
     scale_of,
     torch_results,
 )
+from hypothesis import find, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from xloss.catalog import LOSSES, Loss, Variant
 from xloss.parity.inputs import Draw, applicable

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from running import (
+from helpers import (
     JAX,
     TORCH,
     both,

@@ -1,7 +1,7 @@
 """Test what five texts claim about losses and their gradients by running it in PyTorch and in JAX.
 
-Each text is a *source* and has one module here that holds its claims; ``experiments`` holds the code that measures them.
-`run` returns one `Result` per claim; ``xloss claims`` prints them. Importing this package imports no framework.
+Each text is a *source* and has one module here that holds its claims; ``experiments`` holds the code that measures
+them. `run` returns one `Result` per claim; ``xloss claims`` prints them. Importing this package imports no framework.
 """
 
 import difflib

@@ -121,7 +121,8 @@ CLAIMS = (
     ),
     Claim(
         id="four-averages/not-linear",
-        statement="Cross-entropy is not linear, so the gradient of a sum or mean only approximates the individual ones.",
+        statement="Cross-entropy is not linear, so the gradient of a sum or mean only approximates the individual "
+        "ones.",
         experiment="linear",
         judge=each(_not_linear),
         expected="fails",

@@ -1,9 +1,9 @@
 """Define a claim: measured evidence, a rule that judges it, and the verdict.
 
-An *experiment* (a plain function, see ``xloss.claims.experiments``) runs one framework and returns named numbers. A claim
-names its experiment, which exists once per framework; its *judge* turns the numbers of both frameworks into a verdict and
-sees nothing else. The snippet that a reader copies is cut out of the experiment's source, so it cannot differ from what
-was measured.
+An *experiment* (a plain function, see ``xloss.claims.experiments``) runs one framework and returns named numbers. A
+claim names its experiment, which exists once per framework; its *judge* turns the numbers of both frameworks into a
+verdict and sees nothing else. The snippet that a reader copies is cut out of the experiment's source, so it cannot
+differ from what was measured.
 """
 
 import ast

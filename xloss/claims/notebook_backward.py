@@ -63,8 +63,8 @@ CLAIMS = (
         expected="fails",
         explanation="norm() is the Euclidean norm, {torch['L1 Loss', large error]:.4f} here; the L1 loss, the sum of "
         "absolute differences, is {torch[sum of |y - p|, large error]:.4f}. Relative to small errors L2 does weight "
-        "large ones more: it grows from {torch[L2 Loss, small error]:.2f} to {torch[L2 Loss, large error]:.2f}, the sum "
-        "from {torch[sum of |y - p|, small error]:.2f}.",
+        "large ones more: it grows from {torch[L2 Loss, small error]:.2f} to {torch[L2 Loss, large error]:.2f}, the "
+        "sum from {torch[sum of |y - p|, small error]:.2f}.",
         faults={
             "norm() being the L1 norm": {"'L1 Loss', large error": 0.7010000348, "'L1 Loss', small error": 0.3010000288}
         },

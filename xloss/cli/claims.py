@@ -27,8 +27,8 @@ def claims(
     """Test what people claim about losses and gradients, in PyTorch and in JAX.
 
     Without an ID all claims are run and listed; one claim is shown in full, with its evidence and the code for it.
-    Exits 0 when every verdict is the expected one, 1 when one differs, 2 when there is no such claim, 3 when one crashed,
-    4 when a framework is missing.
+    Exits 0 when every verdict is the expected one, 1 when one differs, 2 when there is no such claim, 3 when one
+    crashed, 4 when a framework is missing.
     """
     missing = [framework for framework in FRAMEWORKS if importlib.util.find_spec(framework) is None]
     if missing:

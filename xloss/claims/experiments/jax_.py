@@ -136,7 +136,9 @@ def cotangent() -> Measured:
 
 
 def custom() -> Measured:
-    """Use the notebook's square, whose backward returns the incoming gradient, as a jax.custom_vjp; called three times."""
+    """Use the notebook's square, whose backward returns the incoming gradient, as a jax.custom_vjp; called three
+    times.
+    """
     square = jax.custom_vjp(lambda i: i**2)
     square.defvjp(lambda i: (i**2, None), lambda saved, grad_output: (grad_output,))
     norm = lambda p: jnp.linalg.norm(jnp.eye(len(p))[1] - p)
@@ -212,7 +214,9 @@ def integer() -> Measured:
 
 
 def no_grad() -> Measured:
-    """Show that in JAX nothing is marked, but a computed loss has no gradient: jax.grad wants the function that computes it."""
+    """Show that in JAX nothing is marked, but a computed loss has no gradient: jax.grad wants the function that
+    computes it.
+    """
     loss = lambda w: (1.0 * w - 1.0) ** 2
     numbers = {"gradient, nothing marked": jax.grad(loss)(2.0).item(), "works on a computed loss": True}
     try:
@@ -233,7 +237,9 @@ def two_ways() -> Measured:
 
 
 def towards_zero() -> Measured:
-    """Measure values and gradients of L1 and L2 as the error shrinks to 0, and the slopes of |e| on either side of 0."""
+    """Measure values and gradients of L1 and L2 as the error shrinks to 0, and the slopes of |e| on either side of
+    0.
+    """
     e = np.array([2, 1, 0.01, 1e-30, 0], "float32")
     numbers: Measured = {}
     for name, loss in {"L1": jnp.abs, "L2": jnp.square}.items():
@@ -269,7 +275,9 @@ def probabilities() -> Measured:
 
 
 def weighted() -> Measured:
-    """Apply class weights 1, 2, 5 in a mean: jnp.average over labels, the plain mean over one-hot, and rows repeated."""
+    """Apply class weights 1, 2, 5 in a mean: jnp.average over labels, the plain mean over one-hot, and rows
+    repeated.
+    """
     x, t = np.random.default_rng(0).normal(size=(6, 3)).astype("float32"), np.array([0, 0, 0, 1, 1, 2])
     w, repeat = np.array([1, 2, 5], "float32"), np.repeat(np.arange(6), [1, 1, 1, 2, 2, 5])
     losses = -jax.nn.log_softmax(x)[np.arange(6), t]
@@ -300,7 +308,9 @@ def exclude() -> Measured:
 
 
 def four_ways() -> Measured:
-    """Measure the question's four averages and their six discrepancies, in its order; a gradient is a value, not a field."""
+    """Measure the question's four averages and their six discrepancies, in its order; a gradient is a value, not a
+    field.
+    """
     (x, t, w), n = batch(), 8
     one = jax.jit(jax.grad(lambda w, x, t: cross_entropy(w, x, t).mean()))
     g = [np.asarray(one(w, x[i : i + 1], t[i : i + 1])) for i in range(n)]
@@ -336,7 +346,9 @@ def stored() -> Measured:
 
 
 def linear() -> Measured:
-    """Measure the gradient of the summed losses, sum of the single gradients, and the loss of the summed inputs instead."""
+    """Measure the gradient of the summed losses, sum of the single gradients, and the loss of the summed inputs
+    instead.
+    """
     x, t, w = batch()
     one = jax.jit(jax.grad(cross_entropy))
     of_sum = np.asarray(jax.grad(lambda w: cross_entropy(w, x, t).sum())(w))
@@ -363,7 +375,9 @@ def batch_size() -> Measured:
 
 
 def micro() -> Measured:
-    """Compare the mean of two micro-batch means, and sums divided once by the whole denominator, against the whole batch."""
+    """Compare the mean of two micro-batch means, and sums divided once by the whole denominator, against the whole
+    batch.
+    """
     (x, _, w), t, ones = batch(), np.array([0, 1, 2, 0, 2, 2, 2, 1]), np.ones(8, "float32")
     cases = {
         "plain": ones,
@@ -384,7 +398,9 @@ def micro() -> Measured:
 
 
 def coupled() -> Measured:
-    """Measure the relative error of averaging over samples, with and without a batch normalisation in front of the weight."""
+    """Measure the relative error of averaging over samples, with and without a batch normalisation in front of the
+    weight.
+    """
     (x, y), numbers = points(), {}
     layers = {"no coupling": lambda x: x, "batch norm": lambda x: (x - x.mean()) / jnp.sqrt(x.var() + 1e-5)}
     layers["batch norm, frozen"] = lambda x: x / jnp.sqrt(jnp.float32(1 + 1e-5))

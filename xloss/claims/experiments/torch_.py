@@ -243,7 +243,9 @@ def two_ways() -> Measured:
 
 
 def towards_zero() -> Measured:
-    """Measure values and gradients of L1 and L2 as the error shrinks to 0, and the slopes of |e| on either side of 0."""
+    """Measure values and gradients of L1 and L2 as the error shrinks to 0, and the slopes of |e| on either side of
+    0.
+    """
     e = torch.tensor([2.0, 1.0, 0.01, 1e-30, 0.0], requires_grad=True)
     numbers: Measured = {}
     for name, loss in {"L1": functional.l1_loss, "L2": functional.mse_loss}.items():
@@ -309,7 +311,9 @@ def exclude() -> Measured:
 
 
 def four_ways() -> Measured:
-    """Measure the question's four averages and their six discrepancies, in its order; gradients stored as it stores them."""
+    """Measure the question's four averages and their six discrepancies, in its order; gradients stored as it stores
+    them.
+    """
     (x, t, w), loss, n = batch(), functional.cross_entropy, 8
     optimizer = torch.optim.SGD([w], lr=0.1)
 
@@ -356,7 +360,9 @@ def stored() -> Measured:
 
 
 def linear() -> Measured:
-    """Measure the gradient of the summed losses, sum of the single gradients, and the loss of the summed inputs instead."""
+    """Measure the gradient of the summed losses, sum of the single gradients, and the loss of the summed inputs
+    instead.
+    """
     (x, t, w), loss = batch(), functional.cross_entropy
     of_sum, of_mean = gradient(loss(x @ w, t, reduction="sum"), w), gradient(loss(x @ w, t), w)
     sum_of = sum(gradient(loss(x[i] @ w, t[i]), w) for i in range(8))
@@ -382,7 +388,9 @@ def batch_size() -> Measured:
 
 
 def micro() -> Measured:
-    """Compare the mean of two micro-batch means, and sums divided once by the whole denominator, against the whole batch."""
+    """Compare the mean of two micro-batch means, and sums divided once by the whole denominator, against the whole
+    batch.
+    """
     (x, _, w), t = batch(), torch.tensor([0, 1, 2, 0, 2, 2, 2, 1])
     ignored, weight = torch.tensor([-100] * 3 + [0, 2, 2, 2, 1]), torch.tensor([1.0, 2.0, 10.0])
     cases = {"plain": (t, None, 8), "class weights": (t, weight, weight[t].sum()), "ignore_index": (ignored, None, 5)}
@@ -401,7 +409,9 @@ def micro() -> Measured:
 
 
 def coupled() -> Measured:
-    """Measure the relative error of averaging over samples, with and without a batch normalisation in front of the weight."""
+    """Measure the relative error of averaging over samples, with and without a batch normalisation in front of the
+    weight.
+    """
     (x, y), w, numbers = points(), torch.tensor(0.5, requires_grad=True), {}
     norm = lambda x, training: functional.batch_norm(x[:, None], torch.zeros(1), torch.ones(1), training=training)[:, 0]
     layers = {"no coupling": lambda x: x, "batch norm": lambda x: norm(x, True)}
