@@ -170,7 +170,7 @@ class Finding:
     def sentence(self, about: Mapping[str, str]) -> str:
         """Describe the worst check, and where the others are; `about` describes the regimes."""
         what = {"value": "the value", "backward": "the gradient", "": "the check"}.get(self.mechanism, self.mechanism)
-        where = f"on {self.regime.replace('_', ' ')} inputs"
+        where = f"for inputs of kind {self.regime}"
         where += f" ({about[self.regime]})" if self.regime in about else ""
         more = len(self.regimes) - 1
         among = f"{count(self.bad)} of {plural(self.checks, 'check')} ({listed(self.dtypes)}"
