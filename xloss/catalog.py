@@ -112,15 +112,14 @@ class ClassForm:
 
     It is generated from the signature of the loss: the call takes the required arguments and the optional ones named in
     `call`; the constructor takes the others. `name` is torch.nn's, by default that of the loss in CamelCase.
-    `keyword_only` is True where torch.nn's constructor takes keywords only. A loss with trainable parameters has its
-    own classes: `torch` and `jax` are functions without arguments that return them.
+    `keyword_only` is True where torch.nn's constructor takes keywords only. A loss with trainable parameters is
+    `parametric`: its classes are written in `xloss/modules/parametric_*.py`.
     """
 
     name: str = ""
     call: tuple[str, ...] = ()
     keyword_only: bool = False
-    torch: Callable[[], type] | None = None
-    jax: Callable[[], type] | None = None
+    parametric: bool = False
 
 
 @dataclass(frozen=True)

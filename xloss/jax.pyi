@@ -1,12 +1,13 @@
 """The losses of `xloss.jax` and their types; written by `python -m xloss.modules.stubs`."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, ParamSpec
+from typing import Final, ParamSpec
 
 from xloss.losses.adaptive_log_softmax_with_loss import AdaptiveLogSoftmax
+from xloss.losses.linear_cross_entropy import ChunkOptions
 from xloss.modules.parametric_jax import AdaptiveLogSoftmaxWithLoss as AdaptiveLogSoftmaxWithLoss
 from xloss.modules.parametric_jax import LinearCrossEntropyLoss as LinearCrossEntropyLoss
-from xloss.ops.types import Array, ArrayLike, Reduction
+from xloss.ops.types import Array, ArrayLike, BatchReduction, Reduction
 
 _P = ParamSpec("_P")
 
@@ -115,66 +116,92 @@ def huber_loss(
     """Half the squared error up to delta, linear beyond."""
 
 def jensen_shannon_loss(
-    input: Any, target: Any, reduction: Any = "mean", log_target: Any = False, beta: Any = 0.5
-) -> Any:
+    input: ArrayLike, target: ArrayLike, reduction: BatchReduction = "mean", log_target: bool = False, beta: float = 0.5
+) -> Array:
     """Generalized Jensen-Shannon divergence from log-probabilities."""
 
-def kl_div(input: Any, target: Any, reduction: Any = "mean", log_target: Any = False) -> Any:
+def kl_div(input: ArrayLike, target: ArrayLike, reduction: BatchReduction = "mean", log_target: bool = False) -> Array:
     """Kullback-Leibler divergence from log-probabilities."""
 
-def l1_loss(input: Any, target: Any, reduction: Any = "mean", weight: Any = None) -> Any:
+def l1_loss(
+    input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean", weight: ArrayLike | None = None
+) -> Array:
     """Absolute error."""
 
 def linear_cross_entropy(
-    input: Any,
-    linear_weight: Any,
-    target: Any,
+    input: ArrayLike,
+    linear_weight: ArrayLike,
+    target: ArrayLike,
     *,
-    linear_bias: Any = None,
-    weight: Any = None,
-    reduction: Any = "mean",
-    ignore_index: Any = None,
-    label_smoothing: Any = 0.0,
-    options: Any = None,
-    chunk_size: Any = None,
-) -> Any:
+    linear_bias: ArrayLike | None = None,
+    weight: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: ChunkOptions | None = None,
+    chunk_size: int | None = None,
+) -> Array:
     """Cross entropy of a linear map's logits, which are never held whole."""
 
-def log_cosh_loss(input: Any, target: Any, reduction: Any = "mean") -> Any:
+def log_cosh_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean") -> Array:
     """Logarithm of the hyperbolic cosine of the error."""
 
-def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: Any = 0, reduction: Any = "mean") -> Any:
+def margin_ranking_loss(
+    input1: ArrayLike, input2: ArrayLike, target: ArrayLike, margin: float = 0, reduction: Reduction = "mean"
+) -> Array:
     """By how much the order of two inputs fails a margin."""
 
-def mse_loss(input: Any, target: Any, reduction: Any = "mean", weight: Any = None) -> Any:
+def mse_loss(
+    input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean", weight: ArrayLike | None = None
+) -> Array:
     """Squared error."""
 
 def multi_margin_loss(
-    input: Any, target: Any, p: Any = 1, margin: Any = 1.0, weight: Any = None, reduction: Any = "mean"
-) -> Any:
+    input: ArrayLike,
+    target: ArrayLike,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+) -> Array:
     """Multi-class hinge: how much closer than the margin the other classes come to the target's."""
 
-def multilabel_margin_loss(input: Any, target: Any, reduction: Any = "mean") -> Any:
+def multilabel_margin_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean") -> Array:
     """Multi-label hinge: how much closer than 1 the classes that are not labels come to those that are."""
 
-def multilabel_soft_margin_loss(input: Any, target: Any, weight: Any = None, reduction: Any = "mean") -> Any:
+def multilabel_soft_margin_loss(
+    input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, reduction: Reduction = "mean"
+) -> Array:
     """Binary cross entropy of logits, averaged over the classes."""
 
-def negative_cosine_stopgrad_loss(input: Any, target: Any, reduction: Any = "mean") -> Any:
+def negative_cosine_stopgrad_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean") -> Array:
     """Minus the cosine of a prediction and a target that is held constant."""
 
-def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: Any = -100, reduction: Any = "mean") -> Any:
+def nll_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Array:
     """Minus the log-probability of the target's class."""
 
-def ntxent_loss(input: Any, target: Any, temperature: Any = 0.07, reduction: Any = "mean") -> Any:
+def ntxent_loss(input: ArrayLike, target: ArrayLike, temperature: float = 0.07, reduction: Reduction = "mean") -> Array:
     """Cross entropy of the cosines of an embedding's positive pair among those of its negatives."""
 
 def poisson_nll_loss(
-    input: Any, target: Any, log_input: Any = True, full: Any = False, eps: Any = 1e-08, reduction: Any = "mean"
-) -> Any:
+    input: ArrayLike,
+    target: ArrayLike,
+    log_input: bool = True,
+    full: bool = False,
+    eps: float = 1e-08,
+    reduction: Reduction = "mean",
+) -> Array:
     """Negative log-likelihood of counts under a Poisson distribution."""
 
-def poly_loss(input: Any, target: Any, ignore_index: Any = -100, reduction: Any = "mean", epsilon: Any = 1.0) -> Any:
+def poly_loss(
+    input: ArrayLike, target: ArrayLike, ignore_index: int = -100, reduction: Reduction = "mean", epsilon: float = 1.0
+) -> Array:
     """Cross entropy whose term 1 - p counts epsilon more."""
 
 def quantile_loss(input: ArrayLike, target: ArrayLike, quantile: float = 0.5, reduction: Reduction = "mean") -> Array:
@@ -279,7 +306,7 @@ def z_loss(
     """Cross entropy plus z_weight times the square of logsumexp."""
 
 def sum_and_denominator(loss: Callable[_P, Array], *args: _P.args, **kwargs: _P.kwargs) -> tuple[Array, Array]:
-    """Give the two parts of a loss's mean, `sum` and `denominator`, in the dtype of computation (float32 at least)."""
+    """Return the two parts of a loss's mean, `sum` and `denominator`, in the dtype of computation (float32 at least)."""
 
 class BCELoss:
     """Binary cross entropy of probabilities."""
@@ -422,116 +449,122 @@ class HuberLoss:
 class JensenShannonLoss:
     """Generalized Jensen-Shannon divergence from log-probabilities."""
 
-    reduction: Final[Any]
-    log_target: Final[Any]
-    beta: Final[Any]
-    def __init__(self, reduction: Any = "mean", log_target: Any = False, beta: Any = 0.5) -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    reduction: Final[BatchReduction]
+    log_target: Final[bool]
+    beta: Final[float]
+    def __init__(self, reduction: BatchReduction = "mean", log_target: bool = False, beta: float = 0.5) -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class KLDivLoss:
     """Kullback-Leibler divergence from log-probabilities."""
 
-    reduction: Final[Any]
-    log_target: Final[Any]
-    def __init__(self, reduction: Any = "mean", log_target: Any = False) -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    reduction: Final[BatchReduction]
+    log_target: Final[bool]
+    def __init__(self, reduction: BatchReduction = "mean", log_target: bool = False) -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class L1Loss:
     """Absolute error."""
 
-    reduction: Final[Any]
-    def __init__(self, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, target: Any, weight: Any = None) -> Any: ...
+    reduction: Final[Reduction]
+    def __init__(self, reduction: Reduction = "mean") -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None) -> Array: ...
 
 class LogCoshLoss:
     """Logarithm of the hyperbolic cosine of the error."""
 
-    reduction: Final[Any]
-    def __init__(self, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    reduction: Final[Reduction]
+    def __init__(self, reduction: Reduction = "mean") -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class MarginRankingLoss:
     """By how much the order of two inputs fails a margin."""
 
-    margin: Final[Any]
-    reduction: Final[Any]
-    def __init__(self, margin: Any = 0, reduction: Any = "mean") -> None: ...
-    def __call__(self, input1: Any, input2: Any, target: Any) -> Any: ...
+    margin: Final[float]
+    reduction: Final[Reduction]
+    def __init__(self, margin: float = 0, reduction: Reduction = "mean") -> None: ...
+    def __call__(self, input1: ArrayLike, input2: ArrayLike, target: ArrayLike) -> Array: ...
 
 class MSELoss:
     """Squared error."""
 
-    reduction: Final[Any]
-    def __init__(self, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, target: Any, weight: Any = None) -> Any: ...
+    reduction: Final[Reduction]
+    def __init__(self, reduction: Reduction = "mean") -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None) -> Array: ...
 
 class MultiMarginLoss:
     """Multi-class hinge: how much closer than the margin the other classes come to the target's."""
 
-    p: Final[Any]
-    margin: Final[Any]
-    weight: Final[Any]
-    reduction: Final[Any]
-    def __init__(self, p: Any = 1, margin: Any = 1.0, weight: Any = None, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    p: Final[int]
+    margin: Final[float]
+    weight: Final[ArrayLike | None]
+    reduction: Final[Reduction]
+    def __init__(
+        self, p: int = 1, margin: float = 1.0, weight: ArrayLike | None = None, reduction: Reduction = "mean"
+    ) -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class MultiLabelMarginLoss:
     """Multi-label hinge: how much closer than 1 the classes that are not labels come to those that are."""
 
-    reduction: Final[Any]
-    def __init__(self, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    reduction: Final[Reduction]
+    def __init__(self, reduction: Reduction = "mean") -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class MultiLabelSoftMarginLoss:
     """Binary cross entropy of logits, averaged over the classes."""
 
-    weight: Final[Any]
-    reduction: Final[Any]
-    def __init__(self, weight: Any = None, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    weight: Final[ArrayLike | None]
+    reduction: Final[Reduction]
+    def __init__(self, weight: ArrayLike | None = None, reduction: Reduction = "mean") -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class NegativeCosineStopgradLoss:
     """Minus the cosine of a prediction and a target that is held constant."""
 
-    reduction: Final[Any]
-    def __init__(self, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    reduction: Final[Reduction]
+    def __init__(self, reduction: Reduction = "mean") -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class NLLLoss:
     """Minus the log-probability of the target's class."""
 
-    weight: Final[Any]
-    ignore_index: Final[Any]
-    reduction: Final[Any]
-    def __init__(self, weight: Any = None, ignore_index: Any = -100, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    weight: Final[ArrayLike | None]
+    ignore_index: Final[int]
+    reduction: Final[Reduction]
+    def __init__(
+        self, weight: ArrayLike | None = None, ignore_index: int = -100, reduction: Reduction = "mean"
+    ) -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class NTXentLoss:
     """Cross entropy of the cosines of an embedding's positive pair among those of its negatives."""
 
-    temperature: Final[Any]
-    reduction: Final[Any]
-    def __init__(self, temperature: Any = 0.07, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    temperature: Final[float]
+    reduction: Final[Reduction]
+    def __init__(self, temperature: float = 0.07, reduction: Reduction = "mean") -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class PoissonNLLLoss:
     """Negative log-likelihood of counts under a Poisson distribution."""
 
-    log_input: Final[Any]
-    full: Final[Any]
-    eps: Final[Any]
-    reduction: Final[Any]
-    def __init__(self, log_input: Any = True, full: Any = False, eps: Any = 1e-08, reduction: Any = "mean") -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    log_input: Final[bool]
+    full: Final[bool]
+    eps: Final[float]
+    reduction: Final[Reduction]
+    def __init__(
+        self, log_input: bool = True, full: bool = False, eps: float = 1e-08, reduction: Reduction = "mean"
+    ) -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class PolyLoss:
     """Cross entropy whose term 1 - p counts epsilon more."""
 
-    ignore_index: Final[Any]
-    reduction: Final[Any]
-    epsilon: Final[Any]
-    def __init__(self, ignore_index: Any = -100, reduction: Any = "mean", epsilon: Any = 1.0) -> None: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    ignore_index: Final[int]
+    reduction: Final[Reduction]
+    epsilon: Final[float]
+    def __init__(self, ignore_index: int = -100, reduction: Reduction = "mean", epsilon: float = 1.0) -> None: ...
+    def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 
 class QuantileLoss:
     """Absolute error, weighted by q or 1 - q according to its sign."""

@@ -1,14 +1,15 @@
 """The losses of `xloss.torch` and their types; written by `python -m xloss.modules.stubs`."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec
+from typing import ParamSpec
 
 import torch
 
 from xloss.losses.adaptive_log_softmax_with_loss import AdaptiveLogSoftmax
+from xloss.losses.linear_cross_entropy import ChunkOptions
 from xloss.modules.parametric_torch import AdaptiveLogSoftmaxWithLoss as AdaptiveLogSoftmaxWithLoss
 from xloss.modules.parametric_torch import LinearCrossEntropyLoss as LinearCrossEntropyLoss
-from xloss.ops.types import Reduction, Tensor
+from xloss.ops.types import BatchReduction, Reduction, Tensor
 
 _P = ParamSpec("_P")
 
@@ -111,66 +112,84 @@ def huber_loss(
     """Half the squared error up to delta, linear beyond."""
 
 def jensen_shannon_loss(
-    input: Any, target: Any, reduction: Any = "mean", log_target: Any = False, beta: Any = 0.5
-) -> Any:
+    input: Tensor, target: Tensor, reduction: BatchReduction = "mean", log_target: bool = False, beta: float = 0.5
+) -> Tensor:
     """Generalized Jensen-Shannon divergence from log-probabilities."""
 
-def kl_div(input: Any, target: Any, reduction: Any = "mean", log_target: Any = False) -> Any:
+def kl_div(input: Tensor, target: Tensor, reduction: BatchReduction = "mean", log_target: bool = False) -> Tensor:
     """Kullback-Leibler divergence from log-probabilities."""
 
-def l1_loss(input: Any, target: Any, reduction: Any = "mean", weight: Any = None) -> Any:
+def l1_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean", weight: Tensor | None = None) -> Tensor:
     """Absolute error."""
 
 def linear_cross_entropy(
-    input: Any,
-    linear_weight: Any,
-    target: Any,
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
     *,
-    linear_bias: Any = None,
-    weight: Any = None,
-    reduction: Any = "mean",
-    ignore_index: Any = None,
-    label_smoothing: Any = 0.0,
-    options: Any = None,
-    chunk_size: Any = None,
-) -> Any:
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+    ignore_index: int | None = None,
+    label_smoothing: float = 0.0,
+    options: ChunkOptions | None = None,
+    chunk_size: int | None = None,
+) -> Tensor:
     """Cross entropy of a linear map's logits, which are never held whole."""
 
-def log_cosh_loss(input: Any, target: Any, reduction: Any = "mean") -> Any:
+def log_cosh_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
     """Logarithm of the hyperbolic cosine of the error."""
 
-def margin_ranking_loss(input1: Any, input2: Any, target: Any, margin: Any = 0, reduction: Any = "mean") -> Any:
+def margin_ranking_loss(
+    input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0, reduction: Reduction = "mean"
+) -> Tensor:
     """By how much the order of two inputs fails a margin."""
 
-def mse_loss(input: Any, target: Any, reduction: Any = "mean", weight: Any = None) -> Any:
+def mse_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean", weight: Tensor | None = None) -> Tensor:
     """Squared error."""
 
 def multi_margin_loss(
-    input: Any, target: Any, p: Any = 1, margin: Any = 1.0, weight: Any = None, reduction: Any = "mean"
-) -> Any:
+    input: Tensor,
+    target: Tensor,
+    p: int = 1,
+    margin: float = 1.0,
+    weight: Tensor | None = None,
+    reduction: Reduction = "mean",
+) -> Tensor:
     """Multi-class hinge: how much closer than the margin the other classes come to the target's."""
 
-def multilabel_margin_loss(input: Any, target: Any, reduction: Any = "mean") -> Any:
+def multilabel_margin_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
     """Multi-label hinge: how much closer than 1 the classes that are not labels come to those that are."""
 
-def multilabel_soft_margin_loss(input: Any, target: Any, weight: Any = None, reduction: Any = "mean") -> Any:
+def multilabel_soft_margin_loss(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: Reduction = "mean"
+) -> Tensor:
     """Binary cross entropy of logits, averaged over the classes."""
 
-def negative_cosine_stopgrad_loss(input: Any, target: Any, reduction: Any = "mean") -> Any:
+def negative_cosine_stopgrad_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
     """Minus the cosine of a prediction and a target that is held constant."""
 
-def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: Any = -100, reduction: Any = "mean") -> Any:
+def nll_loss(
+    input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100, reduction: Reduction = "mean"
+) -> Tensor:
     """Minus the log-probability of the target's class."""
 
-def ntxent_loss(input: Any, target: Any, temperature: Any = 0.07, reduction: Any = "mean") -> Any:
+def ntxent_loss(input: Tensor, target: Tensor, temperature: float = 0.07, reduction: Reduction = "mean") -> Tensor:
     """Cross entropy of the cosines of an embedding's positive pair among those of its negatives."""
 
 def poisson_nll_loss(
-    input: Any, target: Any, log_input: Any = True, full: Any = False, eps: Any = 1e-08, reduction: Any = "mean"
-) -> Any:
+    input: Tensor,
+    target: Tensor,
+    log_input: bool = True,
+    full: bool = False,
+    eps: float = 1e-08,
+    reduction: Reduction = "mean",
+) -> Tensor:
     """Negative log-likelihood of counts under a Poisson distribution."""
 
-def poly_loss(input: Any, target: Any, ignore_index: Any = -100, reduction: Any = "mean", epsilon: Any = 1.0) -> Any:
+def poly_loss(
+    input: Tensor, target: Tensor, ignore_index: int = -100, reduction: Reduction = "mean", epsilon: float = 1.0
+) -> Tensor:
     """Cross entropy whose term 1 - p counts epsilon more."""
 
 def quantile_loss(input: Tensor, target: Tensor, quantile: float = 0.5, reduction: Reduction = "mean") -> Tensor:
@@ -267,7 +286,7 @@ def z_loss(
     """Cross entropy plus z_weight times the square of logsumexp."""
 
 def sum_and_denominator(loss: Callable[_P, Tensor], *args: _P.args, **kwargs: _P.kwargs) -> tuple[Tensor, Tensor]:
-    """Give the two parts of a loss's mean, `sum` and `denominator`, in the dtype of computation (float32 at least)."""
+    """Return the two parts of a loss's mean, `sum` and `denominator`, in the dtype of computation (float32 at least)."""
 
 class BCELoss(torch.nn.Module):
     """Binary cross entropy of probabilities."""
@@ -436,130 +455,136 @@ class HuberLoss(torch.nn.Module):
 class JensenShannonLoss(torch.nn.Module):
     """Generalized Jensen-Shannon divergence from log-probabilities."""
 
-    reduction: Any
-    log_target: Any
-    beta: Any
-    def __init__(self, reduction: Any = "mean", log_target: Any = False, beta: Any = 0.5) -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    reduction: BatchReduction
+    log_target: bool
+    beta: float
+    def __init__(self, reduction: BatchReduction = "mean", log_target: bool = False, beta: float = 0.5) -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class KLDivLoss(torch.nn.Module):
     """Kullback-Leibler divergence from log-probabilities."""
 
-    reduction: Any
-    log_target: Any
-    def __init__(self, reduction: Any = "mean", log_target: Any = False) -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    reduction: BatchReduction
+    log_target: bool
+    def __init__(self, reduction: BatchReduction = "mean", log_target: bool = False) -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class L1Loss(torch.nn.Module):
     """Absolute error."""
 
-    reduction: Any
-    def __init__(self, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, target: Any, weight: Any = None) -> Any: ...
-    def __call__(self, input: Any, target: Any, weight: Any = None) -> Any: ...
+    reduction: Reduction
+    def __init__(self, reduction: Reduction = "mean") -> None: ...
+    def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor: ...
 
 class LogCoshLoss(torch.nn.Module):
     """Logarithm of the hyperbolic cosine of the error."""
 
-    reduction: Any
-    def __init__(self, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    reduction: Reduction
+    def __init__(self, reduction: Reduction = "mean") -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class MarginRankingLoss(torch.nn.Module):
     """By how much the order of two inputs fails a margin."""
 
-    margin: Any
-    reduction: Any
-    def __init__(self, margin: Any = 0, reduction: Any = "mean") -> None: ...
-    def forward(self, input1: Any, input2: Any, target: Any) -> Any: ...
-    def __call__(self, input1: Any, input2: Any, target: Any) -> Any: ...
+    margin: float
+    reduction: Reduction
+    def __init__(self, margin: float = 0, reduction: Reduction = "mean") -> None: ...
+    def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor: ...
 
 class MSELoss(torch.nn.Module):
     """Squared error."""
 
-    reduction: Any
-    def __init__(self, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, target: Any, weight: Any = None) -> Any: ...
-    def __call__(self, input: Any, target: Any, weight: Any = None) -> Any: ...
+    reduction: Reduction
+    def __init__(self, reduction: Reduction = "mean") -> None: ...
+    def forward(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor: ...
 
 class MultiMarginLoss(torch.nn.Module):
     """Multi-class hinge: how much closer than the margin the other classes come to the target's."""
 
-    p: Any
-    margin: Any
-    weight: Any
-    reduction: Any
-    def __init__(self, p: Any = 1, margin: Any = 1.0, weight: Any = None, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    p: int
+    margin: float
+    weight: Tensor | None
+    reduction: Reduction
+    def __init__(
+        self, p: int = 1, margin: float = 1.0, weight: Tensor | None = None, reduction: Reduction = "mean"
+    ) -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class MultiLabelMarginLoss(torch.nn.Module):
     """Multi-label hinge: how much closer than 1 the classes that are not labels come to those that are."""
 
-    reduction: Any
-    def __init__(self, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    reduction: Reduction
+    def __init__(self, reduction: Reduction = "mean") -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class MultiLabelSoftMarginLoss(torch.nn.Module):
     """Binary cross entropy of logits, averaged over the classes."""
 
-    weight: Any
-    reduction: Any
-    def __init__(self, weight: Any = None, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    weight: Tensor | None
+    reduction: Reduction
+    def __init__(self, weight: Tensor | None = None, reduction: Reduction = "mean") -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class NegativeCosineStopgradLoss(torch.nn.Module):
     """Minus the cosine of a prediction and a target that is held constant."""
 
-    reduction: Any
-    def __init__(self, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    reduction: Reduction
+    def __init__(self, reduction: Reduction = "mean") -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class NLLLoss(torch.nn.Module):
     """Minus the log-probability of the target's class."""
 
-    weight: Any
-    ignore_index: Any
-    reduction: Any
-    def __init__(self, weight: Any = None, ignore_index: Any = -100, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    weight: Tensor | None
+    ignore_index: int
+    reduction: Reduction
+    def __init__(
+        self, weight: Tensor | None = None, ignore_index: int = -100, reduction: Reduction = "mean"
+    ) -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class NTXentLoss(torch.nn.Module):
     """Cross entropy of the cosines of an embedding's positive pair among those of its negatives."""
 
-    temperature: Any
-    reduction: Any
-    def __init__(self, temperature: Any = 0.07, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    temperature: float
+    reduction: Reduction
+    def __init__(self, temperature: float = 0.07, reduction: Reduction = "mean") -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class PoissonNLLLoss(torch.nn.Module):
     """Negative log-likelihood of counts under a Poisson distribution."""
 
-    log_input: Any
-    full: Any
-    eps: Any
-    reduction: Any
-    def __init__(self, log_input: Any = True, full: Any = False, eps: Any = 1e-08, reduction: Any = "mean") -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    log_input: bool
+    full: bool
+    eps: float
+    reduction: Reduction
+    def __init__(
+        self, log_input: bool = True, full: bool = False, eps: float = 1e-08, reduction: Reduction = "mean"
+    ) -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class PolyLoss(torch.nn.Module):
     """Cross entropy whose term 1 - p counts epsilon more."""
 
-    ignore_index: Any
-    reduction: Any
-    epsilon: Any
-    def __init__(self, ignore_index: Any = -100, reduction: Any = "mean", epsilon: Any = 1.0) -> None: ...
-    def forward(self, input: Any, target: Any) -> Any: ...
-    def __call__(self, input: Any, target: Any) -> Any: ...
+    ignore_index: int
+    reduction: Reduction
+    epsilon: float
+    def __init__(self, ignore_index: int = -100, reduction: Reduction = "mean", epsilon: float = 1.0) -> None: ...
+    def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
+    def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...
 
 class QuantileLoss(torch.nn.Module):
     """Absolute error, weighted by q or 1 - q according to its sign."""

@@ -170,14 +170,14 @@ def test_json_and_files_hold_all_samples(run, pretend, tmp_path):
 
 
 def test_what_the_report_reads_is_what_this_writes(run, pretend, tmp_path):
-    from xloss.report import speed
+    from xloss.report.source import read_bench
     from xloss.report.speed import tables
 
     pretend()
     run("mse_loss", "l1_loss", "--quick", "--out", str(tmp_path / "data" / "bench.parquet"))
-    found = tables.duels(speed.read_ratios(tmp_path))
-    assert [duel.loss for duel in found] == ["l1_loss", "mse_loss"]
-    assert {duel.pairs["xloss · torch eager", "xloss · jax jit"].verdict for duel in found} == {"faster"}
+    found = tables.comparisons(read_bench(tmp_path))
+    assert [comparison.loss for comparison in found] == ["l1_loss", "mse_loss"]
+    assert {one.pairs["xloss · torch eager", "xloss · jax jit"].verdict for one in found} == {"faster"}
 
 
 def test_who_cannot_says_why_and_the_others_are_measured(run, pretend):

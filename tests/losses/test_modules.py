@@ -10,6 +10,7 @@ import pytest
 
 from xloss import modules
 from xloss.catalog import LOSSES, Loss
+from xloss.modules import signatures
 from xloss.parity.inputs import Draw
 from xloss.parity.mechanisms import load
 
@@ -23,7 +24,7 @@ TORCH, JAX = load("torch"), load("jax")
 FRAMEWORKS = {"torch": TORCH, "jax": JAX}
 both = pytest.mark.parametrize("framework", FRAMEWORKS.values(), ids=FRAMEWORKS)
 # Those with parameters of their own have tests of their own.
-GENERATED = {name: loss for name, loss in modules.by_class().items() if loss.class_form.torch is None}
+GENERATED = {name: loss for name, loss in modules.by_class().items() if not loss.class_form.parametric}
 every_class = pytest.mark.parametrize(("name", "loss"), GENERATED.items(), ids=list(GENERATED))
 
 
@@ -36,7 +37,7 @@ def losses_of(framework: Any) -> Any:
 
 def options_and_call(loss: Loss, framework: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the constructor takes and what the call takes, for the variant with most of the former."""
-    taken = {option.name for option in modules.options_of(loss)}
+    taken = {option.name for option in signatures.options_of(loss)}
     variant = max(loss.variants, key=lambda v: len(taken & {*v.options, *v.tensors}))
     arrays = loss.inputs(Draw(loss, variant, variant.shapes[0], "typical", "float64"))
     given = {name: framework.put(array, framework.device("cpu")) for name, array in arrays.items()}

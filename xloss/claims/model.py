@@ -264,7 +264,6 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain data."""
         claim = self.claim
-        said = lambda numbers: {name: value for name, value in numbers.items() if isinstance(value, str)}  # noqa: E731
         return {
             "id": claim.id,
             "seed": claim.source,  # the key that readers of the JSON know
@@ -275,7 +274,10 @@ class Result:
             "status": self.status,
             "explanation": self.explanation,
             "evidence": {framework: flatten(numbers) for framework, numbers in self.evidence.items()},
-            "said": {framework: said(numbers) for framework, numbers in self.evidence.items()},
+            "said": {
+                framework: {name: value for name, value in numbers.items() if isinstance(value, str)}
+                for framework, numbers in self.evidence.items()
+            },
             "snippets": claim.snippets,
             "seconds": round(self.seconds, 3),
         }

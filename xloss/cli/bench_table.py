@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from xloss.report.format import some
-from xloss.report.speed import format as words
+from xloss.report import format as words
 
 Row = Mapping[str, Any]
 
@@ -48,7 +47,7 @@ def _ratio(row: Row) -> str:
 def _ulps(row: Row) -> str:
     if row["value_worst_ulps"] is None:
         return "–"
-    return f"{words.ulps(row['value_worst_ulps'])} / {words.ulps(row['gradient_worst_ulps'])}"
+    return f"{words.number(row['value_worst_ulps'])} / {words.number(row['gradient_worst_ulps'])}"
 
 
 #: Heading, what a row shows there, and the fields of which one must be there for the column to be shown.
@@ -146,7 +145,7 @@ def remarks(rows: Sequence[Row], facts: Mapping[str, Any]) -> list[str]:
             f"peak memory: above the inputs, in a fresh process ({ruler}); the least is {least}, the gradients"
         )
     if facts["rounds"] < LEAST_ROUNDS:
-        lines.append(f"no verdicts of {some(facts['rounds'], 'round')}: --rounds {LEAST_ROUNDS} or more")
+        lines.append(f"no verdicts of {words.plural(facts['rounds'], 'round')}: --rounds {LEAST_ROUNDS} or more")
     elif any(row["verdict"] == "ambiguous" for row in rows):
         lines.append(
             "ambiguous: the interval is too wide to tell; more --rounds narrow it, and a machine that does nothing else"

@@ -17,7 +17,7 @@ def explain(
     import inspect
 
     from xloss.catalog import get
-    from xloss.modules import class_name, options_of, signature_text
+    from xloss.modules.signatures import class_name, options_of, signature_text
     from xloss.parity.inputs import REGIMES, applicable
 
     try:
@@ -27,7 +27,7 @@ def explain(
         raise typer.Exit(USAGE) from None
     signature = f"{record.name}{signature_text(record.torch)}"
     form = f"{class_name(record)}{inspect.Signature(options_of(record))}"
-    if record.class_form.torch is not None:
+    if record.class_form.parametric:
         form = class_name(record)  # it has a constructor of its own
     data: dict[str, Any] = {
         "name": record.name,

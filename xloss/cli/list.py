@@ -13,7 +13,7 @@ from xloss.cli.console import Json, console
 def list_losses(as_json: Json = False) -> None:
     """List the losses: what each is, its reductions, how it is checked, who else has it."""
     from xloss.catalog import LOSSES
-    from xloss.modules import class_name
+    from xloss.modules.signatures import class_name
 
     rows: list[dict[str, Any]] = [
         {

@@ -191,18 +191,6 @@ def torch_module(input, target, head_weight, tail_weights, cutoffs, head_bias=No
     return torch.func.functional_call(module, given, (input, target))
 
 
-def torch_class():
-    from xloss.modules import parametric_torch
-
-    return parametric_torch.AdaptiveLogSoftmaxWithLoss
-
-
-def jax_class():
-    from xloss.modules import parametric_jax
-
-    return parametric_jax.AdaptiveLogSoftmaxWithLoss
-
-
 LOSS = Loss(
     name="adaptive_log_softmax_with_loss",
     summary="log-probability of one of many classes, the rare ones in clusters",
@@ -229,6 +217,6 @@ LOSS = Loss(
                            "torch.nn.AdaptiveLogSoftmaxWithLoss", confident, torch_adaptive_log_softmax_with_loss,
                            torch_module, (2.06115362e-09, 0.0), "torch 2.13.0"),
     ),
-    class_form=ClassForm("AdaptiveLogSoftmaxWithLoss", torch=torch_class, jax=jax_class),
+    class_form=ClassForm("AdaptiveLogSoftmaxWithLoss", parametric=True),
     source="torch.nn.AdaptiveLogSoftmaxWithLoss",
 )  # fmt: skip

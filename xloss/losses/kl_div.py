@@ -32,7 +32,7 @@ from __future__ import annotations
 import numpy as np
 
 from xloss import third_party
-from xloss.catalog import ClassForm, Domain, Loss, Variant
+from xloss.catalog import ClassForm, Domain, Loss, Peer, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, BatchReduction, Tensor
 
@@ -100,10 +100,14 @@ def differentiable_mask(input, target, log_target=False, **_):
     return np.broadcast_to(log_target | (target.astype(np.float64) >= least), input.shape)
 
 
-def optax_kl_div(optax, input, target, log_target=False):
-    raise third_party.Unsupported(
-        "optax's kl_divergence sums over the classes: only 'sum' and 'batchmean' could compare"
-    )
+def optax_kl_div(input, target, reduction, log_target=False):
+    import optax
+
+    if reduction not in ("sum", "batchmean"):
+        raise third_party.Unsupported("optax sums over the classes: only 'sum' and 'batchmean' compare")
+    function = optax.losses.kl_divergence_with_log_targets if log_target else optax.losses.kl_divergence
+    total = function(input, target).sum()
+    return total / input.shape[0] if reduction == "batchmean" else total
 
 
 LOSS = Loss(
@@ -119,10 +123,7 @@ LOSS = Loss(
     ),
     domain=Domain(differentiable_mask=differentiable_mask),
     reductions=REDUCTIONS,
-    peers=(
-        third_party.functional("kl_div"),
-        third_party.optax(optax_kl_div),
-    ),
+    peers=(third_party.functional("kl_div"), Peer("optax", "jax", optax_kl_div)),
     class_form=ClassForm("KLDivLoss"),
     workloads={"published": (16384, 16384)},
     source="torch.nn.functional.kl_div",

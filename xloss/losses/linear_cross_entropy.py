@@ -262,18 +262,6 @@ def ignored_nan(function):
     return str(float(weight.grad.abs().max()))[:6]
 
 
-def torch_class():
-    from xloss.modules import parametric_torch
-
-    return parametric_torch.LinearCrossEntropyLoss
-
-
-def jax_class():
-    from xloss.modules import parametric_jax
-
-    return parametric_jax.LinearCrossEntropyLoss
-
-
 FUNCTIONAL = third_party.functional("linear_cross_entropy").call
 
 LOSS = Loss(
@@ -312,6 +300,6 @@ LOSS = Loss(
     patched_torch=unchunked,
     # Rows, features, classes.
     workloads={"small": (16, 64, 256), "medium": (512, 128, 4096), "large": (4096, 256, 32000)},
-    class_form=ClassForm("LinearCrossEntropyLoss", torch=torch_class, jax=jax_class),
+    class_form=ClassForm("LinearCrossEntropyLoss", parametric=True),
     source="torch.nn.functional.linear_cross_entropy",
 )  # fmt: skip

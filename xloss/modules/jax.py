@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 
-from xloss import modules
 from xloss.catalog import Loss
+from xloss.modules import signatures
 
 
 class ImmutableLoss:
@@ -45,25 +45,25 @@ class ImmutableLoss:
         return type(self)._unflatten, (static, leaves)
 
     def __repr__(self) -> str:
-        options = ", ".join(f"{name}={modules.shown(getattr(self, name))}" for name in self.static)
+        options = ", ".join(f"{name}={signatures.shown(getattr(self, name))}" for name in self.static)
         return f"{type(self).__name__}({options})"
 
 
 def make(loss: Loss, name: str) -> type:
     """Return the class of a loss."""
-    options = modules.options_of(loss, "jax")
+    options = signatures.options_of(loss, "jax")
     names = [option.name for option in options]
-    tensors = modules.tensors_of(loss)
+    tensors = signatures.tensors_of(loss)
     static = [option for option in names if option not in tensors]
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-        self._set(**modules.bind(loss, name, args, kwargs))
+        self._set(**signatures.bind(loss, name, args, kwargs))
 
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
         return loss.jax(*args, **kwargs, **{option: getattr(self, option) for option in names})
 
     def __repr__(self: Any) -> str:  # noqa: N807
-        return f"{name}({', '.join(f'{option}={modules.shown(getattr(self, option))}' for option in names)})"
+        return f"{name}({', '.join(f'{option}={signatures.shown(getattr(self, option))}' for option in names)})"
 
     def __eq__(self: Any, other: Any) -> bool:  # noqa: N807
         return type(other) is type(self) and all(same(getattr(self, o), getattr(other, o)) for o in names)
@@ -82,7 +82,7 @@ def make(loss: Loss, name: str) -> type:
         "__repr__": __repr__,
         "__eq__": __eq__,
         "__hash__": __hash__,
-        "__doc__": modules.document(loss, name, signature),
+        "__doc__": signatures.document(loss, name, signature),
         "__signature__": signature,
     }
     return type(name, (ImmutableLoss,), body)

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from xloss import modules
 from xloss.catalog import FRAMEWORKS, LOSSES, Loss
+from xloss.modules import signatures
 from xloss.ops import types
 from xloss.ops.reductions import sum_and_denominator
 
@@ -41,15 +41,15 @@ def text(framework: str) -> str:
     for loss in LOSSES.values():
         function = getattr(loss, framework)
         imports |= set(_imports(function))
-        signature = modules.signature_of(function)
+        signature = signatures.signature_of(function)
         functions.append(
             _definition(loss.name, list(signature.parameters.values()), signature.return_annotation, _summary(loss))
         )
-        if getattr(loss.class_form, framework) is None:
+        if not loss.class_form.parametric:
             classes.append(_class(loss, framework))
             imports |= {("", "torch")} if framework == "torch" else {("typing", "Final")}
         else:
-            name = modules.class_name(loss)
+            name = signatures.class_name(loss)
             imports.add((f"xloss.modules.parametric_{framework}", f"{name} as {name}"))
     doc = _docstring((sum_and_denominator.__doc__ or "").split("\n")[0])
     body = "\n".join([*functions, SUM_AND_DENOMINATOR.format(TENSOR[framework], doc), *classes])
@@ -61,9 +61,9 @@ def text(framework: str) -> str:
 
 def _class(loss: Loss, framework: str) -> str:
     """Return the class form: its options, the constructor and the call."""
-    options, call = modules.options_of(loss, framework), modules.call_signature(loss, framework)
+    options, call = signatures.options_of(loss, framework), signatures.call_signature(loss, framework)
     myself = Parameter("self", Parameter.POSITIONAL_OR_KEYWORD, annotation="")
-    name, base = modules.class_name(loss), "(torch.nn.Module)" if framework == "torch" else ""
+    name, base = signatures.class_name(loss), "(torch.nn.Module)" if framework == "torch" else ""
     lines = [f"class {name}{base}:\n", _summary(loss), "\n"]
     for option in options:
         type_ = _annotation(option.annotation)

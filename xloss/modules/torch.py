@@ -7,18 +7,18 @@ from typing import Any
 
 import torch
 
-from xloss import modules
 from xloss.catalog import Loss
+from xloss.modules import signatures
 
 
 def make(loss: Loss, name: str) -> type[torch.nn.Module]:
     """Return the module class of a loss."""
-    options = modules.options_of(loss)
+    options = signatures.options_of(loss)
     names = [option.name for option in options]
-    tensors = modules.tensors_of(loss)
+    tensors = signatures.tensors_of(loss)
 
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-        given = modules.bind(loss, name, args, kwargs)
+        given = signatures.bind(loss, name, args, kwargs)
         torch.nn.Module.__init__(self)
         for option, value in given.items():
             # Class weights move with the module, and are saved with it, as in torch.nn.
@@ -31,7 +31,7 @@ def make(loss: Loss, name: str) -> type[torch.nn.Module]:
         return loss.torch(*args, **kwargs, **{option: getattr(self, option) for option in names})
 
     def extra_repr(self: Any) -> str:
-        return ", ".join(f"{option}={modules.shown(getattr(self, option))}" for option in names)
+        return ", ".join(f"{option}={signatures.shown(getattr(self, option))}" for option in names)
 
     signature = inspect.Signature(options)
     __init__.__signature__ = signature.replace(  # type: ignore[attr-defined]
@@ -39,7 +39,7 @@ def make(loss: Loss, name: str) -> type[torch.nn.Module]:
     )
     body = {
         "__init__": __init__,
-        "__doc__": modules.document(loss, name, signature),
+        "__doc__": signatures.document(loss, name, signature),
         "__signature__": signature,
         "forward": forward,
         "extra_repr": extra_repr,

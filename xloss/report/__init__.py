@@ -35,7 +35,12 @@ def write(source: Path, out: Path, claims: Sequence[Result] | None = None) -> li
 
     table, environment = read_parity(source)
     benchmarks = speed.build(source)
-    files = pages.build(table, environment, claims, benchmarks)
+    fragment = ""
+    if claims:
+        from xloss.report.claims import html
+
+        fragment = html(claims)
+    files = pages.build(table, environment, fragment, benchmarks)
     paths = [write_text(out / name, text) for name, text in files.items()]
     for name, rows in benchmarks.tables.items():
         flat = rows.drop(columns="samples", errors="ignore")

@@ -134,7 +134,3 @@ def _scaled(value: Any, unit: str) -> str:
 
 def _float(value: Any) -> float:
     return float("nan") if value is None else float(value)
-
-
-# The names that xloss.cli.bench_table imports.
-some, ulps = plural, number

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import jinja2
     import pandas as pd
 
-    from xloss.claims import Result
     from xloss.report.speed import Speed
 
 #: A list shows so many findings: xloss's, those of the others on the page, those in parity.md, and the closest to the
@@ -27,26 +26,19 @@ ALL_FINDINGS = (
 )
 
 
-def build(
-    table: pd.DataFrame, environment: Mapping[str, Any], claims: Sequence[Result] | None, speed: Speed
-) -> dict[str, str]:
-    """Build the texts of the pages by name, from the sweep's table and environment, the claims and the benchmarks."""
+def build(table: pd.DataFrame, environment: Mapping[str, Any], claims: str, speed: Speed) -> dict[str, str]:
+    """Build the texts of the pages by name, from the sweep, the HTML of the claims and the benchmarks."""
     found = contents(table, environment)
-    pages = {"index.html": page(found, claims or (), speed), "parity.md": render("parity.md", **found)}
+    pages = {"index.html": page(found, claims, speed), "parity.md": render("parity.md", **found)}
     return {**pages, "speed.md": render("speed.md", speed=speed)} if speed.sections else pages
 
 
-def page(found: Mapping[str, Any], claims: Sequence[Result], speed: Speed) -> str:
+def page(found: Mapping[str, Any], claims: str, speed: Speed) -> str:
     """Build ``index.html``; all text is escaped but that of the figures and the style sheet."""
     from markupsafe import Markup
 
     style = Markup(resources.files("xloss.report").joinpath("templates/report.css").read_text("utf-8"))
-    shown = ""
-    if claims:
-        from xloss.report.claims import html
-
-        shown = Markup(html(claims))
-    return render("report.html", **found, style=style, speed=speed, claims=shown)
+    return render("report.html", **found, style=style, speed=speed, claims=Markup(claims))
 
 
 def contents(table: pd.DataFrame, environment: Mapping[str, Any]) -> dict[str, Any]:

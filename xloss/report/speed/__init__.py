@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xloss.report import format  # noqa: A004
 from xloss.report.source import BENCH, HISTORY_HINT, read_bench, read_history
 
 if TYPE_CHECKING:
@@ -21,9 +20,7 @@ if TYPE_CHECKING:
     from xloss.report.speed.history import Change
     from xloss.report.speed.sections import Section
 
-__all__ = ["Speed", "build", "format", "read_ratios"]
-
-read_ratios = read_bench  # the name that tests/bench/test_bench.py imports; `format` is for xloss.cli.bench_table
+__all__ = ["Speed", "build"]
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,3 @@ def worst_ulps(table: pd.DataFrame, dtype: str = "float32") -> dict[tuple[str, s
         (str(i[0]), str(i[1])): (float(row[0]), float(row[1]))
         for i, row in zip(wide.index, wide.to_numpy(), strict=True)
     }
-
-
-# The name that tests/bench/test_bench.py imports.
-duels = comparisons
