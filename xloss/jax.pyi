@@ -306,7 +306,7 @@ def z_loss(
     """Cross entropy plus z_weight times the square of logsumexp."""
 
 def sum_and_denominator(loss: Callable[_P, Array], *args: _P.args, **kwargs: _P.kwargs) -> tuple[Array, Array]:
-    """Return the two parts of a loss's mean, `sum` and `denominator`, in the dtype of computation (float32 at least)."""
+    """Return the two parts of a loss's mean, `sum` and `denominator`, in the dtype of computation (>= float32)."""
 
 class BCELoss:
     """Binary cross entropy of probabilities."""

@@ -286,7 +286,7 @@ def z_loss(
     """Cross entropy plus z_weight times the square of logsumexp."""
 
 def sum_and_denominator(loss: Callable[_P, Tensor], *args: _P.args, **kwargs: _P.kwargs) -> tuple[Tensor, Tensor]:
-    """Return the two parts of a loss's mean, `sum` and `denominator`, in the dtype of computation (float32 at least)."""
+    """Return the two parts of a loss's mean, `sum` and `denominator`, in the dtype of computation (>= float32)."""
 
 class BCELoss(torch.nn.Module):
     """Binary cross entropy of probabilities."""

@@ -64,7 +64,7 @@ def jax_reduce(loss: Array, reduction: str, dtype: Any, weights: Array | None = 
 
 
 def sum_and_denominator(loss: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-    """Return the two parts of a loss's mean, `sum` and `denominator`, in the dtype of computation (float32 at least).
+    """Return the two parts of a loss's mean, `sum` and `denominator`, in the dtype of computation (>= float32).
 
     `loss` is a loss of `xloss.torch` or `xloss.jax`; the other arguments are its own, without `reduction`. Over
     micro-batches, add up the sums and the denominators and divide once: that is the mean over the whole batch, and its
