@@ -1,42 +1,55 @@
-r"""Generalized Jensen-Shannon divergence, pointwise, `input` being log-probabilities.
+r"""Generalized Jensen-Shannon divergence, elementwise, where `input` holds log-probabilities.
 
 Formula, with q = exp(x), p = y (exp(y) with `log_target`) and the mixture m = beta p + (1 - beta) q:
-l = beta p log(p / m) + (1 - beta) q log(q / m), 0 log 0 being 0.
+l = beta p log(p / m) + (1 - beta) q log(q / m), with 0 log 0 = 0.
 
 Args:
     input: log-probabilities x, any shape.
     target: probabilities y (their logarithms with `log_target`), a shape that broadcasts with that of `input`.
-    reduction: `'none'` | `'mean'` | `'batchmean'` | `'sum'`. Default: `'mean'`, which divides by the number of elements,
-        classes included; the divergence of the definition, averaged over a batch, is `'batchmean'`.
+    reduction: `'none'` | `'mean'` | `'batchmean'` | `'sum'`. Default: `'mean'`, which divides by the number of
+        elements, classes included. `'batchmean'` divides by the batch size, the length of the first axis of `input`:
+        the mean over a batch of the divergence as it is defined.
     log_target: whether `target` holds logarithms. Default: False.
-    beta: the share of `target` in the mixture, between 0 and 1. Default: 0.5. At 0 and 1, refused, the formula is 0 everywhere
-        (Liger-Kernel gives `kl_div` there, in its two directions, the limits of l / beta and l / (1 - beta)).
+    beta: the weight of `target` in the mixture, > 0 and < 1. Default: 0.5. At 0 and 1 the formula is 0 everywhere
+        (Liger-Kernel returns `kl_div` there, in either direction: the limits of l / beta and l / (1 - beta)).
 
-Domain: x <= 0, -inf included, and y >= 0 (NaN below). Finite for any pair, where `kl_div` is infinite for a q of 0.
-Gradient: (1 - beta) q log(q / m) to `input`; beta log(p / m) to `target`, which at p = 0 is minus infinity and comes out
-as 0. Next to p = q, where value and gradient are differences of nearly equal terms, both keep their digits.
+Returns: shape () for `'mean'`, `'batchmean'` and `'sum'`, the broadcast shape for `'none'`; the wider dtype of `input`
+and `target`.
+
+Domain: x <= 0, also -inf, and y >= 0 (NaN below). Finite everywhere, also where q = 0 and `kl_div` is infinite.
+Gradient: (1 - beta) q log(q / m) to `input`; beta log(p / m) to `target`, but 0 at p = 0, where that is minus infinity.
+Near p = q, where the formula subtracts nearly equal terms, value and gradient keep their relative accuracy.
 Errors: `ValueError` for shapes, reductions and beta, `TypeError` for anything but floating tensors.
 Identities: symmetric in p and q at beta = 1/2, where the sum over the classes is at most log 2;
 beta kl_div(log m, p) + (1 - beta) kl_div(log m, q).
 
-Source: Lin 1991, "Divergence measures based on the Shannon entropy"; beta as in arXiv:2306.13649 and Liger-Kernel's JSD.
+>>> import numpy as np, xloss.jax
+>>> log_q, p = np.float32([[0, -np.inf]]), np.float32([[0, 1]])
+>>> round(float(xloss.jax.jensen_shannon_loss(log_q, p, reduction="batchmean")), 4)
+0.6931
+
+Source: Lin 1991, "Divergence measures based on the Shannon entropy"; beta as in arXiv:2306.13649 and Liger-Kernel.
 """
+
+from __future__ import annotations
 
 import numpy as np
 
 from xloss.catalog import Domain, Loss, Variant
+from xloss.losses.kl_div import REDUCTIONS, differentiable_mask
 from xloss.ops import arguments
-
-REDUCTIONS = ("none", "mean", "sum", "batchmean")
+from xloss.ops.types import Array, ArrayLike, BatchReduction, Tensor
 
 
 def check_beta(beta):
+    """Raise an error unless beta is a number > 0 and < 1."""
     arguments.check_number("beta", beta, least=0, most=1)
     if beta in (0, 1):
         arguments.raise_value_error("beta", repr(beta), "a number > 0 and < 1")
 
 
-def torch_jensen_shannon_loss(input, target, reduction="mean", log_target=False, beta=0.5):
+def torch_jensen_shannon_loss(input: Tensor, target: Tensor, reduction: BatchReduction = "mean",
+                              log_target: bool = False, beta: float = 0.5) -> Tensor:  # fmt: skip
     import torch
 
     from xloss.ops import torch as ops
@@ -47,20 +60,20 @@ def torch_jensen_shannon_loss(input, target, reduction="mean", log_target=False,
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     batch = input.shape[0] if input.ndim else 1
     input, target = ops.broadcast(input=input, target=target)
-    # XLA takes subnormal probabilities for 0: so do both.
+    # XLA flushes subnormal probabilities to 0, so both implementations treat them as 0.
     no_p = target == -torch.inf if log_target else (target >= 0) & (target < torch.finfo(target.dtype).tiny)
     p = torch.where(no_p, 0.0, torch.exp(target) if log_target else target)
     q = torch.exp(input)
     log_p = target if log_target else torch.log(torch.where(no_p, 1.0, target))
-    # log(q / p); beyond 1e4 as good as infinite.
+    # log(q / p), with 1e4 for infinity: exp(-1e4) is 0 in every dtype.
     gap = torch.where(no_p, 1e4, torch.where(input == -torch.inf, -1e4, input - log_p))
     near, ahead = ops.absolute(gap) < 1, gap > 0
     small, large = torch.where(near, gap, 0.0), torch.where(near, 1.0, torch.where(ahead, gap, -gap))
-    # log(m / p) and log(m / q) next to p = q, where each half of the loss is >= 0 and of the second order if p - m or
-    # q - m is added, which is 0 in the sum;
+    # Near p = q, from log(m / p) and log(m / q): to the halves of the loss beta (m - p) and (1 - beta) (m - q), whose
+    # sum is 0, are added, which makes each of them >= 0 and of second order in log(q / p).
     over_p = ops.log1p((1 - beta) * (small + excess(small)))
     close = beta * p * excess(over_p) + (1 - beta) * q * excess(over_p - small)
-    # and elsewhere, by the lesser of p / q and q / p.
+    # Elsewhere, from the lesser of p / q and q / p.
     ratio = torch.exp(-large)
     log_m = torch.log(torch.where(ahead, beta * ratio + (1 - beta), (1 - beta) * ratio + beta))
     over_p, over_q = torch.where(ahead, large + log_m, log_m), torch.where(ahead, log_m, large + log_m)
@@ -68,7 +81,8 @@ def torch_jensen_shannon_loss(input, target, reduction="mean", log_target=False,
     return ops.reduce(loss, reduction, dtype, batch=batch)
 
 
-def jax_jensen_shannon_loss(input, target, reduction="mean", log_target=False, beta=0.5):
+def jax_jensen_shannon_loss(input: ArrayLike, target: ArrayLike, reduction: BatchReduction = "mean",
+                            log_target: bool = False, beta: float = 0.5) -> Array:  # fmt: skip
     import jax.numpy as jnp
 
     from xloss.ops import jax as ops
@@ -79,20 +93,20 @@ def jax_jensen_shannon_loss(input, target, reduction="mean", log_target=False, b
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     batch = input.shape[0] if input.ndim else 1
     input, target = ops.broadcast(input=input, target=target)
-    # XLA takes subnormal probabilities for 0: so do both.
+    # XLA flushes subnormal probabilities to 0, so both implementations treat them as 0.
     no_p = target == -jnp.inf if log_target else (target >= 0) & (target < jnp.finfo(target.dtype).tiny)
     p = jnp.where(no_p, 0.0, jnp.exp(target) if log_target else target)
     q = jnp.exp(input)
     log_p = target if log_target else jnp.log(jnp.where(no_p, 1.0, target))
-    # log(q / p); beyond 1e4 as good as infinite.
+    # log(q / p), with 1e4 for infinity: exp(-1e4) is 0 in every dtype.
     gap = jnp.where(no_p, 1e4, jnp.where(input == -jnp.inf, -1e4, input - log_p))
     near, ahead = ops.absolute(gap) < 1, gap > 0
     small, large = jnp.where(near, gap, 0.0), jnp.where(near, 1.0, jnp.where(ahead, gap, -gap))
-    # log(m / p) and log(m / q) next to p = q, where each half of the loss is >= 0 and of the second order if p - m or
-    # q - m is added, which is 0 in the sum;
+    # Near p = q, from log(m / p) and log(m / q): to the halves of the loss beta (m - p) and (1 - beta) (m - q), whose
+    # sum is 0, are added, which makes each of them >= 0 and of second order in log(q / p).
     over_p = ops.log1p((1 - beta) * (small + excess(small)))
     close = beta * p * excess(over_p) + (1 - beta) * q * excess(over_p - small)
-    # and elsewhere, by the lesser of p / q and q / p.
+    # Elsewhere, from the lesser of p / q and q / p.
     ratio = jnp.exp(-large)
     log_m = jnp.log(jnp.where(ahead, beta * ratio + (1 - beta), (1 - beta) * ratio + beta))
     over_p, over_q = jnp.where(ahead, large + log_m, log_m), jnp.where(ahead, log_m, large + log_m)
@@ -120,19 +134,13 @@ def inputs(draw):
         first = draw.round(target.astype(np.float64) * (1 + 10.0 ** -draw.rng.uniform(1, 4, draw.shape)))
     elif draw.regime == "badly_wrong":
         first = np.roll(target, 1, axis)
-    # A class without any probability has one whose products are not below the normal numbers.
+    # Instead of probability 0, one so small that its products with others are still normal numbers.
     input = draw.round(np.log(np.maximum(first.astype(np.float64), 2.0**10 * draw.normal_least)))
     if draw.regime in ("nonfinite", "subnormal", "large", "tiny"):
         input = draw.round(-np.abs(draw.real(draw.shape).astype(np.float64)))
     if draw.has("log_target"):
         target = draw.round(np.log(np.maximum(target.astype(np.float64), draw.normal_least)))
     return draw.arrays(input=input, target=target)
-
-
-def differentiable_mask(input, target, log_target=False, **_):
-    # At 0 the derivative is infinite; XLA takes a subnormal number for it.
-    least = np.finfo(np.float64 if target.dtype == np.float64 else np.float32).smallest_normal
-    return np.broadcast_to(log_target | (target.astype(np.float64) >= least), input.shape)
 
 
 LOSS = Loss(

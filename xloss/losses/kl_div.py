@@ -1,32 +1,45 @@
-r"""Kullback-Leibler divergence, pointwise: target * (log target - input), `input` being log-probabilities.
+r"""Kullback-Leibler divergence, elementwise: target * (log target - input), where `input` holds log-probabilities.
 
-Formula: l = y (log y - x), 0 log 0 being 0; with `log_target`, where z = log y is given: l = exp(z) (z - x).
+Formula: l = y (log y - x), with 0 log 0 = 0; with `log_target`, where z = log y is given: l = exp(z) (z - x).
 
 Args:
     input: log-probabilities x, any shape.
     target: probabilities y (their logarithms with `log_target`), a shape that broadcasts with that of `input`.
-    reduction: `'none'` | `'mean'` | `'batchmean'` | `'sum'`. Default: `'mean'`, which divides by the number of elements,
-        classes included; the divergence of the definition, averaged over a batch, is `'batchmean'`.
+    reduction: `'none'` | `'mean'` | `'batchmean'` | `'sum'`. Default: `'mean'`, which divides by the number of
+        elements, classes included. `'batchmean'` divides by the batch size, the length of the first axis of `input`:
+        the mean over a batch of the divergence as it is defined.
     log_target: whether `target` holds logarithms. Default: False.
 
-Domain: y >= 0 (NaN below, as in torch). Gradient: -y to `input`; log y + 1 - x to `target`, which at y = 0 is minus
-infinity and comes out as NaN, as in torch.
+Returns: shape () for `'mean'`, `'batchmean'` and `'sum'`, the broadcast shape for `'none'`; the wider dtype of `input`
+and `target`.
+
+Domain: y >= 0 (NaN below, as in torch). Gradient: -y to `input`; log y + 1 - x to `target`, but NaN at y = 0, where
+that is minus infinity, as in torch.
 Errors: `ValueError` for shapes and reductions, `TypeError` for anything but floating tensors.
-Identities: the sum over classes of cross entropy minus entropy; `'mean'` is `'batchmean'` over the number of classes.
+Identities: the sum over classes is cross entropy minus entropy; for one batch axis and one of classes, `'mean'` is
+`'batchmean'` divided by the number of classes.
+
+>>> import numpy as np, xloss.jax
+>>> log_q, p = np.log(np.float32([[0.5, 0.5]])), np.float32([[0.0, 1.0]])
+>>> round(float(xloss.jax.kl_div(log_q, p, reduction="batchmean")), 4)
+0.6931
 
 Source: torch.nn.functional.kl_div; Kullback and Leibler 1951.
 """
+
+from __future__ import annotations
 
 import numpy as np
 
 from xloss import third_party
 from xloss.catalog import ClassForm, Domain, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, BatchReduction, Tensor
 
 REDUCTIONS = ("none", "mean", "sum", "batchmean")
 
 
-def torch_kl_div(input, target, reduction="mean", log_target=False):
+def torch_kl_div(input: Tensor, target: Tensor, reduction: BatchReduction = "mean", log_target: bool = False) -> Tensor:
     import torch
 
     from xloss.ops import torch as ops
@@ -42,7 +55,8 @@ def torch_kl_div(input, target, reduction="mean", log_target=False):
     return ops.reduce(loss, reduction, dtype, batch=batch)
 
 
-def jax_kl_div(input, target, reduction="mean", log_target=False):
+def jax_kl_div(input: ArrayLike, target: ArrayLike, reduction: BatchReduction = "mean",
+               log_target: bool = False) -> Array:  # fmt: skip
     import jax.numpy as jnp
 
     from xloss.ops import jax as ops
@@ -80,10 +94,16 @@ def inputs(draw):
     return draw.arrays(input=logarithm, target=target)
 
 
-def differentiable_mask(input, target, log_target=False):
-    # XLA takes a subnormal target for 0, where the derivative is infinite.
+def differentiable_mask(input, target, log_target=False, **_):
+    # XLA flushes a subnormal target to 0, where the derivative is infinite.
     least = np.finfo(np.float64 if target.dtype == np.float64 else np.float32).smallest_normal
     return np.broadcast_to(log_target | (target.astype(np.float64) >= least), input.shape)
+
+
+def optax_kl_div(optax, input, target, log_target=False):
+    raise third_party.Unsupported(
+        "optax's kl_divergence sums over the classes: only 'sum' and 'batchmean' could compare"
+    )
 
 
 LOSS = Loss(
@@ -101,15 +121,9 @@ LOSS = Loss(
     reductions=REDUCTIONS,
     peers=(
         third_party.functional("kl_div"),
-        third_party.optax(lambda optax, input, target, log_target=False: _optax(optax, input, target, log_target)),
+        third_party.optax(optax_kl_div),
     ),
     class_form=ClassForm("KLDivLoss"),
     workloads={"published": (16384, 16384)},
     source="torch.nn.functional.kl_div",
 )
-
-
-def _optax(optax, input, target, log_target):
-    raise third_party.Unsupported(
-        "optax's kl_divergence sums over the classes: only 'sum' and 'batchmean' could compare"
-    )

@@ -1,35 +1,49 @@
-r"""Cross entropy of logits that are a linear map of the input, without ever holding all logits.
+r"""Cross entropy of the logits of a linear map, computed without holding all logits in memory.
 
-Formula: `cross_entropy` of the logits z[n, c] = sum_h input[n, h] linear_weight[c, h] + linear_bias[c], with log p = z -
-logsumexp(z) over the classes. They are computed a chunk of rows at a time, and once more for the gradient, so that beside
-the arguments and their gradients memory holds one chunk of logits (in second order and with soft targets, a few of its size).
+Formula: `cross_entropy` of the logits z[n, c] = sum_h input[n, h] linear_weight[c, h] + linear_bias[c], with
+log p = z - logsumexp(z) over the classes. The logits are computed a chunk of rows at a time, and once more for the
+gradient: beside the arguments and their gradients, memory holds one chunk of logits (a few times that for second
+derivatives, and for class probabilities or label smoothing).
 
 Args:
     input: shape (H) or (N, H).
     linear_weight: shape (C, H) or, with a batch, (C, d1, ..., dK, H); the dtype of `input`.
     target: class indices, shape (), (N) or (N, d1, ..., dK) (torch: int64 or uint8, JAX: any integer dtype), or class
         probabilities, floating, shape (C), (N, C) or (N, C, d1, ..., dK).
-    linear_bias: shape (C) or (C, d1, ..., dK), or None.
-    weight: one for each class, shape (C), the dtype of `input`, or None.
+    linear_bias: shape (C) or (C, d1, ..., dK), the dtype of `input`, or None.
+    weight: one for each class, shape (C), or None; for class indices, the dtype of `input`.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`, with the denominators of `cross_entropy`.
-    ignore_index: the label that counts neither in the sum nor in the denominator, for indices only. Default: None, -100.
+    ignore_index: the label that counts neither in the sum nor in the denominator; for indices only. Default: None,
+        which means -100.
     label_smoothing: in [0, 1]. Default: 0.0.
-    options: torch.nn.LinearCrossEntropyOptions, of which `batch_chunk_size` is `chunk_size`; the others choose between
-        memory and precision, and here there is nothing to choose.
-    chunk_size: rows of a chunk. Default: None, as many as have 2^23 logits, 256 at least.
+    options: torch.nn.LinearCrossEntropyOptions, whose `batch_chunk_size` is taken as `chunk_size` where that is None;
+        its other fields trade precision for memory and have no effect here.
+    chunk_size: rows of a chunk. Default: None, for about 2^23 logits a chunk, but at least 256 rows.
 
-Domain: all reals. Gradient: of every floating argument, a confident prediction keeps its digits, as in `cross_entropy`.
-Every transformation passes; in PyTorch's forward mode, and in `torch.func` under `torch.compile`, a reverse pass around it
-stores what plain operations store.
-Errors: `ValueError` for shapes, reductions, options, an `ignore_index` along with probabilities, and for labels outside
-of [0, C) where their values are at hand (concrete, on the CPU); elsewhere the value of such a row and the gradients from it
-are NaN. `TypeError` for dtypes. An ignored row counts for nothing, even with a NaN in it: gradients there are 0.
+Returns: shape () for `'mean'` and `'sum'`, that of the logits without the classes for `'none'`; the dtype of `input`
+(for probabilities the widest of `input`, `target` and `weight`).
+
+Domain: all reals. Gradient: to every floating argument; as in `cross_entropy`, value and gradient of a confident
+prediction keep their relative accuracy. All transformations are supported; a reverse pass over PyTorch's forward mode,
+or of `torch.func` under `torch.compile`, needs the memory of plain operations.
+Errors: `ValueError` for shapes, reductions, options, an `ignore_index` set along with probabilities, and for labels
+outside [0, C) where their values are known (concrete, on the CPU); elsewhere the value of such a row and the gradients
+from it are NaN. `TypeError` for dtypes. An ignored row contributes nothing, even if it holds a NaN: the gradients from
+it are 0.
 Identities: `cross_entropy` of the logits.
+
+>>> import numpy as np, xloss.jax
+>>> x, w = np.float32([[1.0], [2.0]]), np.float32([[0.0], [50.0]])
+>>> print(xloss.jax.linear_cross_entropy(x, w, np.int32([1, 0]), chunk_size=1))
+50.0
 
 Source: torch.nn.functional.linear_cross_entropy; chunks: Wijmans et al. 2024, arXiv:2411.09009, and Liger-Kernel.
 """
 
+from __future__ import annotations
+
 import math
+from typing import Protocol
 
 import numpy as np
 
@@ -37,10 +51,22 @@ from xloss import third_party
 from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Peer, Variant
 from xloss.ops import arguments
 from xloss.ops import linear as shapes
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_linear_cross_entropy(input, linear_weight, target, *, linear_bias=None, weight=None, reduction="mean",
-                               ignore_index=None, label_smoothing=0.0, options=None, chunk_size=None):  # fmt: skip
+class ChunkOptions(Protocol):
+    """What is read of torch.nn.LinearCrossEntropyOptions, so that neither JAX nor an older torch needs it."""
+
+    @property
+    def batch_chunk_size(self) -> int | None:
+        """Return the number of rows of a chunk, or None."""
+
+
+def torch_linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Tensor, *,
+                               linear_bias: Tensor | None = None, weight: Tensor | None = None,
+                               reduction: Reduction = "mean", ignore_index: int | None = None,
+                               label_smoothing: float = 0.0, options: ChunkOptions | None = None,
+                               chunk_size: int | None = None) -> Tensor:  # fmt: skip
     import torch
 
     from xloss.ops import linear_soft_torch as linear_soft
@@ -68,7 +94,7 @@ def torch_linear_cross_entropy(input, linear_weight, target, *, linear_bias=None
     sizes = input.shape[0], math.prod(linear_weight.shape[:-1]), chunk_size, options
     chunk = shapes.rows_per_chunk(*sizes)
     if not soft:
-        # Of a row that is ignored nothing must reach the gradient of the weights, not even a NaN.
+        # Nothing of an ignored row may reach the gradient of the weights, not even a NaN.
         silent = ignored.reshape(input.shape[0], math.prod(target.shape[1:])).all(1, keepdim=True)
         input = torch.where(silent, 0.0, input)
     if soft or label_smoothing > 0:
@@ -96,8 +122,11 @@ def torch_linear_cross_entropy(input, linear_weight, target, *, linear_bias=None
     return ops.reduce(loss, reduction, dtype, weights=weights)
 
 
-def jax_linear_cross_entropy(input, linear_weight, target, *, linear_bias=None, weight=None, reduction="mean",
-                             ignore_index=None, label_smoothing=0.0, options=None, chunk_size=None):  # fmt: skip
+def jax_linear_cross_entropy(input: ArrayLike, linear_weight: ArrayLike, target: ArrayLike, *,
+                             linear_bias: ArrayLike | None = None, weight: ArrayLike | None = None,
+                             reduction: Reduction = "mean", ignore_index: int | None = None,
+                             label_smoothing: float = 0.0, options: ChunkOptions | None = None,
+                             chunk_size: int | None = None) -> Array:  # fmt: skip
     import jax
     import jax.numpy as jnp
 
@@ -122,9 +151,10 @@ def jax_linear_cross_entropy(input, linear_weight, target, *, linear_bias=None, 
             target, shape[axis], -100 if ignore_index is None else ignore_index
         )
     input, target = (input[None], target[None]) if axis == 0 else (input, target)
-    chunk = shapes.rows_per_chunk(input.shape[0], math.prod(linear_weight.shape[:-1]), chunk_size, options)
+    sizes = input.shape[0], math.prod(linear_weight.shape[:-1]), chunk_size, options
+    chunk = shapes.rows_per_chunk(*sizes)
     if not soft:
-        # Of a row that is ignored nothing must reach the gradient of the weights, not even a NaN.
+        # Nothing of an ignored row may reach the gradient of the weights, not even a NaN.
         silent = ignored.reshape(input.shape[0], math.prod(target.shape[1:])).all(1, keepdims=True)
         input = jnp.where(silent, 0.0, input)
     if soft or label_smoothing > 0:
@@ -192,7 +222,7 @@ def inputs(draw):
 
 
 def unchunked(function):
-    """torch.nn.functional's, which has no `chunk_size`."""
+    """Return a call of torch.nn.functional's, which has no `chunk_size`."""
     return lambda chunk_size=None, **given: function(**given)
 
 
@@ -206,39 +236,20 @@ def chunked(chunk_size=None, **given):
 
 
 def confident(function):
-    """Of class 0, where it leads by 20 in float32."""
+    """Return the loss of class 0 of three, whose logit is greater by 20, in float32."""
     import torch
 
-    return float(function(torch.tensor([[20.0]]), torch.tensor([[1.0], [0.0], [0.0]]), torch.tensor([0])))
-
-
-def confident_here():
-    return confident(torch_linear_cross_entropy)
-
-
-def confident_there():
-    import torch
-
-    return confident(torch.nn.functional.linear_cross_entropy)
+    weight = torch.tensor([[1.0], [0.0], [0.0]])
+    return float(function(input=torch.tensor([[20.0]]), linear_weight=weight, target=torch.tensor([0])))
 
 
 def ignored_nan(function):
-    """The greatest gradient of the weight, where the row that is ignored holds a NaN."""
+    """Return the greatest gradient of the weight, where the row that is ignored holds a NaN."""
     import torch
 
-    weight = torch.ones(3, 1, requires_grad=True)
-    function(torch.tensor([[1.0], [torch.nan]]), weight, torch.tensor([0, -100])).backward()
+    input, weight = torch.tensor([[1.0], [torch.nan]]), torch.ones(3, 1, requires_grad=True)
+    function(input=input, linear_weight=weight, target=torch.tensor([0, -100])).backward()
     return str(float(weight.grad.abs().max()))[:6]
-
-
-def ignored_nan_here():
-    return ignored_nan(torch_linear_cross_entropy)
-
-
-def ignored_nan_there():
-    import torch
-
-    return ignored_nan(torch.nn.functional.linear_cross_entropy)
 
 
 def torch_class():
@@ -252,6 +263,8 @@ def jax_class():
 
     return parametric_jax.LinearCrossEntropyLoss
 
+
+FUNCTIONAL = third_party.functional("linear_cross_entropy").call
 
 LOSS = Loss(
     name="linear_cross_entropy",
@@ -276,13 +289,15 @@ LOSS = Loss(
         class_axes=lambda argument, rank: {"input": rank - 1, "target": 0 if rank == 1 else 1}.get(argument),
     ),
     domain=Domain(regimes=("all_ignored",)),
-    peers=(Peer("torch.nn.functional", "torch", unchunked(third_party.functional("linear_cross_entropy").call)),
+    peers=(Peer("torch.nn.functional", "torch", unchunked(FUNCTIONAL)),
            Peer("torch.nn.functional, chunked", "torch", chunked)),
     differences=(
-        Difference("linear_cross_entropy/confident", "logits (20, 0, 0), class 0, float32; exactly 4.12230723e-09",
-                   "torch.nn.functional", confident_here, confident_there, (4.12230723e-09, 0.0), "torch 2.13.0"),
-        Difference("linear_cross_entropy/ignored-nan", "gradient of the weight, where an ignored row holds a NaN",
-                   "torch.nn.functional", ignored_nan_here, ignored_nan_there, ("0.6666", "nan"), "torch 2.13.0"),
+        Difference.between("linear_cross_entropy/confident",
+                           "logits (20, 0, 0), class 0, float32; exactly 4.12230723e-09", "torch.nn.functional",
+                           confident, torch_linear_cross_entropy, FUNCTIONAL, (4.12230723e-09, 0.0), "torch 2.13.0"),
+        Difference.between("linear_cross_entropy/ignored-nan",
+                           "gradient of the weight, where an ignored row holds a NaN", "torch.nn.functional",
+                           ignored_nan, torch_linear_cross_entropy, FUNCTIONAL, ("0.6666", "nan"), "torch 2.13.0"),
     ),
     patched_torch=unchunked,
     # Rows, features, classes.

@@ -1,4 +1,4 @@
-r"""Logarithm of the hyperbolic cosine of the error: half its square where it is small, its absolute value where it is great.
+r"""Logarithm of the hyperbolic cosine of the error: about half its square if small, its absolute value if large.
 
 Formula: l = log(cosh(x - y)).
 
@@ -7,14 +7,23 @@ Args:
     target: y, a shape that broadcasts with that of `input` (one other than equal gets a warning).
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
 
-Domain: all reals; a small error keeps its digits (the loss is e^2 / 2, where |e| + log(1 + exp(-2 |e|)) - log 2 is 0),
-and a great one does not overflow. Gradient: tanh(x - y) to `input`, its negative to `target`.
+Returns: shape () for `'mean'` and `'sum'`, the broadcast shape for `'none'`; the wider dtype of `input` and `target`.
+
+Domain: all reals. A small error keeps its relative accuracy (the loss is about e^2 / 2 for e = x - y, where the form
+|e| + log(1 + exp(-2 |e|)) - log 2 gives 0), and a large one does not overflow. Gradient: tanh(x - y) to `input`, its
+negative to `target`.
 Errors: `ValueError` for shapes and reductions, `TypeError` for anything but floating tensors.
-Identities: with e = x - y, it is e^2 / 2 and |e| at most, and |e| - log 2 at least, to which it tends for great |e|.
+Identities: at most e^2 / 2 and at most |e|; at least |e| - log 2, which it approaches for large |e|.
+
+>>> import numpy as np, xloss.jax
+>>> round(float(xloss.jax.log_cosh_loss(np.float32([0.0, 100.0]), np.float32([0.0, 0.0]), reduction="sum")), 3)
+99.307
 
 Source: optax.losses.log_cosh and keras.losses.LogCosh; Chen et al. 2019, "Log Hyperbolic Cosine Loss Improves
 Variational Auto-Encoder".
 """
+
+from __future__ import annotations
 
 import math
 
@@ -23,9 +32,10 @@ import numpy as np
 from xloss import third_party
 from xloss.catalog import Difference, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_log_cosh_loss(input, target, reduction="mean"):
+def torch_log_cosh_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
     import torch
 
     from xloss.ops import torch as ops
@@ -35,18 +45,18 @@ def torch_log_cosh_loss(input, target, reduction="mean"):
     input, target = ops.broadcast_with_warning(input, target)
     error = input - target
     size = ops.absolute(error)
+    small = size <= 0.5
     threshold = torch.nn.functional.threshold
-    # log1p(cosh(e) - 1) up to 1/2, beyond it (|e| - log 2) + log1p(exp(-2 |e|)). Each formula is given what it is good
-    # for, as elsewhere its value or its gradient may overflow.
-    within = torch.nn.functional.hardtanh(error, -0.625, 0.625)
-    near = cosh_less_1(within, torch.finfo(error.dtype).bits)
+    # log1p(cosh(e) - 1) up to 1/2, beyond it (|e| - log 2) + log1p(exp(-2 |e|)). Outside its own range each form gets a
+    # constant, for its value or its gradient may overflow there (0.625, for at its bounds hardtanh's derivative is 0).
+    near = cosh_less_1(torch.nn.functional.hardtanh(error, -0.625, 0.625), torch.finfo(error.dtype).bits)
     far = torch.exp(-2 * threshold(size, 0.5, 0.5))
     straight = threshold(size, 0.5, math.log(2)) - math.log(2)
-    loss = straight + ops.log1p(torch.lerp(far, near, (size <= 0.5).to(size.dtype)))
+    loss = straight + ops.log1p(torch.lerp(far, near, small.to(size.dtype)))
     return ops.reduce(loss, reduction, dtype)
 
 
-def jax_log_cosh_loss(input, target, reduction="mean"):
+def jax_log_cosh_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean") -> Array:
     import jax.numpy as jnp
 
     from xloss.ops import jax as ops
@@ -57,8 +67,8 @@ def jax_log_cosh_loss(input, target, reduction="mean"):
     error = input - target
     size = ops.absolute(error)
     small = size <= 0.5
-    # log1p(cosh(e) - 1) up to 1/2, beyond it (|e| - log 2) + log1p(exp(-2 |e|)). Each formula is given what it is good
-    # for, as elsewhere its value or its gradient may overflow.
+    # log1p(cosh(e) - 1) up to 1/2, beyond it (|e| - log 2) + log1p(exp(-2 |e|)). Outside its own range each form gets a
+    # constant, for its value or its gradient may overflow there.
     near = cosh_less_1(jnp.where(small, error, 0.0), jnp.finfo(error.dtype).bits)
     far = jnp.exp(-2 * jnp.where(small, 0.5, size))
     straight = jnp.where(small, 0.0, size - math.log(2))
@@ -67,11 +77,11 @@ def jax_log_cosh_loss(input, target, reduction="mean"):
 
 
 def cosh_less_1(x, bits):
-    """cosh(x) - 1 for |x| up to 1/2, by its series, to the last of a format's `bits`: all terms of it and its derivatives add up.
+    """Return cosh(x) - 1 for |x| up to 1/2, by its Taylor series: no terms cancel, nor do those of its derivatives.
 
-    As 2 sinh(x / 2)^2 it would take over XLA's error in sinh, six ulps, twice.
+    2 sinh(x / 2)^2 would have XLA's error of sinh, 6 ulps, twice.
     """
-    last = 16 if bits == 64 else 10
+    last = 16 if bits == 64 else 10  # the power after which terms are below rounding, also in the second derivative
     square, series = x * x, 1 / math.factorial(last)
     for power in range(last - 2, 0, -2):
         series = square * series + 1 / math.factorial(power)
@@ -88,29 +98,15 @@ def inputs(draw):
     return draw.arrays(input=input, target=target)
 
 
-KERAS = third_party.keras(lambda losses: losses.LogCosh())
-
-
 def small(function):
-    """The loss at an error of 1e-4, in float32; exactly 5e-9 - 8.3e-18."""
+    """Return the loss at an error of 1e-4, in float32; exactly 5e-9 - 8.3e-18."""
     import jax.numpy as jnp
 
-    return float(function(jnp.asarray([1e-4], "float32"), jnp.zeros(1, "float32")))
+    return float(function(input=jnp.asarray([1e-4], "float32"), target=jnp.zeros(1, "float32"), reduction="mean"))
 
 
-def small_here():
-    return small(lambda x, y: jax_log_cosh_loss(x, y))
-
-
-def small_optax():
-    import optax
-
-    return small(lambda x, y: optax.losses.log_cosh(x, y)[0])
-
-
-def small_keras():
-    return small(lambda x, y: KERAS.call(input=x, target=y, reduction="mean"))
-
+KERAS = third_party.keras(lambda losses: losses.LogCosh())
+OPTAX = third_party.optax(lambda optax, input, target: optax.losses.log_cosh(input, target))
 
 LOSS = Loss(
     name="log_cosh_loss",
@@ -123,15 +119,12 @@ LOSS = Loss(
         Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
         Variant("broadcast", broadcast=True, shapes=((4, 3),)),
     ),
-    peers=(
-        third_party.optax(lambda optax, input, target: optax.losses.log_cosh(input, target)),
-        KERAS,
-    ),
+    peers=(OPTAX, KERAS),
     differences=(
-        Difference("log_cosh_loss/small", "error 1e-4, float32; exactly 5e-9", "optax", small_here, small_optax,
-                   (5e-9, 0.0), "optax 0.2.8"),
-        Difference("log_cosh_loss/small-keras", "error 1e-4, float32; exactly 5e-9", "keras", small_here, small_keras,
-                   (5e-9, 0.0), "keras 3.15.1"),
+        Difference.between("log_cosh_loss/small", "error 1e-4, float32; exactly 5e-9", "optax",
+                           small, jax_log_cosh_loss, OPTAX.call, (5e-9, 0.0), "optax 0.2.8"),
+        Difference.between("log_cosh_loss/small-keras", "error 1e-4, float32; exactly 5e-9", "keras",
+                           small, jax_log_cosh_loss, KERAS.call, (5e-9, 0.0), "keras 3.15.1"),
     ),
     source="optax.losses.log_cosh",
 )  # fmt: skip

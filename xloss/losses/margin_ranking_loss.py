@@ -1,31 +1,43 @@
-r"""By how much the one of two inputs that ought to be greater fails to be so by a margin.
+r"""Amount by which the difference of two inputs, in the order that the target asks for, falls short of a margin.
 
 Formula: l = max(0, -y (x1 - x2) + margin).
 
 Args:
     input1: x1, any shape.
-    input2: x2, as many axes, a shape that broadcasts with that of `input1`.
-    target: y, 1 where x1 ought to be greater and -1 where x2 (other numbers scale the difference), as many axes, a shape
-        that broadcasts with those of the inputs; floating, or of an integer dtype.
+    input2: x2, the same number of axes as `input1`, a shape that broadcasts with its.
+    target: y, 1 if x1 should be greater and -1 if x2 should be (other numbers scale the difference), the same number
+        of axes, a shape that broadcasts with those of the inputs; floating, or of an integer dtype.
     margin: any number. Default: 0.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
 
-Domain: all reals. Gradient: -y to `input1`, y to `input2`, x2 - x1 to `target`, where the loss is positive and on the
+Returns: shape () for `'mean'` and `'sum'`, the broadcast shape for `'none'`; the widest dtype of the arguments (that of
+the inputs for an integer target).
+
+Domain: all reals. Gradient: -y to `input1`, y to `input2`, x2 - x1 to `target`, where the loss is positive and at the
 kink, -y (x1 - x2) + margin = 0 (torch's convention); 0 elsewhere.
 Errors: `ValueError` for shapes and reductions, `TypeError` for dtypes and for a margin that is not a number.
-Identities: with margin 0 and y = 1 it is relu(x2 - x1), but for the derivative on the kink.
+Identities: with margin 0 and y = 1 it is relu(x2 - x1), except for the derivative at the kink.
+
+>>> import numpy as np, xloss.jax
+>>> x1, x2, y = np.float32([0.5, 0.5]), np.float32([0.0, 1.0]), np.int32([1, 1])
+>>> print(xloss.jax.margin_ranking_loss(x1, x2, y, margin=0.25, reduction="none"))
+[0.   0.75]
 
 Source: torch.nn.functional.margin_ranking_loss.
 """
+
+from __future__ import annotations
 
 import numpy as np
 
 from xloss import third_party
 from xloss.catalog import Arguments, Domain, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_margin_ranking_loss(input1, input2, target, margin=0, reduction="mean"):
+def torch_margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, margin: float = 0,
+                              reduction: Reduction = "mean") -> Tensor:  # fmt: skip
     from xloss.ops import distances_torch as d
     from xloss.ops import torch as ops
 
@@ -39,7 +51,8 @@ def torch_margin_ranking_loss(input1, input2, target, margin=0, reduction="mean"
     return ops.reduce(loss, reduction, dtype)
 
 
-def jax_margin_ranking_loss(input1, input2, target, margin=0, reduction="mean"):
+def jax_margin_ranking_loss(input1: ArrayLike, input2: ArrayLike, target: ArrayLike, margin: float = 0,
+                            reduction: Reduction = "mean") -> Array:  # fmt: skip
     from xloss.ops import distances_jax as d
     from xloss.ops import jax as ops
 
@@ -54,7 +67,7 @@ def jax_margin_ranking_loss(input1, input2, target, margin=0, reduction="mean"):
 
 
 def check_axes(**shapes):
-    """As many axes in all, as torch has it (a row against a column is seldom meant), and shapes that broadcast."""
+    """Raise `ValueError` unless shapes broadcast and have, as torch asks, the same number of axes."""
     rank = len(shapes["input1"])
     for name, shape in shapes.items():
         if len(shape) != rank:
@@ -85,7 +98,7 @@ def inputs(draw):
     sign = np.asarray(2 * draw.labels(shape, 2) - 1)
     if draw.has("scaled"):
         sign = draw.round(sign * (draw.rng.choice([0.5, 1.0, 2.0], shape) if kink else draw.weights(shape)))
-    if kink:  # eighths are exact in every dtype, and so are their sums with these
+    if kink:  # multiples of 1/8: exact in every dtype, as are their sums with margin / y
         input2 = draw.round(draw.rng.integers(-16, 17, shape) / 8)
     if draw.has("columns"):
         input2, sign = input2[:, :1], sign[:1]

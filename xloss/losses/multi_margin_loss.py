@@ -1,4 +1,4 @@
-r"""Multi-class hinge: by how much each other class comes closer to the target's than `margin`, averaged over the classes.
+r"""Multi-class hinge: how far other classes' scores come within `margin` of the target's, averaged over the classes.
 
 Formula: l_n = w[y_n] / C * sum over c != y_n of max(0, margin - x[n, y_n] + x[n, c])^p. `'mean'` divides by the count,
 weights or not.
@@ -9,17 +9,26 @@ Args:
     p: the power, 1 or 2. Default: 1.
     margin: any number. Default: 1.0.
     weight: w, one for each class, shape (C), the dtype of `input`, or None.
-    reduction: `'none'` (the shape of `target`) | `'mean'` | `'sum'`. Default: `'mean'`.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
 
-Domain: all reals; a NaN in a row is a NaN in its loss, where torch passes it over. Gradient: w[y_n] / C for each class that
-is too close (times 2 (margin - x[n, y_n] + x[n, c]) for p = 2), minus their sum at the target's; on a kink that term is 0.
-Errors: `ValueError` for shapes, reductions, powers and margins, and for labels outside of [0, C) where their values are
-at hand (concrete, on the CPU); elsewhere the value and the gradient of such a row are NaN. `TypeError` for dtypes.
-The mean over an empty batch is NaN (torch's kernel leaves it unset).
+Returns: shape () for `'mean'` and `'sum'`, that of `target` for `'none'`; the dtype of `input`.
+
+Domain: all reals; a NaN in a row makes its loss NaN, where torch ignores it. Gradient: w[y_n] / C for each class whose
+term is positive (times 2 (margin - x[n, y_n] + x[n, c]) for p = 2), minus their sum for the target's class; at its kink
+a term has gradient 0.
+Errors: `ValueError` for shapes, reductions, powers and margins, and for labels outside [0, C) where their values are
+known (concrete, on the CPU); elsewhere value and gradient of such a row are NaN. `TypeError` for dtypes.
+The mean over an empty batch is NaN (torch's kernel leaves it uninitialized).
 Identities: for two classes and p = 1 half of `margin_ranking_loss` of their scores.
+
+>>> import numpy as np, xloss.jax
+>>> print(xloss.jax.multi_margin_loss(np.float32([[0.0, 1.0, 3.0]]), np.int32([1])))
+1.0
 
 Source: torch.nn.functional.multi_margin_loss; Crammer and Singer 2001.
 """
+
+from __future__ import annotations
 
 import math
 
@@ -28,10 +37,11 @@ import numpy as np
 from xloss import third_party
 from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
 def check_shapes(input, target, weight):
-    """Refuse shapes that do not fit; give the number of rows, and of classes."""
+    """Raise `ValueError` for shapes that do not fit; return the numbers of rows and of classes."""
     if len(input) > 2 or 0 in input[-1:]:
         arguments.raise_value_error("input", f"shape {tuple(input)}", "shape (), (C) or (N, C), with one class or more")
     rows, classes = (1, 1, *input)[-2:] if len(input) < 2 else input
@@ -46,12 +56,13 @@ def check_shapes(input, target, weight):
 
 
 def check_power(p):
-    """Refuse a power other than 1 and 2."""
+    """Raise `ValueError` for a power other than 1 and 2."""
     if isinstance(p, str) or p not in (1, 2):
         arguments.raise_value_error("p", repr(p), "1 or 2")
 
 
-def torch_multi_margin_loss(input, target, p=1, margin=1.0, weight=None, reduction="mean"):
+def torch_multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float = 1.0,
+                            weight: Tensor | None = None, reduction: Reduction = "mean") -> Tensor:  # fmt: skip
     import torch
 
     from xloss.ops import margins_torch as m
@@ -68,7 +79,7 @@ def torch_multi_margin_loss(input, target, p=1, margin=1.0, weight=None, reducti
     picked = input.gather(1, labels.unsqueeze(1))
     own = torch.arange(classes, device=labels.device) == labels.unsqueeze(1)
     slack = (margin - picked) + input
-    # Not "where slack > 0", which a NaN would pass by.
+    # Not `where(slack > 0, slack, 0.0)`, which makes a NaN 0.
     hinge = torch.where(own | (slack <= 0), 0.0, slack)
     loss = (hinge if p == 1 else hinge * hinge).sum(1) / classes
     if weight is not None:
@@ -77,7 +88,8 @@ def torch_multi_margin_loss(input, target, p=1, margin=1.0, weight=None, reducti
     return ops.reduce(loss.reshape(target.shape), reduction, dtype)
 
 
-def jax_multi_margin_loss(input, target, p=1, margin=1.0, weight=None, reduction="mean"):
+def jax_multi_margin_loss(input: ArrayLike, target: ArrayLike, p: int = 1, margin: float = 1.0,
+                          weight: ArrayLike | None = None, reduction: Reduction = "mean") -> Array:  # fmt: skip
     import jax.numpy as jnp
 
     from xloss.ops import jax as ops
@@ -94,7 +106,7 @@ def jax_multi_margin_loss(input, target, p=1, margin=1.0, weight=None, reduction
     picked = jnp.take_along_axis(input, labels[:, None], 1)
     own = jnp.arange(classes, dtype=labels.dtype) == labels[:, None]
     slack = (margin - picked) + input
-    # Not "where slack > 0", which a NaN would pass by.
+    # Not `where(slack > 0, slack, 0.0)`, which makes a NaN 0.
     hinge = jnp.where(own | (slack <= 0), 0.0, slack)
     loss = (hinge if p == 1 else hinge * hinge).sum(1) / classes
     if weight is not None:
@@ -113,7 +125,7 @@ def truth(t, input, target, p=1, margin=1.0, weight=None):
 
 
 def differentiable_mask(input, target, p=1, margin=1.0, weight=None):
-    """Away from a kink, or on it: where rounding does not decide on which side of it a score is."""
+    """Return the mask of rows in which rounding (16 eps) does not decide on which side of its kink a term is."""
     eps = 16 * np.finfo(np.float64 if input.dtype == np.float64 else np.float32).eps
     input, labels = np.atleast_2d(input).astype(np.longdouble), target.reshape(-1)
     picked = np.take_along_axis(input, labels[:, None], 1)
@@ -136,7 +148,7 @@ def inputs(draw):
 
 
 def patched_torch(functional):
-    """torch's, but with the NaN that it passes over, and of an empty batch what a mean of none is."""
+    """Return torch's function, but with NaN where it ignores a NaN score, and for the mean over an empty batch."""
 
     def call(input, target, reduction="mean", **options):
         if not input.isnan().any() and input.numel():
@@ -149,21 +161,13 @@ def patched_torch(functional):
 
 
 def swallowed(function):
-    """Of scores (0, NaN, 0), class 0."""
+    """Return the loss of scores (0, NaN, 0) and class 0."""
     import torch
 
-    return float(function(torch.tensor([[0.0, torch.nan, 0.0]]), torch.tensor([0])))
+    return str(float(function(input=torch.tensor([[0.0, torch.nan, 0.0]]), target=torch.tensor([0]))))
 
 
-def swallowed_here():
-    return str(swallowed(torch_multi_margin_loss))
-
-
-def swallowed_there():
-    import torch
-
-    return str(swallowed(torch.nn.functional.multi_margin_loss))
-
+FUNCTIONAL = third_party.functional("multi_margin_loss")
 
 LOSS = Loss(
     name="multi_margin_loss",
@@ -180,11 +184,11 @@ LOSS = Loss(
     ),
     arguments=Arguments(wrt=("input",), class_axes=lambda _argument, rank: rank - 1, weights=("weight",)),
     domain=Domain(regimes=("near_kink", "on_kink", "zero_weight"), differentiable_mask=differentiable_mask),
-    peers=(third_party.functional("multi_margin_loss"),),
+    peers=(FUNCTIONAL,),
     differences=(
-        Difference("multi_margin_loss/nan", "scores (0, NaN, 0), class 0: torch compares a NaN with 0 and passes it over",
-                   "torch.nn.functional", swallowed_here, swallowed_there, ("nan", "0.3333333432674408"),
-                   "torch 2.13.0"),
+        Difference.between("multi_margin_loss/nan", "scores (0, NaN, 0), class 0: torch ignores the NaN",
+                           "torch.nn.functional", swallowed, torch_multi_margin_loss, FUNCTIONAL.call,
+                           ("nan", "0.3333333432674408"), "torch 2.13.0"),
     ),
     patched_torch=patched_torch,
     source="torch.nn.functional.multi_margin_loss",

@@ -1,24 +1,32 @@
-r"""Multi-label hinge: by how much the classes that are not labels come closer than 1 to those that are.
+r"""Multi-label hinge: how far the scores of classes that are not labels come within 1 of those of the labels.
 
-Formula: l_n = 1 / C * sum over labels j and classes i that are no label of max(0, 1 - x[n, j] + x[n, i]). The labels are
-the entries of y_n before its first -1; one that comes twice counts twice.
+Formula: l_n = 1 / C * sum over labels j and classes i that are not labels of max(0, 1 - x[n, j] + x[n, i]). The labels
+are the entries of y_n before its first -1; one that occurs twice counts twice.
 
 Args:
     input: scores x, shape (C), (N, C), or () for one class.
     target: class indices y, the shape of `input`, each row ended by -1 (what follows does not count) unless it is full;
         torch: int64 or uint8, JAX: any integer dtype.
-    reduction: `'none'` (shape (N), or ()) | `'mean'` | `'sum'`. Default: `'mean'`.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
 
-Domain: all reals; a NaN that enters a term is a NaN in the row's loss, where torch passes it over. Gradient: to a label
--1 / C for each class that is too close to it, to such a class 1 / C; on a kink that term is 0.
-Errors: `ValueError` for shapes and reductions, and for labels outside of [-1, C) where their values are at hand
-(concrete, on the CPU), after the first -1, too; elsewhere the value and the gradient of such a row are NaN. `TypeError`
-for dtypes. The mean over an empty batch is NaN, where torch leaves it unset.
-It takes the memory of N C^2 numbers, for all pairs of classes are compared at once.
+Returns: shape () for `'mean'` and `'sum'`, (N) or () for `'none'`; the dtype of `input`.
+
+Domain: all reals; a NaN that enters a term makes the row's loss NaN, where torch ignores it. Gradient: 1 / C to the
+class and -1 / C to the label of each positive term; at its kink a term has gradient 0.
+Errors: `ValueError` for shapes and reductions, and for labels outside [-1, C), also after the first -1, where their
+values are known (concrete, on the CPU); elsewhere value and gradient of such a row are NaN. `TypeError` for dtypes.
+The mean over an empty batch is NaN, where torch leaves it uninitialized.
+All pairs of classes are compared at once, which takes memory for N C^2 numbers.
 Identities: with a single label `multi_margin_loss`.
+
+>>> import numpy as np, xloss.jax
+>>> print(xloss.jax.multilabel_margin_loss(np.float32([[1, 1, 3, -5]]), np.int32([[2, 1, -1, -1]])))
+0.25
 
 Source: torch.nn.functional.multilabel_margin_loss.
 """
+
+from __future__ import annotations
 
 import math
 
@@ -27,10 +35,11 @@ import numpy as np
 from xloss import third_party
 from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
 def check_shapes(input, target):
-    """Refuse shapes that do not fit; give the number of rows, and of classes."""
+    """Raise `ValueError` for shapes that do not fit; return the numbers of rows and of classes."""
     if len(input) > 2 or 0 in input[-1:]:
         arguments.raise_value_error("input", f"shape {tuple(input)}", "shape (), (C) or (N, C), with one class or more")
     rows, classes = (1, 1, *input)[-2:] if len(input) < 2 else input
@@ -40,7 +49,7 @@ def check_shapes(input, target):
     return rows, classes
 
 
-def torch_multilabel_margin_loss(input, target, reduction="mean"):
+def torch_multilabel_margin_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
     import torch
 
     from xloss.ops import margins_torch as m
@@ -54,13 +63,14 @@ def torch_multilabel_margin_loss(input, target, reduction="mean"):
     labels, outside = m.within(target, -1, classes)
     input, labels = input.reshape(rows, classes), labels.reshape(rows, classes)
     counts = (labels < 0).cumsum(1) == 0
-    labels = labels.clamp(min=0)
-    is_label = ((torch.arange(classes, device=labels.device) == labels.unsqueeze(2)) & counts.unsqueeze(2)).any(1)
+    labels = labels.clip(min=0)
+    is_own = torch.arange(classes, device=labels.device) == labels.unsqueeze(2)
+    is_label = (is_own & counts.unsqueeze(2)).any(1)
     picked = input.gather(1, labels)
     # [n, j, i]: label j of row n against class i.
     slack = (1 - picked).unsqueeze(2) + input.unsqueeze(1)
     apart = counts.unsqueeze(2) & ~is_label.unsqueeze(1)
-    # Not "where slack > 0", which a NaN would pass by.
+    # Not `where(slack > 0, slack, 0.0)`, which makes a NaN 0.
     hinge = torch.where(~apart | (slack <= 0), 0.0, slack)
     loss = hinge.sum((1, 2)) / classes
     if outside is not None:
@@ -68,7 +78,7 @@ def torch_multilabel_margin_loss(input, target, reduction="mean"):
     return ops.reduce(loss.reshape(batch), reduction, dtype)
 
 
-def jax_multilabel_margin_loss(input, target, reduction="mean"):
+def jax_multilabel_margin_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean") -> Array:
     import jax.numpy as jnp
 
     from xloss.ops import jax as ops
@@ -82,13 +92,14 @@ def jax_multilabel_margin_loss(input, target, reduction="mean"):
     labels, outside = m.within(target, -1, classes)
     input, labels = input.reshape(rows, classes), labels.reshape(rows, classes)
     counts = (labels < 0).cumsum(1) == 0
-    labels = jnp.maximum(labels, 0)
-    is_label = ((jnp.arange(classes, dtype=labels.dtype) == labels[:, :, None]) & counts[:, :, None]).any(1)
+    labels = labels.clip(min=0)
+    is_own = jnp.arange(classes, dtype=labels.dtype) == jnp.expand_dims(labels, 2)
+    is_label = (is_own & jnp.expand_dims(counts, 2)).any(1)
     picked = jnp.take_along_axis(input, labels, 1)
     # [n, j, i]: label j of row n against class i.
-    slack = (1 - picked)[:, :, None] + input[:, None, :]
-    apart = counts[:, :, None] & ~is_label[:, None, :]
-    # Not "where slack > 0", which a NaN would pass by.
+    slack = jnp.expand_dims(1 - picked, 2) + jnp.expand_dims(input, 1)
+    apart = jnp.expand_dims(counts, 2) & ~jnp.expand_dims(is_label, 1)
+    # Not `where(slack > 0, slack, 0.0)`, which makes a NaN 0.
     hinge = jnp.where(~apart | (slack <= 0), 0.0, slack)
     loss = hinge.sum((1, 2)) / classes
     if outside is not None:
@@ -97,7 +108,7 @@ def jax_multilabel_margin_loss(input, target, reduction="mean"):
 
 
 def pairs(target):
-    """Mask [n, j, i]: entry j of row n is a label that counts, and class i is none; and labels to index with."""
+    """Return the mask [n, j, i] of "entry j of row n is a label, class i is not", and labels safe to index with."""
     target = np.atleast_2d(target)
     counts = (target < 0).cumsum(1) == 0
     labels = np.where(counts, target, 0)
@@ -114,7 +125,7 @@ def truth(t, input, target):
 
 
 def differentiable_mask(input, target):
-    """Away from a kink, or on it: where rounding does not decide on which side of it a score is."""
+    """Return the mask of rows in which rounding (16 eps) does not decide on which side of its kink a term is."""
     eps = 16 * np.finfo(np.float64 if input.dtype == np.float64 else np.float32).eps
     x = np.atleast_2d(input).astype(np.longdouble)
     apart, labels = pairs(target)
@@ -144,7 +155,7 @@ def inputs(draw):
 
 
 def patched_torch(functional):
-    """torch's, but with the NaN that it passes over, and of an empty batch what a mean of none is."""
+    """Return torch's function, but with NaN where it ignores a NaN score, and for the mean over an empty batch."""
 
     def call(input, target, reduction="mean"):
         import torch
@@ -162,21 +173,13 @@ def patched_torch(functional):
 
 
 def swallowed(function):
-    """Of scores (0, NaN, 0), label 0."""
+    """Return the loss of scores (0, NaN, 0) and label 0."""
     import torch
 
-    return str(float(function(torch.tensor([[0.0, torch.nan, 0.0]]), torch.tensor([[0, -1, -1]]))))
+    return str(float(function(input=torch.tensor([[0.0, torch.nan, 0.0]]), target=torch.tensor([[0, -1, -1]]))))
 
 
-def swallowed_here():
-    return swallowed(torch_multilabel_margin_loss)
-
-
-def swallowed_there():
-    import torch
-
-    return swallowed(torch.nn.functional.multilabel_margin_loss)
-
+FUNCTIONAL = third_party.functional("multilabel_margin_loss")
 
 LOSS = Loss(
     name="multilabel_margin_loss",
@@ -191,11 +194,11 @@ LOSS = Loss(
     ),
     arguments=Arguments(wrt=("input",), class_axes=lambda _argument, rank: rank - 1),
     domain=Domain(regimes=("near_kink", "on_kink"), differentiable_mask=differentiable_mask),
-    peers=(third_party.functional("multilabel_margin_loss"),),
+    peers=(FUNCTIONAL,),
     differences=(
-        Difference("multilabel_margin_loss/nan", "scores (0, NaN, 0), label 0: torch compares a NaN with 0 and passes it over",
-                   "torch.nn.functional", swallowed_here, swallowed_there, ("nan", "0.3333333432674408"),
-                   "torch 2.13.0"),
+        Difference.between("multilabel_margin_loss/nan", "scores (0, NaN, 0), label 0: torch ignores the NaN",
+                           "torch.nn.functional", swallowed, torch_multilabel_margin_loss, FUNCTIONAL.call,
+                           ("nan", "0.3333333432674408"), "torch 2.13.0"),
     ),
     patched_torch=patched_torch,
     class_form=ClassForm("MultiLabelMarginLoss"),

@@ -1,32 +1,41 @@
-r"""Binary cross entropy of logits averaged over the classes: each class a question of its own, yes or no.
+r"""Binary cross entropy of logits averaged over the classes, each of which is a yes-or-no label of its own.
 
 Formula: l_n = -1 / C * sum over c of w_c (y[n, c] log sigmoid(x[n, c]) + (1 - y[n, c]) log sigmoid(-x[n, c])).
 
 Args:
     input: logits x, shape (C), (N, C) or (..., C).
-    target: y, 0 or 1 or between, a shape that broadcasts to that of `input`; floating, or integers.
+    target: y, in [0, 1], a shape that broadcasts to that of `input`; floating, or of an integer dtype.
     weight: w, usually one for each class, a shape that broadcasts to that of `input`, or None.
-    reduction: `'none'` (the shape of `input` without its last axis) | `'mean'` | `'sum'`. Default: `'mean'`, which divides
-        by the count, weights or not.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`, which divides by the count, weights or not.
 
-Domain: all reals. Gradient to `input`: w_c / C ((1 - y) sigmoid(x) - y sigmoid(-x)), each term to its last digit; to
+Returns: shape () for `'mean'` and `'sum'`, that of `input` without its last axis for `'none'`; the widest dtype of the
+arguments (an integer target does not count).
+
+Domain: all reals. Gradient to `input`: w_c / C ((1 - y) sigmoid(x) - y sigmoid(-x)), each term accurate to rounding; to
 `target`: -w_c x / C.
-Errors: `ValueError` for shapes and reductions (torch takes a target or a weight greater than `input`, and sums over
-another axis then), `TypeError` for dtypes.
+Errors: `ValueError` for shapes and reductions (torch accepts a target or a weight larger than `input`, and then sums
+over another axis), `TypeError` for dtypes.
 Identities: the mean over the last axis of `binary_cross_entropy_with_logits`.
+
+>>> import numpy as np, xloss.jax
+>>> print(xloss.jax.multilabel_soft_margin_loss(np.float32([[100, -100]]), np.int32([[0, 1]])))
+100.0
 
 Source: torch.nn.functional.multilabel_soft_margin_loss.
 """
+
+from __future__ import annotations
 
 import numpy as np
 
 from xloss import third_party
 from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
 def check_shapes(input, target, weight):
-    """Refuse shapes that do not fit; give the number of classes."""
+    """Raise `ValueError` for shapes that do not fit; return the number of classes."""
     if not input:
         arguments.raise_value_error("input", "shape ()", "shape (C), (N, C) or (..., C)")
     arguments.check_broadcasts_to("target", target, "input", input)
@@ -35,7 +44,8 @@ def check_shapes(input, target, weight):
     return input[-1]
 
 
-def torch_multilabel_soft_margin_loss(input, target, weight=None, reduction="mean"):
+def torch_multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Tensor | None = None,
+                                      reduction: Reduction = "mean") -> Tensor:  # fmt: skip
     from xloss.ops import margins_torch as m
     from xloss.ops import torch as ops
 
@@ -49,7 +59,8 @@ def torch_multilabel_soft_margin_loss(input, target, weight=None, reduction="mea
     return ops.reduce(loss.sum(-1) / classes, reduction, dtype)
 
 
-def jax_multilabel_soft_margin_loss(input, target, weight=None, reduction="mean"):
+def jax_multilabel_soft_margin_loss(input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None,
+                                    reduction: Reduction = "mean") -> Array:  # fmt: skip
     from xloss.ops import jax as ops
     from xloss.ops import margins_jax as m
 
@@ -81,23 +92,15 @@ def inputs(draw):
 
 
 def curvature(function):
-    """The second derivative at the logit 20, target 1, float32."""
+    """Return the second derivative at the logit 20, target 1, float32."""
     import torch
 
     x = torch.tensor([20.0], requires_grad=True)
-    (slope,) = torch.autograd.grad(function(x, torch.ones(1)), x, create_graph=True)
+    (slope,) = torch.autograd.grad(function(input=x, target=torch.ones(1)), x, create_graph=True)
     return float(torch.autograd.grad(slope, x)[0])
 
 
-def curvature_here():
-    return curvature(torch_multilabel_soft_margin_loss)
-
-
-def curvature_there():
-    import torch
-
-    return curvature(torch.nn.functional.multilabel_soft_margin_loss)
-
+FUNCTIONAL = third_party.functional("multilabel_soft_margin_loss")
 
 LOSS = Loss(
     name="multilabel_soft_margin_loss",
@@ -112,10 +115,11 @@ LOSS = Loss(
     ),
     arguments=Arguments(class_axes=lambda _argument, rank: rank - 1, untyped=("target",), weights=("weight",)),
     domain=Domain(regimes=("zero_weight",)),
-    peers=(third_party.functional("multilabel_soft_margin_loss"),),
+    peers=(FUNCTIONAL,),
     differences=(
-        Difference("multilabel_soft_margin_loss/curvature", "second derivative at logit 20, target 1, float32",
-                   "torch.nn.functional", curvature_here, curvature_there, (2.06115369e-09, 0.0), "torch 2.13.0"),
+        Difference.between("multilabel_soft_margin_loss/curvature", "second derivative at logit 20, target 1, float32",
+                           "torch.nn.functional", curvature, torch_multilabel_soft_margin_loss, FUNCTIONAL.call,
+                           (2.06115369e-09, 0.0), "torch 2.13.0"),
     ),
     class_form=ClassForm("MultiLabelSoftMarginLoss"),
     source="torch.nn.functional.multilabel_soft_margin_loss",

@@ -1,4 +1,4 @@
-r"""Minus the cosine of the angle between a prediction and a target that is held constant (SimSiam).
+r"""Negative cosine similarity of a prediction and a target that is held constant (SimSiam).
 
 Formula: l = -p.sg(z) / (|p| |z|), and 0 where p or z is the zero vector; sg is `detach()` in PyTorch and
 `jax.lax.stop_gradient` in JAX.
@@ -8,23 +8,33 @@ Args:
     target: z, the shape of `input`.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
 
-Domain: all reals; tiny and huge vectors have the cosine that they have. Gradient to `input`: -(z/|z| - cos p/|p|) / |p|,
-0 at the zero vector; none to `target`, whatever it depends on.
+Returns: shape () for `'mean'` and `'sum'`, that of `input` without its last axis for `'none'`; the wider dtype of
+`input` and `target`.
+
+Domain: all reals; the squares of tiny and huge vectors neither underflow nor overflow. Gradient to `input`:
+-(z/|z| - cos p/|p|) / |p|, 0 at the zero vector; none to `target`, nor to what it was computed from.
 Errors: `ValueError` for shapes and reductions, `TypeError` for anything but floating tensors.
-Identities: half the squared distance of p/|p| and sg(z)/|z|, less 1. SimSiam's loss of two views is the mean of
+Identities: half the squared distance of p/|p| and sg(z)/|z|, minus 1. SimSiam's loss of two views is the mean of
 that of (p1, z2) and that of (p2, z1).
+
+>>> import numpy as np, xloss.jax
+>>> round(float(xloss.jax.negative_cosine_stopgrad_loss(np.float32([1, 0]), np.float32([3, 4]))), 4)
+-0.6
 
 Source: Chen and He 2021, "Exploring Simple Siamese Representation Learning", equations 1 to 4.
 """
+
+from __future__ import annotations
 
 import numpy as np
 
 from xloss import third_party
 from xloss.catalog import Arguments, Domain, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_negative_cosine_stopgrad_loss(input, target, reduction="mean"):
+def torch_negative_cosine_stopgrad_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
     from xloss.ops import distances_torch as d
     from xloss.ops import torch as ops
 
@@ -35,7 +45,7 @@ def torch_negative_cosine_stopgrad_loss(input, target, reduction="mean"):
     return ops.reduce(loss, reduction, dtype)
 
 
-def jax_negative_cosine_stopgrad_loss(input, target, reduction="mean"):
+def jax_negative_cosine_stopgrad_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean") -> Array:
     import jax
 
     from xloss.ops import distances_jax as d
@@ -49,14 +59,14 @@ def jax_negative_cosine_stopgrad_loss(input, target, reduction="mean"):
 
 
 def check_vectors(input, target):
-    """One shape, of vectors."""
+    """Raise `ValueError` unless the shapes are the same and have an axis."""
     if not input:
         arguments.raise_value_error("input", "shape ()", "shape (D) or (..., D)")
     arguments.check_same_shape("target", target, "input", input)
 
 
 def truth(t, input, target):
-    # No derivative by the target is asked for, so that it need not be held.
+    # Derivatives are taken by `input` alone (LOSS.arguments.wrt), so that none by `target` needs to be stopped.
     squares = t.sum(input * input, -1) * t.sum(target * target, -1)
     nothing = squares == 0
     return t.where(nothing, 0, -t.sum(input * target, -1) / np.sqrt(t.where(nothing, 1, squares)))
@@ -64,7 +74,7 @@ def truth(t, input, target):
 
 def inputs(draw):
     input, target = draw.real(draw.shape), draw.real(draw.shape)
-    if draw.regime == "large":  # nearly along each other, or against
+    if draw.regime == "large":  # nearly parallel or antiparallel
         rows = (*draw.shape[:-1], 1)
         side = draw.rng.uniform(0.5, 2, rows) * draw.rng.choice([-1, 1], rows)
         away = draw.rng.normal(size=draw.shape) * 10.0 ** -draw.rng.uniform(1, 5, rows)

@@ -1,31 +1,43 @@
 r"""Negative log-likelihood of class indices: minus the entry of the target's class, times its class weight.
 
-Formula: l_n = -w[y_n] x[n, y_n], 0 where y_n = ignore_index; `'mean'` divides by the sum of the w[y_n] that count.
+Formula: l_n = -w[y_n] x[n, y_n], 0 where y_n = ignore_index; `'mean'` divides by the sum of the w[y_n] of the rows that
+are not ignored.
 
 Args:
-    input: log-probabilities x, shape (C), (N, C) or (N, C, d1, ..., dK). That they are such is not checked.
+    input: log-probabilities x (not checked to be such), shape (C), (N, C) or (N, C, d1, ..., dK).
     target: class indices y, shape (), (N) or (N, d1, ..., dK); torch: int64 or uint8, JAX: any integer dtype.
     weight: w, one for each class, shape (C), the dtype of `input`, or None.
     ignore_index: the label that counts neither in the sum nor in the denominator. Default: -100.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
 
-Gradient: -w[y_n] at the target's class, 0 elsewhere and in ignored rows.
-Errors: `ValueError` for shapes and reductions, and for labels outside of [0, C) where their values are at hand
-(concrete, on the CPU); elsewhere the value and the gradient of such a row are NaN. `TypeError` for dtypes.
-Where all is ignored, `'mean'` is 0/0, NaN, with gradient 0, as in torch.
+Returns: shape () for `'mean'` and `'sum'`, that of `target` for `'none'`; the dtype of `input`.
+
+Domain: all reals. Gradient: -w[y_n] at the target's class, 0 elsewhere and in ignored rows.
+Errors: `ValueError` for shapes and reductions, and for labels outside [0, C) where their values are known (concrete, on
+the CPU); elsewhere value and gradient of such a row are NaN. `TypeError` for dtypes.
+If all labels are ignored, `'mean'` is 0/0 = NaN with gradient 0, as in torch.
 Identities: of `log_softmax(z)` it is `cross_entropy` of z.
+
+>>> import numpy as np, xloss.jax
+>>> log_p, y, w = np.float32([[-1, -2], [-3, -4]]), np.int32([0, 1]), np.float32([1, 3])
+>>> print(xloss.jax.nll_loss(log_p, y), xloss.jax.nll_loss(log_p, y, weight=w))
+2.5 3.25
 
 Source: torch.nn.functional.nll_loss.
 """
+
+from __future__ import annotations
 
 import numpy as np
 
 from xloss import third_party
 from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
+def torch_nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100,
+                   reduction: Reduction = "mean") -> Tensor:  # fmt: skip
     import torch
 
     from xloss.ops import torch as ops
@@ -46,7 +58,8 @@ def torch_nll_loss(input, target, weight=None, ignore_index=-100, reduction="mea
     return ops.reduce(loss, reduction, dtype, weights=weights)
 
 
-def jax_nll_loss(input, target, weight=None, ignore_index=-100, reduction="mean"):
+def jax_nll_loss(input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, ignore_index: int = -100,
+                 reduction: Reduction = "mean") -> Array:  # fmt: skip
     import jax.numpy as jnp
 
     from xloss.ops import jax as ops
@@ -77,26 +90,21 @@ def truth(t, input, target, weight=None, ignore_index=-100):
 
 
 def inputs(draw):
-    axis = arguments.class_axis(draw.shape)
-    classes = draw.shape[axis]
-    labels = draw.labels(
-        draw.shape[:axis] + draw.shape[axis + 1 :], classes, draw.variant.options.get("ignore_index", -100)
-    )
-    logits = draw.logits(draw.shape, axis, labels)
+    input, target, weight = draw.labelled_logits()
     if draw.regime not in ("nonfinite", "subnormal", "ties", "large"):
-        wide = logits.astype(np.float64)
-        logits = draw.round(wide - np.log(np.exp(wide).sum(axis, keepdims=True)))
-    return draw.arrays(input=logits, target=labels, weight=draw.optional("weight", (classes,)))
+        logits = input.astype(np.float64)
+        input = draw.round(logits - np.log(np.exp(logits).sum(arguments.class_axis(draw.shape), keepdims=True)))
+    return draw.arrays(input=input, target=target, weight=weight)
 
 
 def one_label(function):
-    """Of a label of shape (1) with an unbatched input: how far the value and its gradient come."""
+    """Return the error, and its step, for a label of shape (1) with an unbatched input."""
     import torch
 
     input = torch.zeros(3, requires_grad=True)
     step = "forward"
     try:
-        value = function(input, torch.tensor([1]))
+        value = function(input=input, target=torch.tensor([1]))
         step = "backward"
         value.backward()
     except (ValueError, RuntimeError) as error:
@@ -104,15 +112,7 @@ def one_label(function):
     return "a gradient"
 
 
-def one_label_here():
-    return one_label(torch_nll_loss)
-
-
-def one_label_there():
-    import torch
-
-    return one_label(torch.nn.functional.nll_loss)
-
+FUNCTIONAL = third_party.functional("nll_loss")
 
 LOSS = Loss(
     name="nll_loss",
@@ -129,11 +129,12 @@ LOSS = Loss(
     ),
     arguments=Arguments(wrt=("input",), class_axes=lambda _argument, rank: 0 if rank == 1 else 1, weights=("weight",)),
     domain=Domain(regimes=("all_ignored", "zero_weight")),
-    peers=(third_party.functional("nll_loss"),),
+    peers=(FUNCTIONAL,),
     differences=(
-        Difference("nll_loss/one-label", "a label of shape (1), not (), with an unbatched input: refused at once, or by backward()",
-                   "torch.nn.functional", one_label_here, one_label_there,
-                   ("ValueError, forward", "RuntimeError, backward"), "torch 2.13.0"),
+        Difference.between("nll_loss/one-label",
+                           "a label of shape (1), not (), with an unbatched input: refused at once, or by backward()",
+                           "torch.nn.functional", one_label, torch_nll_loss, FUNCTIONAL.call,
+                           ("ValueError, forward", "RuntimeError, backward"), "torch 2.13.0"),
     ),
     class_form=ClassForm("NLLLoss"),
     source="torch.nn.functional.nll_loss",

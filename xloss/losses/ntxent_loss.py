@@ -8,23 +8,34 @@ Args:
     target: labels y, shape (N), of any integer dtype; only their equality counts. SimCLR's two views of one image
         have one label.
     temperature: T, a number > 0. Default: 0.07.
-    reduction: `'none'` (shape (N, N)) | `'mean'` | `'sum'`. Default: `'mean'`, over the positive pairs.
+    reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`, over the positive pairs.
 
-Domain: all reals. Gradient: that of the formula, 0 to a zero vector. Without a positive pair `'mean'` is 0/0, NaN, with
-gradient 0; without a negative one a pair's loss is 0.
+Returns: shape () for `'mean'` and `'sum'`, (N, N) for `'none'`; the dtype of `input`.
+
+Domain: all reals. Gradient: that of the formula, 0 to a zero vector. Without a positive pair `'mean'` is 0/0 = NaN with
+gradient 0; a pair whose row has no negative has loss 0.
 Errors: `ValueError` for shapes, reductions and a temperature that is not positive, `TypeError` for dtypes.
-Identities: with one positive for each row it is `cross_entropy` of s / T, the diagonal left out.
+Identities: with one positive for each row it is `cross_entropy` of s / T without its diagonal.
+
+>>> import numpy as np, xloss.jax
+>>> x = np.float32([[1, 0], [1, 0], [0, 1]])
+>>> round(float(xloss.jax.ntxent_loss(x, np.int32([0, 0, 1]), temperature=1.0)), 4)
+0.3133
 
 Source: optax.losses.ntxent; Chen et al. 2020, "A Simple Framework for Contrastive Learning of Visual Representations".
 """
+
+from __future__ import annotations
 
 import numpy as np
 
 from xloss.catalog import Arguments, ClassForm, Domain, Loss, Peer, Unsupported, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_ntxent_loss(input, target, temperature=0.07, reduction="mean"):
+def torch_ntxent_loss(input: Tensor, target: Tensor, temperature: float = 0.07,
+                      reduction: Reduction = "mean") -> Tensor:  # fmt: skip
     import torch
 
     from xloss.ops import distances_torch as d
@@ -38,14 +49,15 @@ def torch_ntxent_loss(input, target, temperature=0.07, reduction="mean"):
     logits = d.similarities(input) / temperature
     if not logits.shape[0]:
         return ops.reduce(logits, reduction, dtype, weights=weights)
-    # All negatives at once; the positive's own term is in the softplus, where no digit of it is lost.
+    # logsumexp of the negatives, once a row; softplus adds each positive's own term without cancellation.
     greatest, log_total = ops.log_sum_exp(torch.where(negative, logits, -torch.inf), 1)
     excess = greatest.unsqueeze(1) - logits + log_total.unsqueeze(1)
     loss = torch.where(positive, ops.softplus(torch.where(positive, excess, 0.0)), 0.0)
     return ops.reduce(loss, reduction, dtype, weights=weights)
 
 
-def jax_ntxent_loss(input, target, temperature=0.07, reduction="mean"):
+def jax_ntxent_loss(input: ArrayLike, target: ArrayLike, temperature: float = 0.07,
+                    reduction: Reduction = "mean") -> Array:  # fmt: skip
     import jax.numpy as jnp
 
     from xloss.ops import distances_jax as d
@@ -59,7 +71,7 @@ def jax_ntxent_loss(input, target, temperature=0.07, reduction="mean"):
     logits = d.similarities(input) / temperature
     if not logits.shape[0]:
         return ops.reduce(logits, reduction, dtype, weights=weights)
-    # All negatives at once; the positive's own term is in the softplus, where no digit of it is lost.
+    # logsumexp of the negatives, once a row; softplus adds each positive's own term without cancellation.
     greatest, log_total = ops.log_sum_exp(jnp.where(negative, logits, -jnp.inf), 1)
     excess = jnp.expand_dims(greatest, 1) - logits + jnp.expand_dims(log_total, 1)
     loss = jnp.where(positive, ops.softplus(jnp.where(positive, excess, 0.0)), 0.0)
@@ -67,7 +79,7 @@ def jax_ntxent_loss(input, target, temperature=0.07, reduction="mean"):
 
 
 def cosines(t, input):
-    """Of all pairs of rows."""
+    """Return the cosines of all pairs of rows, shape (N, N)."""
     squares = t.sum(input * input, -1)
     nothing = squares == 0
     unit = t.where(nothing[:, None], 0, input / np.sqrt(t.where(nothing, 1, squares))[:, None])
@@ -89,14 +101,14 @@ def inputs(draw):
     wide = input.astype(np.float64)
     if draw.regime in ("confident", "badly_wrong"):
         # Each group in a direction of its own; or each row against its group. Not along the axes: there a cosine hardly
-        # depends on the embeddings, and what the exponent's own rounding adds is not what they would.
+        # depends on the embeddings, so that the budget would not cover the rounding of the exponent s / T.
         angle = 0.6 + np.pi / 2 * target
         centre = np.zeros(draw.shape)
         centre[:, 0], centre[:, 1] = np.cos(angle), np.sin(angle)
         against = np.where(np.arange(rows) % 2, -1, 1)[:, None] if draw.regime == "badly_wrong" else 1
         away = 10.0 ** -draw.rng.uniform(1, 2, (rows, 1))
         input = draw.round((centre * against + wide * away) * draw.rng.uniform(0.5, 2, (rows, 1)))
-    elif draw.regime == "tiny":  # as a whole, for the same reason
+    elif draw.regime == "tiny":  # whole rows tiny, for the same reason
         input = draw.round(draw.rng.normal(size=draw.shape) * 10.0 ** -draw.rng.uniform(2, 8, (rows, 1)))
     return draw.arrays(input=input, target=target)
 

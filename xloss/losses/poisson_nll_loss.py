@@ -5,21 +5,30 @@ approximation of log(y!): y log y - y + log(2 pi y) / 2.
 
 Args:
     input: x, log-rates with `log_input`, else rates, any shape.
-    target: counts y, or any numbers >= 0, a shape that broadcasts with that of `input`; floating, or of an integer dtype.
+    target: counts y, or any numbers >= 0, a shape that broadcasts with that of `input`; floating or integer.
     log_input: whether `input` holds logarithms. Default: True.
-    full: whether the term without `input` is added. Default: False.
-    eps: what is added to a rate before its logarithm, >= 0; without use where `log_input`. Default: 1e-8.
+    full: whether to add the term that does not depend on `input`. Default: False.
+    eps: added to a rate before its logarithm is taken, >= 0; unused with `log_input`. Default: 1e-8.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
 
+Returns: shape () for `'mean'` and `'sum'`, the broadcast shape for `'none'`; the wider dtype of `input` and `target`
+(that of `input` for an integer target).
+
 Domain: log-rates: all reals; rates: x >= 0 (NaN below -eps, as in torch); y >= 0.
-Gradient: exp(x) - y, or 1 - y / (x + eps), to `input`; -x, or -log(x + eps), to `target`, and with `full`, where y > 1,
-log y + 1 / (2 y) on top. At y = 0 that is not NaN, as it is in torch, and it does not see the jump at y = 1.
+Gradient: exp(x) - y, or 1 - y / (x + eps), to `input`; -x, or -log(x + eps), to `target`, plus log y + 1 / (2 y) with
+`full` where y > 1. So at y = 0 it is finite, where torch's is NaN, and the jump at y = 1 does not enter it.
 Errors: `ValueError` for shapes, reductions and a negative eps; `TypeError` for dtypes, and for
 flags that are not True or False.
-Identities: with eps = 0, the loss of a rate is that of its logarithm; its least value is at the rate y.
+Identities: with eps = 0, the loss of a rate is that of its logarithm; it is least where the rate is y.
+
+>>> import numpy as np, xloss.jax
+>>> round(float(xloss.jax.poisson_nll_loss(np.float32([0.0]), np.float32([2.0]), full=True)), 4)
+1.6518
 
 Source: torch.nn.functional.poisson_nll_loss.
 """
+
+from __future__ import annotations
 
 import math
 
@@ -28,9 +37,11 @@ import numpy as np
 from xloss import third_party
 from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_poisson_nll_loss(input, target, log_input=True, full=False, eps=1e-8, reduction="mean"):
+def torch_poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool = True, full: bool = False, eps: float = 1e-8,
+                           reduction: Reduction = "mean") -> Tensor:  # fmt: skip
     import torch
 
     from xloss.ops import integers_torch as integers
@@ -43,7 +54,7 @@ def torch_poisson_nll_loss(input, target, log_input=True, full=False, eps=1e-8, 
     input, target = ops.broadcast(input=input, target=target)
     loss = torch.exp(input) - target * input if log_input else input - target * torch.log(input + eps)
     if full:
-        # The logarithm is of 1 where the term is left out: of 0 its gradient would be 0 * inf.
+        # Where the term is left out the logarithm is of 1: at 0 its gradient would be 0 * inf = NaN.
         few = target <= 1
         count = torch.where(few, 1.0, target)
         stirling = count * torch.log(count) - count + 0.5 * torch.log(2 * math.pi * count)
@@ -51,7 +62,8 @@ def torch_poisson_nll_loss(input, target, log_input=True, full=False, eps=1e-8, 
     return ops.reduce(loss, reduction, dtype)
 
 
-def jax_poisson_nll_loss(input, target, log_input=True, full=False, eps=1e-8, reduction="mean"):
+def jax_poisson_nll_loss(input: ArrayLike, target: ArrayLike, log_input: bool = True, full: bool = False,
+                         eps: float = 1e-8, reduction: Reduction = "mean") -> Array:  # fmt: skip
     import jax.numpy as jnp
 
     from xloss.ops import integers_jax as integers
@@ -64,7 +76,7 @@ def jax_poisson_nll_loss(input, target, log_input=True, full=False, eps=1e-8, re
     input, target = ops.broadcast(input=input, target=target)
     loss = jnp.exp(input) - target * input if log_input else input - target * jnp.log(input + eps)
     if full:
-        # The logarithm is of 1 where the term is left out: of 0 its gradient would be 0 * inf.
+        # Where the term is left out the logarithm is of 1: at 0 its gradient would be 0 * inf = NaN.
         few = target <= 1
         count = jnp.where(few, 1.0, target)
         stirling = count * jnp.log(count) - count + 0.5 * jnp.log(2 * math.pi * count)
@@ -107,39 +119,25 @@ def exact_there():
     return float(-torch.distributions.Poisson(torch.ones(1)).log_prob(torch.full((1,), 2.0)))
 
 
-def at_none(function):
-    """The derivative by a count of 0, with the full term."""
+def at_count_0(function):
+    """Return the derivative by a count of 0, with the full term."""
     import torch
 
     count = torch.zeros(1, requires_grad=True)
-    function(torch.ones(1), count, full=True, reduction="sum").backward()
+    function(input=torch.ones(1), target=count, full=True, reduction="sum").backward()
     return str(float(count.grad))
 
 
-def none_here():
-    return at_none(torch_poisson_nll_loss)
-
-
-def none_there():
-    import torch
-
-    return at_none(torch.nn.functional.poisson_nll_loss)
-
-
-def zero_here():
+def at_rate_0(function):
+    """Return the loss of the rate 0 and the count 1, in float32."""
     import jax.numpy as jnp
 
-    return float(jax_poisson_nll_loss(jnp.zeros(1), jnp.ones(1), log_input=False))
+    input, target = jnp.zeros(1, "float32"), jnp.ones(1, "float32")
+    return float(function(input=input, target=target, log_input=False, reduction="mean"))
 
 
-def zero_there():
-    import os
-
-    os.environ.setdefault("KERAS_BACKEND", "jax")
-    import keras
-
-    return float(keras.losses.Poisson()(np.ones((1, 1), np.float32), np.zeros((1, 1), np.float32)))
-
+FUNCTIONAL = third_party.functional("poisson_nll_loss")
+KERAS = third_party.keras(lambda losses, log_input: losses.Poisson())  # takes rates: log_input=False
 
 LOSS = Loss(
     name="poisson_nll_loss",
@@ -156,14 +154,17 @@ LOSS = Loss(
     ),
     arguments=Arguments(untyped=("target",)),
     domain=Domain(skip_regimes={"confident": "its least value over the rate, y - y log y, is not near 0"}),
-    peers=(third_party.functional("poisson_nll_loss"),),
+    peers=(FUNCTIONAL,),
     differences=(
-        Difference("poisson_nll_loss/stirling", "rate 1, count 2, full: Stirling's log(2!), as in torch, or the exact one",
-                   "torch.distributions.Poisson.log_prob", stirling_here, exact_there, (1.65180647, 1.69314718), "torch 2.13.0"),
-        Difference("poisson_nll_loss/no-count", "count 0, full: the derivative by the count", "torch.nn.functional",
-                   none_here, none_there, ("-1.0", "nan"), "torch 2.13.0"),
-        Difference("poisson_nll_loss/eps", "rate 0, count 1, float32: eps is 1e-8, as in torch, or 1e-7", "keras.losses.Poisson",
-                   zero_here, zero_there, (18.4206807, 16.118095), "keras 3.15.1"),
+        Difference("poisson_nll_loss/stirling", "rate 1, count 2, full: Stirling's log(2!), as in torch, or exact",
+                   "torch.distributions.Poisson.log_prob", stirling_here, exact_there, (1.65180647, 1.69314718),
+                   "torch 2.13.0"),
+        Difference.between("poisson_nll_loss/no-count", "count 0, full: the derivative by the count",
+                           "torch.nn.functional", at_count_0, torch_poisson_nll_loss, FUNCTIONAL.call, ("-1.0", "nan"),
+                           "torch 2.13.0"),
+        Difference.between("poisson_nll_loss/eps", "rate 0, count 1, float32: eps is 1e-8, as in torch, or 1e-7",
+                           "keras.losses.Poisson", at_rate_0, jax_poisson_nll_loss, KERAS.call, (18.4206807, 16.118095),
+                           "keras 3.15.1"),
     ),
     class_form=ClassForm("PoissonNLLLoss"),
     source="torch.nn.functional.poisson_nll_loss",

@@ -1,8 +1,8 @@
-r"""Cross entropy of logits whose first polynomial term, 1 - p, counts epsilon more: PolyLoss-1.
+r"""Cross entropy of logits plus epsilon times its first polynomial term, 1 - p: PolyLoss-1.
 
-Formula, with p = softmax(x): for indices l_n = -log p[n, y_n] + epsilon (1 - p[n, y_n]), 0 where y_n = ignore_index, and
-`'mean'` divides by the number of rows that count; for probabilities q: l_n = sum_c q[n, c] (-log p[n, c] +
-epsilon (1 - p[n, c])), and `'mean'` divides by the number of rows.
+Formula, with p = softmax(x). For indices: l_n = -log p[n, y_n] + epsilon (1 - p[n, y_n]), 0 where y_n = ignore_index;
+`'mean'` divides by the number of rows that are not ignored. For probabilities q: l_n = sum_c q[n, c]
+(-log p[n, c] + epsilon (1 - p[n, c])); `'mean'` divides by the number of rows.
 
 Args:
     input: logits x, shape (C), (N, C) or (N, C, d1, ..., dK).
@@ -10,27 +10,38 @@ Args:
         class probabilities, floating, the shape of `input`.
     ignore_index: the label that counts neither in the sum nor in the denominator; for indices only. Default: -100.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
-    epsilon: what the first term counts more, >= -1 (of -log p = sum of (1 - p)^j / j: -1 takes it away). Default: 1.0.
+    epsilon: added to the coefficient 1 that 1 - p has in -log p = sum over j of (1 - p)^j / j, >= -1. Default: 1.0.
 
-Domain: all reals. With d = logsumexp(the other logits) - x_y, -log p is softplus(d) and 1 - p is sigmoid(d): a confident
-prediction keeps its digits; for epsilon < 0, too, where a series gives their difference. Gradient for indices:
-(1 + epsilon p_y) (p - onehot(y)).
+Returns: shape () for `'mean'` and `'sum'`, that of `input` without its class axis for `'none'`; the dtype of `input`
+(for probabilities the wider of `input` and `target`).
+
+Domain: all reals. With d = logsumexp(the other logits) - x_y, -log p is softplus(d) and 1 - p is sigmoid(d), and for
+epsilon < 0 a series gives -log p - (1 - p): so a confident prediction keeps its relative accuracy. Gradient for
+indices: (1 + epsilon p_y) (p - onehot(y)).
 Errors: `ValueError` for shapes, reductions, epsilon, an `ignore_index` set along with probabilities, and for labels
-outside of [0, C) where their values are at hand (concrete, on the CPU); elsewhere the value and the gradient of such a
-row are NaN. `TypeError` for dtypes. Where all is ignored, `'mean'` is 0/0, NaN, with gradient 0.
+outside [0, C) where their values are known (concrete, on the CPU); elsewhere value and gradient of such a row are NaN.
+`TypeError` for dtypes. If all labels are ignored, `'mean'` is 0/0 = NaN with gradient 0.
 Identities: `cross_entropy` for epsilon = 0.
+
+>>> import numpy as np, xloss.jax
+>>> round(float(xloss.jax.poly_loss(np.float32([[0.0, 0.0]]), np.int32([1]))), 4)
+1.1931
 
 Source: Leng et al. 2022, "PolyLoss", arXiv:2204.12511.
 """
+
+from __future__ import annotations
 
 import numpy as np
 
 from xloss import third_party
 from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
+from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
-def torch_poly_loss(input, target, ignore_index=-100, reduction="mean", epsilon=1.0):
+def torch_poly_loss(input: Tensor, target: Tensor, ignore_index: int = -100, reduction: Reduction = "mean",
+                    epsilon: float = 1.0) -> Tensor:  # fmt: skip
     import torch
 
     from xloss.ops import margins_torch as m
@@ -51,7 +62,8 @@ def torch_poly_loss(input, target, ignore_index=-100, reduction="mean", epsilon=
     return ops.reduce(loss, reduction, dtype, weights=(~ignored).to(input.dtype))
 
 
-def jax_poly_loss(input, target, ignore_index=-100, reduction="mean", epsilon=1.0):
+def jax_poly_loss(input: ArrayLike, target: ArrayLike, ignore_index: int = -100, reduction: Reduction = "mean",
+                  epsilon: float = 1.0) -> Array:  # fmt: skip
     import jax.numpy as jnp
 
     from xloss.ops import jax as ops
@@ -105,19 +117,15 @@ def optax_labels(optax, input, target, epsilon=1.0):
     return optax.losses.poly_loss_cross_entropy(input, target, epsilon=epsilon, axis=axis)
 
 
-def confident_here():
-    """Of class 0, where it leads by 20 in float32."""
+def confident(function):
+    """Return the loss of class 0 of three, whose logit is greater by 20, in float32."""
     import jax.numpy as jnp
 
-    return float(jax_poly_loss(jnp.asarray([[20.0, 0.0, 0.0]], "float32"), jnp.asarray([0], "int32")))
+    input, target = jnp.asarray([[20.0, 0.0, 0.0]], "float32"), jnp.asarray([0], "int32")
+    return float(function(input=input, target=target, reduction="mean"))
 
 
-def confident_there():
-    import jax.numpy as jnp
-    import optax
-
-    return float(optax_labels(optax, jnp.asarray([[20.0, 0.0, 0.0]], "float32"), jnp.asarray([0], "int32"))[0])
-
+OPTAX = third_party.optax(optax_labels, same_shape=False)
 
 LOSS = Loss(
     name="poly_loss",
@@ -134,10 +142,10 @@ LOSS = Loss(
     ),
     arguments=Arguments(class_axes=lambda _argument, rank: 0 if rank == 1 else 1),
     domain=Domain(regimes=("all_ignored",)),
-    peers=(third_party.optax(optax_labels, same_shape=False),),
+    peers=(OPTAX,),
     differences=(
-        Difference("poly_loss/confident", "logits (20, 0, 0), class 0, float32; exactly 8.24461445e-09",
-                   "optax", confident_here, confident_there, (8.24461445e-09, 0.0), "optax 0.2.8"),
+        Difference.between("poly_loss/confident", "logits (20, 0, 0), class 0, float32; exactly 8.24461445e-09",
+                           "optax", confident, jax_poly_loss, OPTAX.call, (8.24461445e-09, 0.0), "optax 0.2.8"),
     ),
     source="Leng et al. 2022, arXiv:2204.12511",
 )  # fmt: skip
