@@ -264,6 +264,8 @@ def ignored_nan(function):
 
 FUNCTIONAL = third_party.functional("linear_cross_entropy").call
 
+FUNCTIONAL = third_party.functional("linear_cross_entropy").call
+
 LOSS = Loss(
     name="linear_cross_entropy",
     summary="cross entropy of a linear map's logits, which are never held whole",
