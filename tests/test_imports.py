@@ -130,3 +130,7 @@ def test_these_tests_see_an_import(framework: str) -> None:
         works(f"import {framework}", (framework,))
     with pytest.raises(AssertionError, match="blocked"):
         works(CALL.format(framework=framework, blocked=()), (framework,))
+
+
+def test_benchmarks_draw_their_inputs_without_ball_arithmetic() -> None:
+    works("import xloss.bench.runner, xloss.parity, xloss.cli.app\nfrom xloss.bench import workload", ("flint",))

@@ -123,7 +123,7 @@ def _inline(asked: Any, frameworks: tuple[str, ...], peers: bool, show: Any) -> 
 
 def failures(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of xloss's own that are not as they should be, the worst first."""
-    from xloss.parity.evaluate import OURS
+    from xloss.parity.cells import OURS
 
     own = table[(table["implementation"] == OURS) & ~table["status"].isin(["ok", "unsupported"])]
     return own.sort_values("budget", ascending=False, na_position="first", kind="stable")
@@ -131,7 +131,7 @@ def failures(table: pd.DataFrame) -> pd.DataFrame:
 
 def exit_code(table: pd.DataFrame) -> int:
     """Return the exit code of a sweep; see the epilog of `xloss --help`."""
-    from xloss.parity.evaluate import OURS
+    from xloss.parity.cells import OURS
     from xloss.parity.sweep import BAD, STOPPED
 
     own = table[table["implementation"] == OURS]["status"]
@@ -144,7 +144,7 @@ def exit_code(table: pd.DataFrame) -> int:
 
 def _facts(table: pd.DataFrame, seconds: float, cases: int, how: dict[str, Any]) -> dict[str, Any]:
     from xloss import environment
-    from xloss.parity.evaluate import OURS
+    from xloss.parity.cells import OURS
 
     asked = table[table["status"] != "unsupported"]
     counts = table.groupby(["implementation", "framework", "status"]).size().rename("checks").reset_index()

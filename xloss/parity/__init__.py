@@ -1,7 +1,8 @@
-"""Judging implementations by their distance to the exact result.
+"""Judge implementations by their distance to the exact result.
 
 A `Cell` is a question (which loss, how called, where asked), a small picklable value; `evaluate` answers it, one row a
-check; `sweep` answers many, over any executor. Importing this imports neither framework.
+check; `sweep` answers many, over any executor. Importing this imports neither framework, and ball arithmetic only when a
+cell is evaluated: benchmarks draw their inputs without.
 """
 
 from xloss.parity.cells import Cell, cells

@@ -10,6 +10,9 @@ from xloss.ops.arguments import check_choice
 from xloss.parity import policy
 from xloss.parity.inputs import DTYPES, REGIMES, applicable
 
+OURS = "xloss"  # the name of xloss's own implementations in the rows
+NUMBERS = ("max_abs", "max_rel", "max_ulp", "p99_ulp", "budget")
+
 
 @dataclass(frozen=True, order=True)
 class Cell:

@@ -10,7 +10,7 @@ import numpy as np
 
 from xloss.catalog import FRAMEWORKS, Loss, Unsupported, Variant
 from xloss.parity import policy, truth
-from xloss.parity.cells import Cell
+from xloss.parity.cells import NUMBERS, OURS, Cell
 from xloss.parity.diagnosis import explain
 from xloss.parity.inputs import DIGITS, Draw
 from xloss.parity.mechanisms import Framework, Problem, load
@@ -19,8 +19,6 @@ from xloss.parity.probes import Probe, probes
 from xloss.parity.reference import Expected, Reference
 from xloss.parity.verdict import judge
 
-OURS = "xloss"
-NUMBERS = ("max_abs", "max_rel", "max_ulp", "p99_ulp", "budget")
 Row = dict[str, Any]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xloss.parity.evaluate import OURS
+from xloss.parity.cells import OURS
 from xloss.parity.sweep import BAD, STATUSES
 from xloss.report.format import STATUS_WORDS, count, listed, number, plural, seconds, times
 
