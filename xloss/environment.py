@@ -15,10 +15,11 @@ PACKAGES = ("torch", "jax", "jaxlib", "numpy", "ml_dtypes", "python-flint", "pan
 
 def versions() -> dict[str, str | None]:
     """Return the installed version of every package that a result may depend on; None for what is not there."""
-    return {name: _version(name) for name in PACKAGES}
+    return {name: version(name) for name in PACKAGES}
 
 
-def _version(name: str) -> str | None:
+def version(name: str) -> str | None:
+    """Return the installed version of a package, or None."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

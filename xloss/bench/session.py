@@ -22,6 +22,7 @@ from xloss.bench.runner import compile_and_run, prepare
 from xloss.bench.timer import Timing
 from xloss.bench.workload import CONTESTANTS, QUANTITIES, Workload
 from xloss.catalog import Contestant, Loss, Unsupported, get
+from xloss.parity.cells import shape_text
 from xloss.parity.mechanisms.base import out_of_memory
 
 #: The quantity that contestants are compared by.
@@ -269,7 +270,7 @@ def _row(workload: Workload, found: Mapping[str, Any]) -> dict[str, Any]:
     peak_bytes, peak_ruler = good.get("peak", (None, None))
     return {
         "loss": loss.name, "variant": workload.variant_of(loss).name,
-        "shape": "x".join(map(str, workload.shape_of(loss))) or "scalar",
+        "shape": shape_text(workload.shape_of(loss)),
         "dtype": workload.dtype, "device": workload.device, "framework": contestant.framework, "mode": contestant.mode,
         "implementation": contestant.implementation, "version": facts.get("version"),
         **{f"{name}_seconds": times.get(name) for name in (*QUANTITIES, "device")},

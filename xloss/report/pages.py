@@ -44,6 +44,7 @@ def page(found: Mapping[str, Any], claims: str, speed: Speed) -> str:
 def contents(table: pd.DataFrame, environment: Mapping[str, Any]) -> dict[str, Any]:
     """Sum up the sweep as the pages show it."""
     from xloss.catalog import LOSSES
+    from xloss.parity import policy
     from xloss.parity.inputs import DTYPES, REGIMES
     from xloss.parity.verdict import K
     from xloss.report.parity import heatmap, tables
@@ -77,6 +78,7 @@ def contents(table: pd.DataFrame, environment: Mapping[str, Any]) -> dict[str, A
         "all_findings": ALL_FINDINGS,
         "mechanisms": tables.mechanisms(table),
         "frameworks": sorted(set(tables.ours(table)["framework"]), reverse=True),
+        "policy": policy.table(),
         "absent": tables.absent(table, LOSSES, DTYPES, REGIMES),
         "unsupported": tables.unsupported(table),
         "sweep_time": sweep_time,

@@ -6,12 +6,12 @@ two "versions" are then compared that are one. So every benchmark calls `check` 
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import sys
 from pathlib import Path
 
+from xloss import environment
 from xloss.catalog import Unsupported
 from xloss.forkserver import installed
 
@@ -82,7 +82,5 @@ def versions(name: str) -> dict[str, str]:
 
 def _version(package: str) -> str | None:
     """Return the installed version, without the build's mark (2.13.0+cpu)."""
-    try:
-        return importlib.metadata.version(package).split("+")[0]
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    found = environment.version(package)
+    return found.split("+")[0] if found else None
