@@ -77,8 +77,8 @@ COUNT = """
 import json, pathlib, sys
 import xloss, xloss.jax, xloss.torch
 from xloss import parity
-from xloss.bench.workload import shape_of
-from xloss.catalog import LOSSES
+from xloss.bench.workload import Workload
+from xloss.catalog import LOSSES, Contestant
 from xloss.modules import class_name
 from xloss.modules.stubs import text as stub
 
@@ -93,7 +93,7 @@ print(json.dumps({
     "mechanisms": int(own["mechanism"].nunique()),
     "functions": [hasattr(face, loss.name) for face in (xloss.torch, xloss.jax)],
     "classes": [type(getattr(face, class_name(loss))()).__name__ for face in (xloss.torch, xloss.jax)],
-    "size": shape_of(loss, "medium"),
+    "size": Workload(loss.name, Contestant("torch", "eager", "xloss")).shape_of(loss),
     "benchmark": hasattr(benchmarks.speed, loss.name),
     "stubs": [
         f"def {loss.name}(" in stub(name) and f"class {class_name(loss)}" in stub(name) for name in ("torch", "jax")

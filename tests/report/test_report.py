@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from xloss.catalog import LOSSES
 from xloss.cli import report
 from xloss.parity.sweep import COLUMNS
-from xloss.report import ReportError, pages, speed, svg, write
+from xloss.report import ReportError, claims, pages, speed, svg, write
 from xloss.report import format as words
 from xloss.report.parity import heatmap, tables
 
@@ -333,8 +333,10 @@ def test_findings_beyond_a_stated_number_are_cut_with_the_command_that_shows_the
 
 
 def claim(n):
-    claim = SimpleNamespace(seed="detached-error", statement=f"<b>{n}</b>" + "x" * 120)
-    return SimpleNamespace(claim=claim, verdict=SimpleNamespace(kind="holds", condition=""), explanation="y" * 400)
+    claim = SimpleNamespace(id=f"detached-error/{n}", source="detached-error", statement=f"<b>{n}</b>" + "x" * 120,
+                            expected="holds")  # fmt: skip
+    return SimpleNamespace(claim=claim, verdict=SimpleNamespace(kind="holds", condition=""), explanation="y" * 400,
+                           status="as expected", evidence={})  # fmt: skip
 
 
 def test_the_page_stays_small(tmp_path):
@@ -348,7 +350,7 @@ def test_the_page_stays_small(tmp_path):
         what = {"loss": loss, "dtype": dtype, "mechanism": mechanism, "regime": regime}
         table.append(row(implementation=who, framework=framework, **what, **verdict))
     found = pages.contents(pd.DataFrame(table), {})
-    html = pages.page(found, [claim(n) for n in range(70)], speed.Speed([], ["a"]))
+    html = pages.page(found, claims.html([claim(n) for n in range(70)]), speed.Speed([], ["a"]))
     assert "&lt;b&gt;3&lt;/b&gt;" in html
     assert len(html.encode()) < 280_000, "the figures about speed take 115 kB more"
 

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from xloss.catalog import FRAMEWORKS, LOSSES
-from xloss.modules import by_class, signature_text, stubs
+from xloss.modules import by_class, stubs
+from xloss.modules.signatures import signature_text
 from xloss.ops import types
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).resolve().parents[2]

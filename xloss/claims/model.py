@@ -155,7 +155,8 @@ def snippet(framework: Framework, experiment: str) -> str:
     returned = last.lineno - last.end_lineno - 1
     body[returned] = body[returned].replace("return ", "numbers = ", 1)
     code = textwrap.dedent("\n".join(body)).replace(": Measured = ", " = ").removesuffix("\nnumbers = numbers").strip()
-    parts = [f"# {ast.get_docstring(function)}\n" + "\n".join(map(ast.unparse, wanted))]
+    summary = textwrap.indent(ast.get_docstring(function) or "", "# ")
+    parts = [summary + "\n" + "\n".join(map(ast.unparse, wanted))]
     parts += ["\n".join(lines[node.lineno - 1 : node.end_lineno]) for node in helpers]
     return (
         "\n\n\n".join(parts) + f'\n\n{code}\nfor name, value in numbers.items():\n    print(f"{{name}} = {{value}}")\n'

@@ -40,9 +40,11 @@ def by_class() -> Mapping[str, Loss]:
 def class_of(framework: str, name: str) -> type:
     """Return the class of that name in `framework`, "torch" or "jax"; `KeyError` for another name."""
     loss = by_class()[name]
+    made: type
     if loss.class_form.parametric:
-        return getattr(importlib.import_module(f"xloss.modules.parametric_{framework}"), name)  # type: ignore[no-any-return]
-    made: type = importlib.import_module(f"xloss.modules.{framework}").make(loss, name)
+        made = getattr(importlib.import_module(f"xloss.modules.parametric_{framework}"), name)
+    else:
+        made = importlib.import_module(f"xloss.modules.{framework}").make(loss, name)
     made.__name__ = made.__qualname__ = name
     made.__module__ = f"xloss.{framework}"
     return made

@@ -308,8 +308,7 @@ def exclude() -> Measured:
 
 
 def four_ways() -> Measured:
-    """Measure the question's four averages and their six discrepancies, in its order; a gradient is a value, not a
-    field.
+    """Measure the question's four averages and their six discrepancies, in its order."""
     """
     (x, t, w), n = batch(), 8
     one = jax.jit(jax.grad(lambda w, x, t: cross_entropy(w, x, t).mean()))
