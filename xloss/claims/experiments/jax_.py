@@ -309,7 +309,6 @@ def exclude() -> Measured:
 
 def four_ways() -> Measured:
     """Measure the question's four averages and their six discrepancies, in its order."""
-    """
     (x, t, w), n = batch(), 8
     one = jax.jit(jax.grad(lambda w, x, t: cross_entropy(w, x, t).mean()))
     g = [np.asarray(one(w, x[i : i + 1], t[i : i + 1])) for i in range(n)]

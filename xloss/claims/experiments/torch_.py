@@ -312,7 +312,6 @@ def exclude() -> Measured:
 
 def four_ways() -> Measured:
     """Measure the question's four averages and their six discrepancies, in its order."""
-    """
     (x, t, w), loss, n = batch(), functional.cross_entropy, 8
     optimizer = torch.optim.SGD([w], lr=0.1)
 
