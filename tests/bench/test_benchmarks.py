@@ -318,8 +318,9 @@ def test_a_history_from_run_to_publish_with_a_planted_slowdown(suite, tmp_path):
     commits = []
     for planted in (False, True):
         if planted:
-            whole = "    error = input - target\n"
-            file.write_text(file.read_text().replace(whole, f"    for _ in range(8):\n    {whole}", 1))
+            whole = '    loss = torch.nn.functional.mse_loss(input, target, reduction="none")\n'
+            assert whole in file.read_text()
+            file.write_text(file.read_text().replace(whole, f"    for _ in range(8):\n    {whole}"))
         for command in (["init", "-q"], ["add", "-A", "-f", "xloss", "benchmarks"], ["commit", "-qm", "x"]):
             subprocess.run([*git, *command], cwd=tmp_path, check=True)
         done = asv(tmp_path, "run", *use, *bench, "--record-samples", "HEAD^!")
@@ -331,7 +332,7 @@ def test_a_history_from_run_to_publish_with_a_planted_slowdown(suite, tmp_path):
         )
     from xloss.bench.asv import results
 
-    table = results.read(tmp_path / "reports" / "history")
+    table = results.read(tmp_path / "reports" / "cuda" / "history")
     row = table[(table["kind"] == "speed") & (table["status"] == "ok")].set_index("commit")
     assert set(row.index) == set(commits)
     assert all(len(samples) >= 10 for samples in row["samples"])
