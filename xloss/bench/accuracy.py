@@ -84,17 +84,12 @@ def _exact(loss: Loss, variant: Variant, dtype: str, arrays: Mapping[str, np.nda
     """Compute the exact values, under "", and the exact gradient of their sum by argument."""
     import flint
 
-    from xloss.parity import truth
-    from xloss.parity.inputs import DIGITS
+    from xloss.parity.evaluate import reference_of
     from xloss.parity.reference import expected
 
-    wrt = loss.arguments.differentiable(arrays)
-    exact = truth.evaluate(loss.truth, arrays, variant.options, wrt, loss.arguments.class_axes, 1, *DIGITS[dtype])
-    first = exact.first
-    if loss.domain.differentiable_mask is not None:
-        # Elsewhere the gradient is a convention, not the formula's derivative.
-        mask = np.asarray(loss.domain.differentiable_mask(**arrays, **variant.options))
-        first = [np.where(mask, x, np.array(flint.arb("nan"), dtype=object)) for x in first]
+    reference = reference_of(loss, variant, arrays, dtype, order=1)
+    exact = reference.exact
+    first = [reference.where_differentiable(derivative) for derivative in exact.first]
     with flint.ctx.workprec(exact.precision):
-        balls = {"": exact.values, **{name: exact.scatter(name, first) for name in wrt}}
-        return {name: expected(ball, 0.0, 0.0) for name, ball in balls.items()}
+        gradients = {name: exact.scatter(name, first) for name in loss.arguments.differentiable(arrays)}
+        return {name: expected(balls, 0.0, 0.0) for name, balls in {"": exact.values, **gradients}.items()}

@@ -66,11 +66,7 @@ def torch_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = N
         return ops.reduce(ops.nll_of_logits_soft(input, coefficients, axis), reduction, dtype)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
-    weights = (
-        (~ignored).to(input.dtype)
-        if weight is None
-        else torch.where(ignored, 0.0, ops.gather_class_weight(weight, labels))
-    )
+    weights = ops.label_weights(weight, labels, ignored, input.dtype)
     loss = ops.nll_of_logits(input, labels, axis)
     loss = loss if weight is None else weights * loss
     if label_smoothing > 0:
@@ -103,11 +99,7 @@ def jax_cross_entropy(input: ArrayLike, target: ArrayLike, weight: ArrayLike | N
         return ops.reduce(ops.nll_of_logits_soft(input, coefficients, axis), reduction, dtype)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
-    weights = (
-        (~ignored).astype(input.dtype)
-        if weight is None
-        else jnp.where(ignored, 0.0, ops.gather_class_weight(weight, labels))
-    )
+    weights = ops.label_weights(weight, labels, ignored, input.dtype)
     loss = ops.nll_of_logits(input, labels, axis)
     loss = loss if weight is None else weights * loss
     if label_smoothing > 0:

@@ -117,11 +117,7 @@ def torch_linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Ten
     if soft:
         return ops.reduce(loss, reduction, dtype)
     target = target.squeeze(0) if axis == 0 else target
-    weights = (
-        (~ignored).to(loss.dtype)
-        if weight is None
-        else torch.where(ignored, 0.0, ops.gather_class_weight(weight, target))
-    )
+    weights = ops.label_weights(weight, target, ignored, loss.dtype)
     loss = loss if weight is None or label_smoothing > 0 else weights * loss
     loss = torch.where(ignored, 0.0, ops.nan_where(loss, outside))
     return ops.reduce(loss, reduction, dtype, weights=weights)
@@ -184,11 +180,7 @@ def jax_linear_cross_entropy(input: ArrayLike, linear_weight: ArrayLike, target:
     if soft:
         return ops.reduce(loss, reduction, dtype)
     target = target.squeeze(0) if axis == 0 else target
-    weights = (
-        (~ignored).astype(loss.dtype)
-        if weight is None
-        else jnp.where(ignored, 0.0, ops.gather_class_weight(weight, target))
-    )
+    weights = ops.label_weights(weight, target, ignored, loss.dtype)
     loss = loss if weight is None or label_smoothing > 0 else weights * loss
     loss = jnp.where(ignored, 0.0, ops.nan_where(loss, outside))
     return ops.reduce(loss, reduction, dtype, weights=weights)

@@ -49,11 +49,7 @@ def torch_nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, 
     picked = input.gather(axis, labels.unsqueeze(axis)).squeeze(axis)
     # A NaN in an ignored row must reach neither the value nor the gradient.
     picked = ops.nan_where(torch.where(ignored, 0.0, picked), outside)
-    weights = (
-        (~ignored).to(input.dtype)
-        if weight is None
-        else torch.where(ignored, 0.0, ops.gather_class_weight(weight, labels))
-    )
+    weights = ops.label_weights(weight, labels, ignored, input.dtype)
     loss = torch.where(ignored, 0.0, -weights * picked)
     return ops.reduce(loss, reduction, dtype, weights=weights)
 
@@ -71,11 +67,7 @@ def jax_nll_loss(input: ArrayLike, target: ArrayLike, weight: ArrayLike | None =
     picked = jnp.take_along_axis(input, jnp.expand_dims(labels, axis), axis).squeeze(axis)
     # A NaN in an ignored row must reach neither the value nor the gradient.
     picked = ops.nan_where(jnp.where(ignored, 0.0, picked), outside)
-    weights = (
-        (~ignored).astype(input.dtype)
-        if weight is None
-        else jnp.where(ignored, 0.0, ops.gather_class_weight(weight, labels))
-    )
+    weights = ops.label_weights(weight, labels, ignored, input.dtype)
     loss = jnp.where(ignored, 0.0, -weights * picked)
     return ops.reduce(loss, reduction, dtype, weights=weights)
 

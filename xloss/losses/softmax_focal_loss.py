@@ -54,11 +54,7 @@ def torch_softmax_focal_loss(input: Tensor, target: Tensor, weight: Tensor | Non
     loss = ops.softplus(odds)
     if gamma > 0:  # else 0 * inf where there is no other class
         loss = loss * torch.exp(m.scale(ops.softplus(-odds), -gamma))
-    weights = (
-        (~ignored).to(input.dtype)
-        if weight is None
-        else torch.where(ignored, 0.0, ops.gather_class_weight(weight, labels))
-    )
+    weights = ops.label_weights(weight, labels, ignored, input.dtype)
     loss = torch.where(ignored, 0.0, ops.nan_where(loss if weight is None else weights * loss, outside))
     return ops.reduce(loss, reduction, dtype, weights=weights)
 
@@ -80,11 +76,7 @@ def jax_softmax_focal_loss(input: ArrayLike, target: ArrayLike, weight: ArrayLik
     loss = ops.softplus(odds)
     if gamma > 0:  # else 0 * inf where there is no other class
         loss = loss * jnp.exp(m.scale(ops.softplus(-odds), -gamma))
-    weights = (
-        (~ignored).astype(input.dtype)
-        if weight is None
-        else jnp.where(ignored, 0.0, ops.gather_class_weight(weight, labels))
-    )
+    weights = ops.label_weights(weight, labels, ignored, input.dtype)
     loss = jnp.where(ignored, 0.0, ops.nan_where(loss if weight is None else weights * loss, outside))
     return ops.reduce(loss, reduction, dtype, weights=weights)
 

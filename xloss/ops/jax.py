@@ -20,9 +20,9 @@ from xloss.ops.reductions import jax_reduce as reduce
 __all__ = [
     "absolute", "as_array", "as_arrays", "as_indices", "bce", "bce_of_logits", "broadcast",
     "broadcast_class_weight", "broadcast_with_warning", "concrete", "gather_class_weight", "is_integer",
-    "log1p", "log_sum_exp", "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft", "positive_part",
-    "reduce", "smooth_l1", "softplus", "validate_and_upcast", "validate_classes", "validate_labels",
-    "validate_range", "validate_target", "validate_unit_interval",
+    "label_weights", "log1p", "log_sum_exp", "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft",
+    "positive_part", "reduce", "smooth_l1", "softplus", "validate_and_upcast", "validate_classes",
+    "validate_labels", "validate_range", "validate_target", "validate_unit_interval",
 ]  # fmt: skip
 
 
@@ -135,6 +135,14 @@ def broadcast_class_weight(weight: jax.Array, axis: int, like: jax.Array) -> jax
 def gather_class_weight(weight: jax.Array, labels: jax.Array) -> jax.Array:
     """Return the class weight of each label."""
     return weight[labels]
+
+
+def label_weights(weight: jax.Array | None, labels: jax.Array, ignored: jax.Array,
+                  dtype: Any) -> jax.Array:  # fmt: skip
+    """Return the weight of each label, of the shape of `labels`: its class's, or 1; 0 if ignored."""
+    if weight is None:
+        return (~ignored).astype(dtype)
+    return jnp.where(ignored, 0.0, gather_class_weight(weight, labels))
 
 
 def validate_unit_interval(**tensors: jax.Array) -> tuple[Any, ...]:

@@ -18,9 +18,9 @@ from xloss.ops.reductions import torch_reduce as reduce
 __all__ = [
     "absolute", "as_array", "as_arrays", "as_indices", "bce", "bce_of_logits", "broadcast",
     "broadcast_class_weight", "broadcast_with_warning", "concrete", "gather_class_weight", "is_integer",
-    "log1p", "log_sum_exp", "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft", "positive_part",
-    "reduce", "smooth_l1", "softplus", "validate_and_upcast", "validate_classes", "validate_labels",
-    "validate_range", "validate_target", "validate_unit_interval",
+    "label_weights", "log1p", "log_sum_exp", "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft",
+    "positive_part", "reduce", "smooth_l1", "softplus", "validate_and_upcast", "validate_classes",
+    "validate_labels", "validate_range", "validate_target", "validate_unit_interval",
 ]  # fmt: skip
 
 _FLOATS = {getattr(torch, name): name for name in arguments.FLOATS}
@@ -134,6 +134,14 @@ def broadcast_class_weight(weight: torch.Tensor, axis: int, like: torch.Tensor) 
 def gather_class_weight(weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return the class weight of each label. `weight[labels]` reads the value of a single label: an error in `vmap`."""
     return weight.index_select(0, labels.reshape(-1)).reshape(labels.shape)
+
+
+def label_weights(weight: torch.Tensor | None, labels: torch.Tensor, ignored: torch.Tensor,
+                  dtype: torch.dtype) -> torch.Tensor:  # fmt: skip
+    """Return the weight of each label, of the shape of `labels`: its class's, or 1; 0 if ignored."""
+    if weight is None:
+        return (~ignored).to(dtype)
+    return torch.where(ignored, 0.0, gather_class_weight(weight, labels))
 
 
 def validate_unit_interval(**tensors: torch.Tensor) -> tuple[Any, ...]:

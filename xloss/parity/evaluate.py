@@ -91,16 +91,20 @@ def exact(loss: Loss, cell: Cell, order: int = 2) -> tuple[dict[str, np.ndarray]
     """Return the inputs of a cell, and its exact results with derivatives up to `order`."""
     variant = loss.variant(cell.variant)
     arrays = loss.inputs(Draw(loss, variant, cell.shape, cell.regime, cell.dtype, cell.seed))
-    wrt = loss.arguments.differentiable(arrays)
-    result = truth.evaluate(
-        loss.truth, arrays, variant.options, wrt, loss.arguments.class_axes, order, *DIGITS[cell.dtype]
-    )
-    mask = loss.domain.differentiable_mask
-    differentiable = None if mask is None else np.asarray(mask(**arrays, **variant.options))
+    reference = reference_of(loss, variant, arrays, cell.dtype, order)
     if cell.regime == "subnormal" and loss.domain.kinks:
         # Which side of a kink a subnormal number is on, XLA does not say: it takes it for 0.
-        differentiable = np.zeros(result.values.shape, dtype=bool)
-    return arrays, Reference(result, differentiable, batch_size(loss, arrays))
+        reference.mask = np.zeros(reference.exact.values.shape, dtype=bool)
+    return arrays, reference
+
+
+def reference_of(loss: Loss, variant: Variant, arrays: Mapping[str, np.ndarray], dtype: str, order: int) -> Reference:
+    """Return the exact results at these inputs, with derivatives up to `order`."""
+    wrt = loss.arguments.differentiable(arrays)
+    exact = truth.evaluate(loss.truth, arrays, variant.options, wrt, loss.arguments.class_axes, order, *DIGITS[dtype])
+    mask = loss.domain.differentiable_mask
+    differentiable = None if mask is None else np.asarray(mask(**arrays, **variant.options))
+    return Reference(exact, differentiable, batch_size(loss, arrays))
 
 
 def contestants(loss: Loss, framework: str, peers: bool) -> list[tuple[str, Any]]:

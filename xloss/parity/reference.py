@@ -166,7 +166,7 @@ class Reference:
         size = np.abs(floats(pull))
         truths, conditions, slopes = [], [], []
         for c in self.columns:
-            truths.append(self._where_differentiable(pull * self.exact.first[c]))
+            truths.append(self.where_differentiable(pull * self.exact.first[c]))
             # A denominator that is a sum itself, and a dense column's sum over outputs, add their roundings.
             summed = self.exact.columns[c].dense or self.exact.weights is not None
             with np.errstate(invalid="ignore"):
@@ -184,7 +184,8 @@ class Reference:
         weighted = reduction == "mean" and self.exact.factors is not None
         return (self.exact.factors / by if weighted else 1 / by), "anything"
 
-    def _where_differentiable(self, array: np.ndarray) -> np.ndarray:
+    def where_differentiable(self, array: np.ndarray) -> np.ndarray:
+        """Return the array with NaN where the derivative is a convention, not that of the formula."""
         if self.mask is None:
             return array
         return np.where(self.mask, array, np.array(flint.arb("nan"), dtype=object))
@@ -210,7 +211,7 @@ class Reference:
             with np.errstate(invalid="ignore"):
                 spread = spread + np.abs(floats(move)) * (2 * self.abs_first[c] + self.rel_conditions[c])
                 slope = slope + np.abs(floats(move)) * (1 + self._abs_conditions[c]) * self.amplification
-        return expected(self._where_differentiable(truth), spread, slope, "anything")
+        return expected(self.where_differentiable(truth), spread, slope, "anything")
 
     @_precisely
     def curvature(self, argument: str, direction: np.ndarray, reduction: str) -> Expected:
@@ -232,5 +233,5 @@ class Reference:
                 with np.errstate(invalid="ignore"):
                     bend = self.abs_second[min(c, d), max(c, d)] + self.abs_first[c] + self.abs_first[d]
                     spread = spread + np.abs(floats(move)) * bend * self.amplification
-            truths[c], spreads[c] = self._where_differentiable(truth * scale), spread * np.abs(floats(scale))
+            truths[c], spreads[c] = self.where_differentiable(truth * scale), spread * np.abs(floats(scale))
         return self._by_argument(truths, spreads, spreads, undefined)[argument]
