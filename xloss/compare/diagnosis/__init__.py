@@ -1,0 +1,5 @@
+"""Why two functions disagree: one line, with the evidence."""
+
+from xloss.compare.diagnosis.evidence import Diagnosis, Evidence
+
+__all__ = ["Diagnosis", "Evidence"]
