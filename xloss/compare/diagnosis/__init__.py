@@ -2,4 +2,11 @@
 
 from xloss.compare.diagnosis.evidence import Diagnosis, Evidence
 
-__all__ = ["Diagnosis", "Evidence"]
+
+def diagnose(evidence: Evidence) -> list[Diagnosis]:
+    """Return the causes that fit, the likeliest first."""
+    del evidence
+    return []
+
+
+__all__ = ["Diagnosis", "Evidence", "diagnose"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,7 +48,7 @@ class Evidence:
     cases: list[Case]
     names: tuple[str, str] = ("torch", "jax")
     right: Right | None = None
-    found: list[Mapping[str, Any]] = field(default_factory=list)
+    found: Sequence[Mapping[str, Any]] = field(default_factory=list)
     _kept: dict[Any, Result | Failure] = field(default_factory=dict)
 
     def run(self, which: int, case: Case, dtype: str = "float64") -> Result | None:
