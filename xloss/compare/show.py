@@ -105,8 +105,8 @@ def text(comparison: Comparison) -> str:
 
 def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> list[str]:
     widths = [max(len(c), *(len(str(row[c])) for row in rows), 1) if rows else len(c) for c in columns]
-    put = lambda cells: "  ".join(str(c).ljust(w) for c, w in zip(cells, widths, strict=True)).rstrip()  # noqa: E731
-    return [put(columns), *(put([row[c] for c in columns]) for row in rows)]
+    lines = [list(columns), *([str(row[c]) for c in columns] for row in rows)]
+    return ["  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
 
 
 def markdown(comparison: Comparison) -> str:
