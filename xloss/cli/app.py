@@ -11,9 +11,11 @@ from xloss.cli.explain import explain
 from xloss.cli.list import list_losses
 from xloss.cli.parity import parity
 from xloss.cli.report import report
+from xloss.cli.validate import Commands
 
 app = typer.Typer(
     name="xloss",
+    cls=Commands,
     help="Losses and their gradients in PyTorch and JAX: are they the same, right, and fast?",
     no_args_is_help=True,
     add_completion=True,
