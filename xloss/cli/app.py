@@ -6,6 +6,7 @@ import typer
 
 from xloss.cli.bench import bench
 from xloss.cli.claims import claims
+from xloss.cli.diff import diff
 from xloss.cli.doctor import doctor
 from xloss.cli.explain import explain
 from xloss.cli.list import list_losses
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.command("list")(list_losses)
 app.command()(parity)
+app.command()(diff)
 app.command()(claims)
 app.command()(explain)
 app.command()(bench)

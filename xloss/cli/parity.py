@@ -200,8 +200,11 @@ def _facts(table: pd.DataFrame, seconds: float, cases: int, how: dict[str, Any])
 
 def keep(table: pd.DataFrame, facts: dict[str, Any], out: Path) -> None:
     """Write the table as parquet and csv, and the facts about it as json, each whole or not at all."""
+    from xloss.report.source import digest
+
     data = out / "data"
     write_whole(data / "parity.parquet", lambda path: table.to_parquet(path, index=False))
+    facts["table_sha256"] = digest(data / "parity.parquet")
     write_whole(data / "parity.csv", lambda path: table.to_csv(path, index=False))
     write_text(data / "parity.json", json.dumps(facts, indent=2) + "\n")
 
