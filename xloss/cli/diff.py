@@ -156,11 +156,11 @@ def _print(summary: Mapping[str, int], facts: Mapping[str, list[Any]], changed: 
             table.add_row(*(validate.plain(value) for value in row.values()))
         screen.print(table)
     shown = moved if every else moved[moved["change"] == "worse"].head(SHOWN)
-    for row in shown.to_dict("records"):
-        was, now = (row[f"status_{side}"] if isinstance(row[f"status_{side}"], str) else "absent" for side in "ab")
+    for found in shown.to_dict("records"):
+        was, now = (found[f"status_{side}"] if isinstance(found[f"status_{side}"], str) else "absent" for side in "ab")
         verdict = now if was == now else f"{was} -> {now}"
-        ulps = f"{row['max_ulp_a']:.3g} -> {row['max_ulp_b']:.3g} ulps, {row['digits_lost']:+.1f} digits lost"
-        screen.print(f"{row['change']}  {row['case_id']}: {verdict}; {ulps}", markup=False, soft_wrap=True)
+        ulps = f"{found['max_ulp_a']:.3g} -> {found['max_ulp_b']:.3g} ulps, {found['digits_lost']:+.1f} digits lost"
+        screen.print(f"{found['change']}  {found['case_id']}: {verdict}; {ulps}", markup=False, soft_wrap=True)
     left = int((moved["change"] == "worse").sum()) - len(shown)
     if left > 0:
         screen.print(f"... and {left} more that are worse; --all shows them")
