@@ -171,7 +171,7 @@ def writing(where: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        at = error.filename or where
+        at = error.filename2 or error.filename or where  # a rename names its target second
         typer.echo(
             plain(f"{at}: cannot be written: {error.strerror or error}; nothing was left half-written"), err=True
         )
