@@ -3,6 +3,8 @@
 Each input has something wrong in it, so that nothing is replaced and nothing runs: the exit is 2.
 """
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -68,3 +70,12 @@ def test_nonsense_is_2(args: list[str]) -> None:
 @given(st.one_of(calls(), values()))
 def test_much_nonsense_is_2(args: list[str]) -> None:
     check(args)
+
+
+@pytest.mark.parametrize("args", [["parity", "--jobs", "-1"], ["bench", "mse_loss", "--shape", ""], ["dif"]])
+def test_a_process_exits_with_2(args: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "xloss", *args], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
