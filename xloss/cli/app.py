@@ -6,14 +6,17 @@ import typer
 
 from xloss.cli.bench import bench
 from xloss.cli.claims import claims
+from xloss.cli.diff import diff
 from xloss.cli.doctor import doctor
 from xloss.cli.explain import explain
 from xloss.cli.list import list_losses
 from xloss.cli.parity import parity
 from xloss.cli.report import report
+from xloss.cli.validate import Commands
 
 app = typer.Typer(
     name="xloss",
+    cls=Commands,
     help="Losses and their gradients in PyTorch and JAX: are they the same, right, and fast?",
     no_args_is_help=True,
     add_completion=True,
@@ -24,6 +27,7 @@ app = typer.Typer(
 )
 app.command("list")(list_losses)
 app.command()(parity)
+app.command()(diff)
 app.command()(claims)
 app.command()(explain)
 app.command()(bench)

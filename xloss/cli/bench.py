@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from xloss.cli import validate
 from xloss.cli.console import BROKEN, NOTHING, USAGE, WELL, console, progress
 from xloss.files import write_whole
 
@@ -23,9 +24,12 @@ SHORT = {
 }  # fmt: skip
 STOPPED = ("error", "crash", "timeout", "oom")
 INTERRUPTED = 130
+#: More processes or samples, and more elements, than any machine of today has time and memory for.
+MOST_REPEATS, MOST_ELEMENTS = 100_000, 2**40
 
 
 def bench(
+    ctx: typer.Context,
     loss: Annotated[list[str] | None, typer.Argument(help="A loss's name; several: a table each.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All losses of the catalogue.")] = False,
     shape: Annotated[str | None, typer.Option(help="Shape of the first argument: 8192,32000.")] = None,
@@ -42,17 +46,39 @@ def bench(
     ] = None,
     mode: Annotated[list[str] | None, typer.Option(help="Only this mode: eager, compile or jit.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    rounds: Annotated[int, typer.Option(help="Processes that each is timed in; fewer than 5 allow no verdict.")] = 5,
-    samples: Annotated[int, typer.Option(help="Samples to take in each process.")] = 30,
-    seconds: Annotated[float, typer.Option(help="Stop sampling after this long, with some samples at least.")] = 0.3,
+    rounds: Annotated[
+        int,
+        typer.Option(
+            parser=validate.integer,
+            metavar="INTEGER",
+            help="Processes that each is timed in; fewer than 5 allow no verdict.",
+        ),
+    ] = 5,
+    samples: Annotated[
+        int, typer.Option(parser=validate.integer, metavar="INTEGER", help="Samples to take in each process.")
+    ] = 30,
+    seconds: Annotated[
+        float,
+        typer.Option(
+            parser=validate.number, metavar="SECONDS", help="Stop sampling after this long, with some samples at least."
+        ),
+    ] = 0.3,
     compiling: Annotated[bool, typer.Option("--compile/--no-compile", help="Time compiling, too.")] = True,
     memory: Annotated[bool, typer.Option("--memory/--no-memory", help="Measure peak memory, too.")] = True,
     accuracy: Annotated[bool, typer.Option("--accuracy/--no-accuracy", help="Measure errors in ulps, too.")] = True,
     quick: Annotated[
         bool, typer.Option("--quick", help="Value and gradient only, and torch.compile only by --mode compile.")
     ] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds that one process may take before it is ended.")] = 600.0,
-    out: Annotated[Path | None, typer.Option(help="Write the rows to FILE.csv, .parquet or .json.")] = None,
+    timeout: Annotated[
+        float,
+        typer.Option(
+            parser=validate.number, metavar="SECONDS", help="Seconds that one process may take before it is ended."
+        ),
+    ] = 600.0,
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=validate.path, metavar="PATH", help="Write the rows to FILE.csv, .parquet or .json."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON, with all samples.")] = False,
 ) -> None:
     """Measure one loss, by everyone who has it: time, compile time, peak memory, bandwidth reached, ulps.
@@ -70,16 +96,18 @@ def bench(
         if shape is not None and size is not None:
             raise ValueError(f"size: expected none beside a shape, got {size!r}")
         explicit = None if shape is None else _shape(records[0], variant, shape)
-        size = size or "medium"
+        size = "medium" if size is None else size
         records = records if explicit is not None else _having(records, variant, size)
         dtypes = _dtypes(dtype)
-        _positive(rounds=rounds, samples=samples, seconds=seconds, timeout=timeout)
+        validate.positive(MOST_REPEATS, rounds=rounds, samples=samples)
+        validate.positive(validate.MOST_SECONDS, seconds=seconds, timeout=timeout)
+        if quick:
+            _quick_alone(ctx)
         _suffix(out)
         _named(device=[device], framework=framework, mode=mode, implementation=implementation)
         present = _present(framework)
     except ValueError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(USAGE) from None
+        validate.refuse(error)
     tables = [
         [
             Workload(record.name, contestant, session.MAIN, size, name, device, variant or "", explicit)
@@ -98,6 +126,11 @@ def bench(
     if quick:
         settings = replace(settings, quantities=(session.MAIN,), compiling=False, memory=False, accuracy=False)
     rows: list[dict[str, Any]] = []
+    if out is not None:
+        try:
+            validate.writable(out.parent)
+        except ValueError as error:
+            validate.refuse(error)
     try:
         with session.no_orphans():
             frameworks = list(dict.fromkeys(one.contestant.framework for table in tables for one in table))
@@ -112,7 +145,8 @@ def bench(
                     found = bench_table.compared(session.run(table, settings, show), facts["copy_bytes_per_second"])
                 rows += found
                 if out is not None:
-                    keep(rows, facts, out)
+                    with validate.writing(out):
+                        keep(rows, facts, out)
                 if not as_json:
                     bench_table.show(found, facts, console())
     except KeyboardInterrupt:
@@ -174,10 +208,12 @@ def _having(records: list[Loss], variant: str | None, size: str) -> list[Loss]:
 def _shape(record: Loss, variant: str | None, text: str) -> tuple[int, ...]:
     """Read a shape; of a rank that the variant has, or of any rank where the loss is elementwise."""
     figures = text.strip().strip("()").replace(" ", "")
-    if figures in ("scalar", ""):
+    if figures == "scalar" or text.strip() == "()":
         given: tuple[int, ...] = ()
-    elif re.fullmatch(r"[1-9]\d*([,x][1-9]\d*)*,?", figures):
-        given = tuple(int(part) for part in re.findall(r"\d+", figures))
+    elif re.fullmatch(r"[1-9][0-9]*([,x][1-9][0-9]*)*,?", figures):
+        given = tuple(int(part) for part in re.findall(r"[0-9]+", figures[:200]))
+        if math.prod(given) > MOST_ELEMENTS:
+            raise ValueError(f"shape: expected at most {MOST_ELEMENTS} elements, got {text[:60]!r}")
     else:
         raise ValueError(f"shape: expected positive numbers such as 8192,32000, got {text!r}")
     shapes = _variant(record, variant).shapes
@@ -242,15 +278,18 @@ def _contestants(record: Loss, frameworks: list[str], modes: list[str] | None, i
     ]
 
 
-def _positive(**numbers: float) -> None:
-    for name, value in numbers.items():
-        if not value > 0 or math.isinf(value):
-            raise ValueError(f"{name}: expected a positive number, got {value:g}")
+def _quick_alone(ctx: typer.Context) -> None:
+    """Refuse, beside --quick, what it leaves out."""
+    for name, option in (("compiling", "compile"), ("memory", "memory"), ("accuracy", "accuracy")):
+        if validate.given(ctx, name) and ctx.params[name]:
+            raise ValueError(f"{option}: --{option} contradicts --quick, which leaves that out; leave one of them out")
 
 
 def _suffix(out: Path | None) -> None:
     if out is not None and out.suffix not in (".csv", ".parquet", ".json"):
-        raise ValueError(f"out: expected a file named .csv, .parquet or .json, got {str(out)!r}")
+        raise ValueError(f"out: expected a file named .csv, .parquet or .json, got {str(out)[:200]!r}")
+    if out is not None and out.is_dir():
+        raise ValueError(f"out: expected a file named .csv, .parquet or .json, got the folder {str(out)!r}")
 
 
 def keep(rows: list[dict[str, Any]], facts: dict[str, Any], out: Path) -> None:

@@ -11,7 +11,8 @@ from xloss.claims import Result
 from xloss.claims import run as run_claims
 from xloss.claims import select as select_claims
 from xloss.claims.model import FRAMEWORKS
-from xloss.cli.console import BROKEN, DISAGREES, NOTHING, USAGE, WELL, console, progress
+from xloss.cli import validate
+from xloss.cli.console import BROKEN, DISAGREES, NOTHING, WELL, console, progress
 from xloss.report import claims as shown
 
 _COLORS = {"holds": "green", "fails": "red", "holds only if": "yellow"}
@@ -22,7 +23,10 @@ _EXIT = {"as expected": WELL, "changed": DISAGREES, "undecided": DISAGREES, "cra
 def claims(
     id: Annotated[str | None, typer.Argument(metavar="[ID]", help="A claim, or the beginning of its id.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Everything as JSON, evidence included.")] = False,
-    out: Annotated[Path | None, typer.Option("--out", help="Write claims.md into this folder.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", parser=validate.path, metavar="PATH", help="Write claims.md into this folder."),
+    ] = None,
 ) -> None:
     """Test what people claim about losses and gradients, in PyTorch and in JAX.
 
@@ -36,13 +40,17 @@ def claims(
         raise typer.Exit(NOTHING)
     try:
         chosen = [claim.id for claim in select_claims(id)] if id is not None else None
+        if out is not None:
+            validate.writable(out)
     except LookupError as error:
-        typer.echo(error.args[0], err=True)
-        raise typer.Exit(USAGE) from None
+        validate.refuse(error.args[0])
+    except ValueError as error:
+        validate.refuse(error)
     with progress("claims", quiet=chosen is not None and len(chosen) == 1) as show:
         results = run_claims(chosen, lambda done, total, _: show(done, total))
     if out is not None:
-        typer.echo(f"wrote {shown.write(results, out)}", err=True)
+        with validate.writing(out):
+            typer.echo(f"wrote {shown.write(results, out)}", err=True)
     if json:
         typer.echo(json_module.dumps([result.to_dict() for result in results], indent=1, allow_nan=False))
     elif len(results) == 1:

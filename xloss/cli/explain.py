@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from xloss.cli.console import USAGE, Json, console
+from xloss.cli import validate
+from xloss.cli.console import Json, console
 
 
 def explain(
@@ -23,8 +24,7 @@ def explain(
     try:
         record = get(loss)
     except KeyError as error:
-        typer.echo(f"loss: {error.args[0]}", err=True)
-        raise typer.Exit(USAGE) from None
+        validate.refuse(f"loss: {error.args[0]}{'' if '?' in error.args[0] else '; `xloss list` has them all'}")
     signature = f"{record.name}{signature_text(record.torch)}"
     form = f"{class_name(record)}{inspect.Signature(options_of(record))}"
     if record.class_form.parametric:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import operator
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xloss.cli.console import BROKEN, DISAGREES, NOTHING, USAGE, WELL, console, progress
+from xloss.cli import validate
+from xloss.cli.console import BROKEN, DISAGREES, NOTHING, WELL, console, progress
 from xloss.files import write_text, write_whole
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 
 def parity(
+    ctx: typer.Context,
     loss: Annotated[list[str] | None, typer.Option(help="Only this loss; may be given several times.")] = None,
     dtype: Annotated[
         list[str] | None, typer.Option(help="Only this dtype: float64, float32, bfloat16, float16.")
@@ -34,13 +37,30 @@ def parity(
     peers: Annotated[
         bool, typer.Option(help="Whether to measure torch.nn.functional, optax and Keras as well.")
     ] = True,
-    seed: Annotated[int, typer.Option(help="Draw other inputs.")] = 0,
-    jobs: Annotated[int, typer.Option(help="Worker processes; 1 checks in this one, 0 takes a worker per core.")] = 0,
+    seed: Annotated[
+        int, typer.Option(parser=validate.integer, metavar="INTEGER", help="Draw other inputs: 0 to 4294967295.")
+    ] = 0,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            parser=validate.integer,
+            metavar="INTEGER",
+            help="Worker processes; 1 checks in this one, 0 takes a worker per core.",
+        ),
+    ] = 0,
     timeout: Annotated[
-        float, typer.Option(help="Seconds that one group of cases may take before its worker is ended.")
+        float,
+        typer.Option(
+            parser=validate.number,
+            metavar="SECONDS",
+            help="Seconds that one group of cases may take before its worker is ended.",
+        ),
     ] = 600.0,
     out: Annotated[
-        Path | None, typer.Option(help="Write data/parity.parquet, .csv and .json below this folder.")
+        Path | None,
+        typer.Option(
+            parser=validate.path, metavar="PATH", help="Write data/parity.parquet, .csv and .json below this folder."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print summary and failures as JSON.")] = False,
 ) -> None:
@@ -50,21 +70,37 @@ def parity(
     must; those of torch.nn.functional, optax and Keras are measured by the same ruler, and where they miss it, that is
     a finding, not a failure.
     """
-    from xloss.catalog import FRAMEWORKS
+    from xloss.catalog import FRAMEWORKS, get
     from xloss.ops.arguments import check_choice
     from xloss.parity import Cell, cells, sweep
+    from xloss.parity.cells import DEVICES, check_seed
 
     try:
-        check_choice("device", [device], ("cpu", "cuda"))
+        check_choice("device", [device], DEVICES)
         check_choice("framework", framework or (), FRAMEWORKS)
+        validate.within("jobs", jobs, 0, validate.MOST_JOBS, " (0: a worker per core)")
+        validate.positive(validate.MOST_SECONDS, timeout=timeout)
+        check_seed(seed)
+        for name in loss or ():
+            get(name)
         asked = [Cell.parse(one) for one in case] if case else cells(loss, dtype, regime, device, seed, full)
-    except (ValueError, KeyError) as error:
-        _usage(str(error.args[0]))
-    chosen = tuple(framework or FRAMEWORKS)
-    _check_installed(chosen, device if not case else asked[0].device)
+        if case:
+            validate.agree(ctx, asked, _READ)
+            device, seed, full = asked[0].device, asked[0].seed, asked[0].full
+    except KeyError as error:
+        validate.refuse(f"loss: {error.args[0]}; `xloss list` has them all")
+    except ValueError as error:
+        validate.refuse(error)
+    chosen = tuple(dict.fromkeys(framework or FRAMEWORKS))
+    _check_installed(chosen, "cuda" if any(cell.device == "cuda" for cell in asked) else device)
     if not asked:
         typer.echo("nothing to check: no case has that loss, dtype and regime", err=True)
         raise typer.Exit(NOTHING)
+    if out is not None:
+        try:
+            validate.writable(out / "data")
+        except ValueError as error:
+            validate.refuse(error)
     start = time.perf_counter()
     with progress("cases", quiet=as_json) as show:
         if jobs == 1 or len(asked) == 1:
@@ -79,7 +115,8 @@ def parity(
         table, seconds, len(asked), {"device": device, "seed": seed, "full": full, "frameworks": list(chosen)}
     )
     if out is not None:
-        keep(table, facts, out)
+        with validate.writing(out):
+            keep(table, facts, out)
     if as_json:
         typer.echo(json.dumps({**facts, "failures": failures(table).to_dict("records")}, indent=2))
     else:
@@ -89,9 +126,10 @@ def parity(
     raise typer.Exit(exit_code(table))
 
 
-def _usage(message: str) -> Any:
-    typer.echo(message, err=True)
-    raise typer.Exit(USAGE)
+#: Options that a case answers itself, and how.
+_READ: dict[str, Callable[[Any], Any]] = {
+    name: operator.attrgetter(name) for name in ("loss", "dtype", "regime", "device", "seed", "full")
+}
 
 
 def _check_installed(frameworks: tuple[str, ...], device: str) -> None:
@@ -99,8 +137,9 @@ def _check_installed(frameworks: tuple[str, ...], device: str) -> None:
 
     for name in frameworks:
         if importlib.util.find_spec(name) is None:
-            _usage(f"framework: {name} is not installed; install it (pip install 'xloss[{name}]') or leave it out with "
-                   f"--framework {' '.join(other for other in ('torch', 'jax') if other != name)}")  # fmt: skip
+            other = "jax" if name == "torch" else "torch"
+            validate.refuse(f"framework: {name} is not installed; install it (pip install 'xloss[{name}]') or leave it "
+                            f"out with --framework {other}")  # fmt: skip
     if device == "cuda":
         from xloss.parity.mechanisms import load
 
@@ -108,7 +147,7 @@ def _check_installed(frameworks: tuple[str, ...], device: str) -> None:
             try:
                 load(name).device(device)
             except RuntimeError as error:
-                _usage(str(error))
+                validate.refuse(str(error))
 
 
 def _inline(asked: Any, frameworks: tuple[str, ...], peers: bool, show: Any) -> pd.DataFrame:
@@ -161,8 +200,11 @@ def _facts(table: pd.DataFrame, seconds: float, cases: int, how: dict[str, Any])
 
 def keep(table: pd.DataFrame, facts: dict[str, Any], out: Path) -> None:
     """Write the table as parquet and csv, and the facts about it as json, each whole or not at all."""
+    from xloss.report.source import digest
+
     data = out / "data"
     write_whole(data / "parity.parquet", lambda path: table.to_parquet(path, index=False))
+    facts["table_sha256"] = digest(data / "parity.parquet")
     write_whole(data / "parity.csv", lambda path: table.to_csv(path, index=False))
     write_text(data / "parity.json", json.dumps(facts, indent=2) + "\n")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from xloss.cli import validate
 from xloss.report import ReportError, read_parity, write
 
 if TYPE_CHECKING:
@@ -14,8 +15,13 @@ if TYPE_CHECKING:
 
 
 def report(
-    source: Annotated[Path, typer.Argument(help="The folder that `xloss parity --out` wrote.")] = Path("reports"),
-    out: Annotated[Path | None, typer.Option("--out", help="Where to write; SOURCE itself if not given.")] = None,
+    source: Annotated[
+        Path, typer.Argument(parser=validate.path, metavar="PATH", help="The folder that `xloss parity --out` wrote.")
+    ] = Path("reports"),
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", parser=validate.path, metavar="PATH", help="Where to write; SOURCE itself if not given."),
+    ] = None,
     claims: Annotated[bool, typer.Option("--claims/--no-claims", help="Run the claims too, and show them.")] = True,
     open_: Annotated[bool, typer.Option("--open", help="Show the page in a browser.")] = False,
 ) -> None:
@@ -26,12 +32,16 @@ def report(
     """
     out = source if out is None else out
     try:
+        validate.readable(source, "source")
         read_parity(source)  # before the claims take their time
-        results = _claims(out) if claims else None
-        paths = write(source, out, results)
-    except ReportError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
+        validate.writable(out)
+        with validate.writing(out):
+            results = _claims(out) if claims else None
+            paths = write(source, out, results)
+    except ValueError as error:
+        if not isinstance(error, ReportError) and not str(error).startswith(("source: ", "out: ")):
+            raise
+        validate.refuse(error)
     if results:
         paths.append(out / "claims.md")
     for path in paths:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -105,11 +106,13 @@ def check_class_target(input: Sequence[int], target: Sequence[int], probabilitie
 
 
 def check_choice(name: str, given: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse a word that is not among those known, and list them."""
+    """Refuse a word that is not among those known, and list them, the nearest at the end."""
     known = list(known)
     for word in given:
         if word not in known:
-            raise_value_error(name, repr(word), f"one of {', '.join(known)}")
+            near = difflib.get_close_matches(word.lower(), known, n=2, cutoff=0.6)
+            meant = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise_value_error(name, f"{word!r}{meant}", f"one of {', '.join(known)}")
 
 
 def check_weight(weight: Any, input: Any, name: str = "weight", broadcast: bool = False) -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from xloss.catalog import LOSSES, Loss, get
 from xloss.ops.arguments import check_choice
 from xloss.parity import policy
-from xloss.parity.inputs import DTYPES, REGIMES, applicable
+from xloss.parity.inputs import DTYPES, REGIMES, Draw, applicable
 
 OURS = "xloss"  # the name of xloss's own implementations in the rows
+DEVICES = ("cpu", "cuda")
+MOST_SEED = 2**32 - 1
+#: Truth takes about a millisecond for an element.
+MOST_ELEMENTS = 2**20
+MOST_RANK = 8  # of an elementwise loss, at which it is asked at any rank
 NUMBERS = ("max_abs", "max_rel", "max_ulp", "p99_ulp", "budget")
 
 
@@ -46,22 +53,69 @@ class Cell:
 
     @classmethod
     def parse(cls, case_id: str) -> Cell:
-        """Read a `case_id` (what follows a `#`, the check within the cell, is left out)."""
-        parts = case_id.split("#")[0].split(":")
+        """Read a `case_id` (what follows a `#`, the check within the cell, is left out).
+
+        Raises `ValueError` for what is no cell of the loss: an unknown name, a shape of another rank than the variant
+        takes or of a size that truth is not computed for, a regime that does not apply, a seed out of range.
+        """
+        point, sharp, check = case_id.partition("#")
+        if sharp and check.count("/") != 4:
+            raise ValueError(f"case: expected implementation/framework/mechanism/reduction/argument, or nothing, after "
+                             f"the # of {case_id!r}, got {check!r}")  # fmt: skip
+        parts = point.split(":")
         full = parts[-1] == "full"
         parts = parts[:-1] if full else parts
         if len(parts) != 7:
             raise ValueError(f"case: expected loss:variant:shape:regime:dtype:device:seed, got {case_id!r}")
         loss, variant, shape, regime, dtype, device, seed = parts
+        if not re.fullmatch(r"scalar|[1-9][0-9]{0,8}(x[1-9][0-9]{0,8})*", shape):
+            expected = "positive sizes such as 6x3, or scalar"
+            empty = " (the regime `empty` asks a batch of none)" if re.fullmatch(r"[0-9x]*", shape) else ""
+            raise ValueError(f"case: the shape of {case_id!r}: expected {expected}, got {shape!r}{empty}")
+        check_seed(seed, f"case: the seed of {case_id!r}")
+        sizes = () if shape == "scalar" else tuple(map(int, shape.split("x")))
+        cell = cls(loss, variant, sizes, regime, dtype, device, int(seed), full)
         try:
-            sizes = () if shape == "scalar" else tuple(map(int, shape.split("x")))
-            cell = cls(loss, variant, sizes, regime, dtype, device, int(seed), full)
-        except ValueError as error:
-            raise ValueError(f"case: {case_id!r} has no such shape or seed ({error})") from error
-        get(loss).variant(variant)
-        check_choice("regime", [regime], REGIMES)
-        check_choice("dtype", [dtype], DTYPES)
+            record = get(loss)
+            record.variant(variant)
+        except KeyError as error:
+            raise ValueError(f"case: {error.args[0]}") from None
+        check_choice("case: regime", [regime], REGIMES)
+        check_choice("case: dtype", [dtype], DTYPES)
+        check_choice("case: device", [device], DEVICES)
+        _check_fits(record, cell)
         return cell
+
+
+def check_seed(seed: int | str, name: str = "seed") -> None:
+    """Refuse a seed, a number or its text, that is not a whole number from 0 to 2**32 - 1."""
+    if not re.fullmatch(r"0|[1-9][0-9]{0,9}", str(seed)[:20]) or int(seed) > MOST_SEED:
+        raise ValueError(f"{name}: expected a whole number from 0 to {MOST_SEED}, got {str(seed)[:60]}")
+
+
+def _check_fits(loss: Loss, cell: Cell) -> None:
+    """Refuse a shape or a regime that the loss is not asked at; its inputs are drawn to see that."""
+    variant = loss.variant(cell.variant)
+    where = f"case: {loss.name}, variant {variant.name}"
+    regimes = applicable(loss, variant)
+    if cell.regime not in regimes:
+        reason = loss.domain.skip_regimes.get(cell.regime)
+        why = f" ({reason})" if reason else ""
+        raise ValueError(f"{where}: regime {cell.regime!r} does not apply{why}; expected one of {', '.join(regimes)}")
+    axes = loss.arguments.class_axes
+    elementwise = axes is not None and axes(loss.arguments.wrt[0], len(cell.shape)) is None
+    ranks = {len(shape) for shape in variant.shapes}
+    if len(cell.shape) not in ranks and not (elementwise and min(ranks) <= len(cell.shape) <= MOST_RANK):
+        known = " or ".join(map(shape_text, variant.shapes))
+        raise ValueError(f"{where}: expected a shape like {known}, got {cell.shape_text}")
+    if math.prod(cell.shape) > MOST_ELEMENTS:
+        raise ValueError(f"{where}: expected a shape of at most {MOST_ELEMENTS} elements, for which truth is computed "
+                         f"in balls, got {cell.shape_text}")  # fmt: skip
+    try:
+        loss.inputs(Draw(loss, variant, cell.shape, cell.regime, cell.dtype, cell.seed))
+    except (ValueError, IndexError, TypeError) as error:
+        known = " or ".join(map(shape_text, variant.shapes))
+        raise ValueError(f"{where}: expected a shape like {known}, got {cell.shape_text} ({error})") from None
 
 
 def shape_text(shape: tuple[int, ...]) -> str:
@@ -82,8 +136,10 @@ def cells(
     Raises `ValueError` for an unknown name. The first shape of a variant is asked in all regimes that apply, its other
     shapes in the typical one.
     """
+    check_choice("device", [device], DEVICES)
     check_choice("dtype", dtypes or (), DTYPES)
     check_choice("regime", regimes or (), REGIMES)
+    check_seed(seed)
     records = [get(name) for name in losses] if losses else LOSSES.values()
     return [
         cell

@@ -20,6 +20,10 @@ STATUS_WORDS: Mapping[str, str] = {
 }
 #: The badge of a cell by its worst outcome: outside the budget, or without a result.
 BADGES: Mapping[str, str] = {"miss": "✗", "broken": "!"}
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x9b[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?"
+)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 _SECONDS = ((60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 _DECIMAL = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 
@@ -119,9 +123,14 @@ def command(case_id: str) -> str:
     return f"xloss parity --case {shlex.quote(case_id)}"
 
 
+def plain(text: Any) -> str:
+    """Return text without the escape sequences of terminals and without control and direction characters."""
+    return _CONTROL.sub("", _ESCAPES.sub("", str(text)))
+
+
 def markdown(text: Any) -> str:
     """Escape text for Markdown, on one line."""
-    return re.sub(r"([\\`*_<>\[\]|#~$&])", r"\\\1", " ".join(str(text).split()))
+    return re.sub(r"([\\`*_<>\[\]|#~$&])", r"\\\1", " ".join(plain(text).split()))
 
 
 def _scaled(value: Any, unit: str) -> str:

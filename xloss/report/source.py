@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from xloss.report.format import plain
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,25 +23,92 @@ class ReportError(ValueError):
 
 
 def read_parity(source: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Read the table of checks and the environment they ran in, from ``source/data``."""
-    import pandas as pd
+    """Read the table of checks and the facts about their run, from ``source/data``.
 
-    from xloss.parity.sweep import COLUMNS
-
-    table_path, environment_path = source / "data" / "parity.parquet", source / "data" / "parity.json"
-    for path in (table_path, environment_path):
+    `ReportError` where a file is missing, is not what a sweep writes, or is of another run than the other.
+    """
+    for path in (source / "data" / "parity.parquet", source / "data" / "parity.json"):
         if not path.is_file():
             raise ReportError(f"{path} does not exist; run: {PARITY_HINT} {source}")
+    return _read(source / "data" / "parity.parquet", source / "data" / "parity.json", f"{PARITY_HINT} {source}")
+
+
+def read_run(run: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Read a run by its folder or by its parquet file, whose facts are read where they lie beside it."""
+    if run.is_dir():
+        return read_parity(run)
+    if not run.is_file():
+        raise ReportError(f"{run} does not exist; expected a folder that `{PARITY_HINT}` wrote, or its parquet file")
+    beside = run.with_suffix(".json")
+    return _read(run, beside if beside.is_file() else None, f"{PARITY_HINT} FOLDER")
+
+
+def _read(table_path: Path, facts_path: Path | None, hint: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    import pandas as pd
+
+    facts: Any = {}
+    path = table_path
     try:
         table = pd.read_parquet(table_path)
-        environment = json.loads(environment_path.read_text("utf-8"))
-    except (ValueError, OSError) as error:
-        raise ReportError(f"{source / 'data'} cannot be read ({error}); run again: {PARITY_HINT} {source}") from error
-    missing = [name for name in COLUMNS if name not in table.columns]
-    if missing or not isinstance(environment, dict):
-        what = f"{table_path} lacks {', '.join(missing)}" if missing else f"{environment_path} holds no object"
-        raise ReportError(f"{what}; run again: {PARITY_HINT} {source}")
-    return table, environment
+        if facts_path is not None:
+            path = facts_path
+            facts = json.loads(facts_path.read_text("utf-8"))
+    except (ValueError, OSError, NotImplementedError, RuntimeError, TypeError, LookupError) as error:
+        raise ReportError(f"{path} cannot be read ({plain(error)[:300]}); run again: {hint}") from error
+    if not isinstance(facts, dict):
+        raise ReportError(f"{facts_path} holds no object; run again: {hint}")
+    if wrong := _wrong(table) or _other_run(table, table_path, facts):
+        raise ReportError(f"{table_path} {wrong}; run again: {hint}")
+    texts = [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
+    return table.assign(**{name: table[name].map(plain) for name in texts}), _plain_values(facts)
+
+
+def _wrong(table: pd.DataFrame) -> str:
+    """Say what keeps a table from being that of a sweep, or nothing."""
+    import pandas as pd
+
+    from xloss.parity.cells import NUMBERS
+    from xloss.parity.sweep import COLUMNS, STATUSES
+
+    if missing := [name for name in COLUMNS if name not in table.columns]:
+        return f"lacks {', '.join(missing)}"
+    if table.empty:
+        return "is empty: there is no check in it"
+    for name in COLUMNS:
+        if name in (*NUMBERS, "seconds"):
+            if not pd.api.types.is_numeric_dtype(table[name]) or pd.api.types.is_bool_dtype(table[name]):
+                return f"has {table[name].dtype} in the column {name}, where numbers are expected"
+        elif not table[name].map(lambda value: isinstance(value, str)).all():
+            return f"has {table[name].dtype} in the column {name}, where text is expected"
+    if unknown := sorted(set(table["status"]).difference(STATUSES)):
+        return f"has the unknown status {plain(unknown[0])!r}; known are {', '.join(STATUSES)}"
+    return ""
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, by which the facts about a run name its table."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _other_run(table: pd.DataFrame, path: Path, facts: dict[str, Any]) -> str:
+    """Say where the facts are those of another table, or nothing; runs of older versions are told by their counts."""
+    keys = ["implementation", "framework", "status"]
+    if "table_sha256" in facts:
+        same = facts["table_sha256"] == digest(path)
+    elif isinstance(facts.get("counts"), list):
+        found = table.groupby(keys).size().rename("checks").reset_index().to_dict("records")
+        same = sorted(map(str, found)) == sorted(map(str, facts["counts"]))
+    else:
+        return ""
+    return "" if same else f"is not the table of the run that {path.with_suffix('.json').name} beside it describes"
+
+
+def _plain_values(value: Any) -> Any:
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, dict):
+        return {plain(key): _plain_values(one) for key, one in value.items()}
+    return [_plain_values(one) for one in value] if isinstance(value, list) else value
 
 
 def read_history(source: Path) -> pd.DataFrame:
@@ -66,6 +136,9 @@ def read_bench(source: Path) -> list[dict[str, Any]]:
         return []
     try:
         rows = pd.read_parquet(path).to_dict("records")
-        return [{**{str(k): value for k, value in row.items()}, "samples": json.loads(row["samples"])} for row in rows]
-    except (ValueError, KeyError, OSError) as error:
+        return [
+            {**{str(k): _plain_values(value) for k, value in row.items()}, "samples": json.loads(row["samples"])}
+            for row in rows
+        ]
+    except (ValueError, KeyError, OSError, NotImplementedError, RuntimeError, TypeError) as error:
         raise ReportError(f"{path} cannot be read ({error}); run again: {BENCH_HINT.format(path=path)}") from error

@@ -10,7 +10,6 @@ import contextlib
 import io
 import re
 import zlib
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -112,7 +111,7 @@ def distribution(rows: Sequence[Mapping[str, Any]], what: str, title: str) -> st
 def plain(svg: str, title: str) -> str:
     """Reduce a document to a small element for a page: no prologue, unique ids, the page's own colors.
 
-    Styles that occur often become classes, named by their content, so that figures can share them.
+    Styles become classes, named by their content, so that figures can share them and the page needs no style attribute.
     """
     slug = f"f{zlib.crc32(title.encode()):x}"
     svg = svg[svg.index("<svg") :]
@@ -127,7 +126,7 @@ def plain(svg: str, title: str) -> str:
     svg = re.sub(r"#0[0-9a]0[0-9a]0[0-9a]", lambda m: f"var({VARIABLES[m[0]]})" if m[0] in VARIABLES else m[0], svg)
     svg = re.sub(r"\d+\.\d{3,}", lambda m: f"{float(m[0]):.1f}".removesuffix(".0"), svg)
     svg = re.sub(r' d="[^"]*"', lambda m: re.sub(r"\s*([MLQCz])\s*", r"\1", m[0]), svg)
-    rules = {style: f"x{zlib.crc32(style.encode()):x}" for style, n in Counter(STYLED.findall(svg)).items() if n > 3}
+    rules = {style: f"x{zlib.crc32(style.encode()):x}" for style in dict.fromkeys(STYLED.findall(svg))}
     svg = STYLED.sub(lambda m: f' class="{rules[m[1]]}"' if m[1] in rules else m[0], svg)
     svg = re.sub(r"\s*\n\s*", "\n", _without_bare_groups(svg))
     svg = re.sub(r"<svg[^>]*>", lambda m: re.sub(r' (?:width|height)="[^"]*"', "", m[0]), svg, count=1)
