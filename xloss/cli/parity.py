@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from xloss.cli import signals
 from xloss.cli.console import BROKEN, DISAGREES, NOTHING, USAGE, WELL, console, progress
 from xloss.files import write_text, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from xloss.parity.store import Store
 
 
 def parity(
@@ -35,10 +38,12 @@ def parity(
         bool, typer.Option(help="Whether to measure torch.nn.functional, optax and Keras as well.")
     ] = True,
     seed: Annotated[int, typer.Option(help="Draw other inputs.")] = 0,
-    jobs: Annotated[int, typer.Option(help="Worker processes; 1 checks in this one, 0 takes a worker per core.")] = 0,
-    timeout: Annotated[
-        float, typer.Option(help="Seconds that one group of cases may take before its worker is ended.")
-    ] = 600.0,
+    jobs: Annotated[int, typer.Option(help="Worker processes; 0 takes one per core.")] = 0,
+    timeout: Annotated[float, typer.Option(help="Seconds that one case may take before its worker is ended.")] = 120.0,
+    isolation: Annotated[
+        bool, typer.Option("--isolation/--no-isolation", help="Check in worker processes, or, for a debugger, in this.")
+    ] = True,
+    resume: Annotated[bool, typer.Option("--resume", help="Ask only what --out has no valid answer to.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="Write data/parity.parquet, .csv and .json below this folder.")
     ] = None,
@@ -52,7 +57,8 @@ def parity(
     """
     from xloss.catalog import FRAMEWORKS
     from xloss.ops.arguments import check_choice
-    from xloss.parity import Cell, cells, sweep
+    from xloss.parity import Cell, cells
+    from xloss.parity.store import StoreError
 
     try:
         check_choice("device", [device], ("cpu", "cuda"))
@@ -65,28 +71,42 @@ def parity(
     if not asked:
         typer.echo("nothing to check: no case has that loss, dtype and regime", err=True)
         raise typer.Exit(NOTHING)
+    if resume and out is None:
+        _usage("resume: needs the folder of the sweep to go on with; give it with --out")
     start = time.perf_counter()
-    with progress("cases", quiet=as_json) as show:
-        if jobs == 1 or len(asked) == 1:
-            table = _inline(asked, chosen, peers, show)
-        else:
-            from xloss.parity.processes import Workers
-
-            with Workers(jobs or None, timeout) as workers:
-                table = sweep(asked, workers, frameworks=chosen, peers=peers, progress=show)
-    seconds = time.perf_counter() - start
-    facts = _facts(
-        table, seconds, len(asked), {"device": device, "seed": seed, "full": full, "frameworks": list(chosen)}
-    )
-    if out is not None:
-        keep(table, facts, out)
+    store = _open_store(out, chosen, peers)
+    try:
+        with signals.stoppable(), progress("cases", quiet=as_json) as show:
+            how = {"frameworks": chosen, "peers": peers, "progress": show, "store": store, "resume": resume}
+            table = _isolated(asked, jobs, timeout, how) if isolation else _inline(asked, how)
+        seconds = time.perf_counter() - start
+        facts = _facts(
+            table, seconds, len(asked), {"device": device, "seed": seed, "full": full, "frameworks": list(chosen)}
+        )
+        if out is not None:
+            keep(table, facts, out)
+    except signals.Interrupted as stop:
+        on = (
+            f"go on with: xloss parity ... --out {out} --resume"
+            if out
+            else "nothing was kept; --out keeps what is done"
+        )
+        typer.echo(f"stopped by {stop}; {on}", err=True)
+        raise typer.Exit(stop.code) from None
+    except (StoreError, OSError) as error:
+        typer.echo(f"out: {error}", err=True)
+        raise typer.Exit(BROKEN) from None
+    finally:
+        if store is not None:
+            store.close()
     if as_json:
-        typer.echo(json.dumps({**facts, "failures": failures(table).to_dict("records")}, indent=2))
+        bad = failures(table).to_dict("records")
+        typer.echo(json.dumps({"failures": bad, **facts}, indent=2))
     else:
         _print(table, facts)
         if out is not None:
             console().print(f"kept in {out / 'data'}; make pages of it with: xloss report", markup=False)
-    raise typer.Exit(exit_code(table))
+    raise typer.Exit(BROKEN if table.attrs["lost"] else exit_code(table))
 
 
 def _usage(message: str) -> Any:
@@ -111,14 +131,39 @@ def _check_installed(frameworks: tuple[str, ...], device: str) -> None:
                 _usage(str(error))
 
 
-def _inline(asked: Any, frameworks: tuple[str, ...], peers: bool, show: Any) -> pd.DataFrame:
+def _open_store(out: Path | None, frameworks: tuple[str, ...], peers: bool) -> Store | None:
+    from xloss.parity.store import Store, StoreError
+
+    if out is None:
+        return None
+    try:
+        return Store(out / "data" / "parity.sqlite", frameworks, peers)
+    except StoreError as error:
+        _usage(f"out: {error}")
+    return None
+
+
+def _isolated(asked: Any, jobs: int, timeout: float, how: dict[str, Any]) -> pd.DataFrame:
+    from xloss.parity import sweep
+    from xloss.parity.processes import Workers, fair_memory
+
+    try:
+        workers = Workers(jobs or None, timeout)
+    except ValueError as error:
+        _usage(str(error))
+    workers.memory = fair_memory(workers.jobs)
+    with workers:
+        return sweep(asked, workers, timeout=timeout, **how)
+
+
+def _inline(asked: Any, how: dict[str, Any]) -> pd.DataFrame:
     import warnings
 
     from xloss.parity import sweep
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a sweep reports what it finds in its table
-        return sweep(asked, frameworks=frameworks, peers=peers, progress=show)
+        return sweep(asked, **how)
 
 
 def failures(table: pd.DataFrame) -> pd.DataFrame:
@@ -151,20 +196,36 @@ def _facts(table: pd.DataFrame, seconds: float, cases: int, how: dict[str, Any])
     return {
         **environment.describe(),
         **how,
-        "cells": cases,
         "checks": len(asked),
         "checks_of_xloss": int((asked["implementation"] == OURS).sum()),
-        "seconds": round(seconds, 2),
         "counts": counts.to_dict("records"),
+        "cells": cases,
+        "answered": table.attrs["asked"] - table.attrs["lost"],
+        "lost": table.attrs["lost"],
+        "ran": table.attrs["ran"],
+        "resumed": table.attrs["resumed"],
+        "by_status": {str(status): int(count) for status, count in table["status"].value_counts().items()},
+        "seconds": round(seconds, 2),
     }
 
 
 def keep(table: pd.DataFrame, facts: dict[str, Any], out: Path) -> None:
-    """Write the table as parquet and csv, and the facts about it as json, each whole or not at all."""
+    """Write the table as parquet and csv, and the facts about it as json, each whole or not at all.
+
+    Of two sweeps that write to one folder, all three are of the last.
+    """
+    import fcntl
+
     data = out / "data"
-    write_whole(data / "parity.parquet", lambda path: table.to_parquet(path, index=False))
-    write_whole(data / "parity.csv", lambda path: table.to_csv(path, index=False))
-    write_text(data / "parity.json", json.dumps(facts, indent=2) + "\n")
+    data.mkdir(parents=True, exist_ok=True)
+    table = table.copy()
+    table.attrs = {}
+    with (data / ".parity.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        write_whole(data / "parity.parquet", lambda path: table.to_parquet(path, index=False))
+        write_whole(data / "parity.csv", lambda path: table.to_csv(path, index=False))
+        write_text(data / "parity.json", json.dumps(facts, indent=2) + "\n")
+        (data / ".parity.lock").unlink()
 
 
 def _print(table: pd.DataFrame, facts: dict[str, Any]) -> None:
@@ -213,7 +274,10 @@ def conclusion(facts: Mapping[str, Any], bad: int) -> str:
     )
     others = f"{facts['checks'] - own} checks of other libraries" if facts["checks"] > own else "no other library asked"
     rate = facts["checks"] / facts["seconds"]
-    return f"{verdict}; {others}; {facts['cells']} cases, {facts['seconds']} s, {rate:.0f} checks/s"
+    cases = f"{facts['cells']} cases"
+    if facts.get("resumed") or facts.get("lost"):
+        cases += f" asked, {facts['answered']} answered, {facts['resumed']} of them resumed, {facts['lost']} lost"
+    return f"{verdict}; {others}; {cases}, {facts['seconds']} s, {rate:.0f} checks/s"
 
 
 def whose(table: pd.DataFrame, row: Mapping[Any, Any]) -> str:

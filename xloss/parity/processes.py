@@ -239,7 +239,7 @@ class _Worker:
         os.set_blocking(read, False)
         self._channel, self._output = ours, read
         context = forkserver.context("pandas", "xloss.parity.evaluate", "xloss.parity.worker")
-        with theirs, open(write, "wb", buffering=0) as output:
+        with theirs, os.fdopen(write, "wb", buffering=0) as output:
             arguments = (theirs, _Descriptor(output.fileno()), self._initializer, self._initargs)
             process = context.Process(target=worker.serve, args=arguments, name="xloss worker")
             self._process = process
@@ -293,7 +293,7 @@ class _Worker:
                 raise self._death()
 
     def _death(self) -> WorkerFailure:
-        return WorkerDied(ending(self.kill()), self._text())
+        return WorkerDied(f"the process died: {ending(self.kill())}", self._text())
 
     def _too_late(self, timeout: float | None) -> WorkerFailure:
         """Ask the process where it is, kill it, and say so."""
@@ -333,7 +333,7 @@ class _Descriptor:
 
 
 def _opened(duplicate: Any) -> Any:
-    return open(duplicate.detach(), "wb", buffering=0)
+    return os.fdopen(duplicate.detach(), "wb", buffering=0)
 
 
 def _kill_group(pid: int) -> None:
@@ -349,6 +349,15 @@ def resident(pid: int) -> int:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
     except (OSError, ValueError, IndexError):
         return 0
+
+
+def fair_memory(jobs: int) -> int:
+    """Return the bytes that each of so many workers may hold, of what is available now; 4 GiB at least."""
+    available = os.sysconf("SC_AVPHYS_PAGES") * resource.getpagesize()
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        available = 1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])
+    return max(int(0.9 * available / jobs), 4 * 2**30)
 
 
 def _size(count: int) -> str:

@@ -47,7 +47,7 @@ def serve(channel: socket.socket, output: Any, initializer: Callable[..., Any] |
 
 
 def _detach() -> None:
-    """Make a process group of its own, which ends with the forkserver, as that ends with the process that started it."""
+    """Make a process group of its own, which ends with the forkserver; that ends with the process that started it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.setpgid(0, 0)
     parent = os.getppid()
@@ -56,7 +56,7 @@ def _detach() -> None:
     if os.getppid() != parent:
         os._exit(1)
     # Each child inherits what keeps the forkserver alive: a hung one would keep it, and itself, for ever.
-    server = multiprocessing.forkserver._forkserver  # type: ignore[attr-defined]
+    server: Any = multiprocessing.forkserver._forkserver
     if getattr(server, "_forkserver_alive_fd", None) is not None:
         os.close(server._forkserver_alive_fd)
         server._forkserver_alive_fd = None
