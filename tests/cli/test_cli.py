@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from xloss.catalog import LOSSES, substitute
 from xloss.cli.app import app
 
-QUICK = ["parity", "--loss", "mse_loss", "--dtype", "float32", "--regime", "typical", "--jobs", "1", "--no-peers"]
+QUICK = ["parity", "--loss", "mse_loss", "--dtype", "float32", "--regime", "typical", "--no-isolation", "--no-peers"]
 
 
 @pytest.fixture

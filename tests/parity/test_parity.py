@@ -161,15 +161,15 @@ def test_table_has_the_columns_of_the_contract_in_order():
 
 
 class _Dying(concurrent.futures.Executor):
-    """An executor whose first task ends as given, and which works inline otherwise."""
+    """An executor whose tasks of one loss end as given, and which works inline otherwise."""
 
     def __init__(self, error):
-        self.errors = [error]
+        self.error = error
 
     def submit(self, function, /, *args, **kwargs):
         future = concurrent.futures.Future()
-        if self.errors:
-            future.set_exception(self.errors.pop())
+        if any(cell.loss == "mse_loss" for cell in args[0]):
+            future.set_exception(self.error)
         else:
             future.set_result(function(*args, **kwargs))
         return future

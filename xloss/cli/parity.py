@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xloss.cli import validate
+from xloss.cli import signals, validate
 from xloss.cli.console import BROKEN, DISAGREES, NOTHING, WELL, console, progress
 from xloss.files import write_text, write_whole
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from xloss.parity.store import Store
 
 
 def parity(
@@ -42,20 +44,20 @@ def parity(
     ] = 0,
     jobs: Annotated[
         int,
-        typer.Option(
-            parser=validate.integer,
-            metavar="INTEGER",
-            help="Worker processes; 1 checks in this one, 0 takes a worker per core.",
-        ),
+        typer.Option(parser=validate.integer, metavar="INTEGER", help="Worker processes; 0 takes one per core."),
     ] = 0,
     timeout: Annotated[
         float,
         typer.Option(
             parser=validate.number,
             metavar="SECONDS",
-            help="Seconds that one group of cases may take before its worker is ended.",
+            help="Seconds that one case may take before its worker is ended.",
         ),
-    ] = 600.0,
+    ] = 120.0,
+    isolation: Annotated[
+        bool, typer.Option("--isolation/--no-isolation", help="Check in worker processes, or, for a debugger, in this.")
+    ] = True,
+    resume: Annotated[bool, typer.Option("--resume", help="Ask only what --out has no valid answer to.")] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -72,8 +74,9 @@ def parity(
     """
     from xloss.catalog import FRAMEWORKS, get
     from xloss.ops.arguments import check_choice
-    from xloss.parity import Cell, cells, sweep
+    from xloss.parity import Cell, cells
     from xloss.parity.cells import DEVICES, check_seed
+    from xloss.parity.store import StoreError
 
     try:
         check_choice("device", [device], DEVICES)
@@ -101,29 +104,42 @@ def parity(
             validate.writable(out / "data")
         except ValueError as error:
             validate.refuse(error)
+    if resume and out is None:
+        validate.refuse("resume: needs the folder of the sweep to go on with; give it with --out")
     start = time.perf_counter()
-    with progress("cases", quiet=as_json) as show:
-        if jobs == 1 or len(asked) == 1:
-            table = _inline(asked, chosen, peers, show)
-        else:
-            from xloss.parity.processes import Workers
-
-            with Workers(jobs or None, timeout) as workers:
-                table = sweep(asked, workers, frameworks=chosen, peers=peers, progress=show)
-    seconds = time.perf_counter() - start
-    facts = _facts(
-        table, seconds, len(asked), {"device": device, "seed": seed, "full": full, "frameworks": list(chosen)}
-    )
-    if out is not None:
-        with validate.writing(out):
+    store = _open_store(out, chosen, peers)
+    try:
+        with signals.stoppable(), progress("cases", quiet=as_json) as show:
+            how = {"frameworks": chosen, "peers": peers, "progress": show, "store": store, "resume": resume}
+            table = _isolated(asked, jobs, timeout, how) if isolation else _inline(asked, how)
+        seconds = time.perf_counter() - start
+        facts = _facts(
+            table, seconds, len(asked), {"device": device, "seed": seed, "full": full, "frameworks": list(chosen)}
+        )
+        if out is not None:
             keep(table, facts, out)
+    except signals.Interrupted as stop:
+        on = (
+            f"go on with: xloss parity ... --out {out} --resume"
+            if out
+            else "nothing was kept; --out keeps what is done"
+        )
+        typer.echo(f"stopped by {stop}; {on}", err=True)
+        raise typer.Exit(stop.code) from None
+    except (StoreError, OSError) as error:
+        typer.echo(f"out: {error}", err=True)
+        raise typer.Exit(BROKEN) from None
+    finally:
+        if store is not None:
+            store.close()
     if as_json:
-        typer.echo(json.dumps({**facts, "failures": failures(table).to_dict("records")}, indent=2))
+        bad = failures(table).to_dict("records")
+        typer.echo(json.dumps({"failures": bad, **facts}, indent=2))
     else:
         _print(table, facts)
         if out is not None:
             console().print(f"kept in {out / 'data'}; make pages of it with: xloss report", markup=False)
-    raise typer.Exit(exit_code(table))
+    raise typer.Exit(BROKEN if table.attrs["lost"] else exit_code(table))
 
 
 #: Options that a case answers itself, and how.
@@ -150,14 +166,38 @@ def _check_installed(frameworks: tuple[str, ...], device: str) -> None:
                 validate.refuse(str(error))
 
 
-def _inline(asked: Any, frameworks: tuple[str, ...], peers: bool, show: Any) -> pd.DataFrame:
+def _open_store(out: Path | None, frameworks: tuple[str, ...], peers: bool) -> Store | None:
+    from xloss.parity.store import Store, StoreError
+
+    if out is None:
+        return None
+    try:
+        return Store(out / "data" / "parity.sqlite", frameworks, peers)
+    except StoreError as error:
+        validate.refuse(f"out: {error}")
+
+
+def _isolated(asked: Any, jobs: int, timeout: float, how: dict[str, Any]) -> pd.DataFrame:
+    from xloss.parity import sweep
+    from xloss.parity.processes import Workers, fair_memory
+
+    try:
+        workers = Workers(jobs or None, timeout)
+    except ValueError as error:
+        validate.refuse(str(error))
+    workers.memory = fair_memory(workers.jobs)
+    with workers:
+        return sweep(asked, workers, timeout=timeout, **how)
+
+
+def _inline(asked: Any, how: dict[str, Any]) -> pd.DataFrame:
     import warnings
 
     from xloss.parity import sweep
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a sweep reports what it finds in its table
-        return sweep(asked, frameworks=frameworks, peers=peers, progress=show)
+        return sweep(asked, **how)
 
 
 def failures(table: pd.DataFrame) -> pd.DataFrame:
@@ -190,23 +230,38 @@ def _facts(table: pd.DataFrame, seconds: float, cases: int, how: dict[str, Any])
     return {
         **environment.describe(),
         **how,
-        "cells": cases,
         "checks": len(asked),
         "checks_of_xloss": int((asked["implementation"] == OURS).sum()),
-        "seconds": round(seconds, 2),
         "counts": counts.to_dict("records"),
+        "cells": cases,
+        "answered": table.attrs["asked"] - table.attrs["lost"],
+        "lost": table.attrs["lost"],
+        "ran": table.attrs["ran"],
+        "resumed": table.attrs["resumed"],
+        "by_status": {str(status): int(count) for status, count in table["status"].value_counts().items()},
+        "seconds": round(seconds, 2),
     }
 
 
 def keep(table: pd.DataFrame, facts: dict[str, Any], out: Path) -> None:
-    """Write the table as parquet and csv, and the facts about it as json, each whole or not at all."""
+    """Write the table as parquet and csv, and the facts about it as json, each whole or not at all.
+
+    Of two sweeps that write to one folder, all three are of the last.
+    """
+    import fcntl
+
     from xloss.report.source import digest
 
     data = out / "data"
-    write_whole(data / "parity.parquet", lambda path: table.to_parquet(path, index=False))
-    facts["table_sha256"] = digest(data / "parity.parquet")
-    write_whole(data / "parity.csv", lambda path: table.to_csv(path, index=False))
-    write_text(data / "parity.json", json.dumps(facts, indent=2) + "\n")
+    data.mkdir(parents=True, exist_ok=True)
+    table = table.copy()
+    table.attrs = {}
+    with (data / ".parity.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        write_whole(data / "parity.parquet", lambda path: table.to_parquet(path, index=False))
+        facts["table_sha256"] = digest(data / "parity.parquet")
+        write_whole(data / "parity.csv", lambda path: table.to_csv(path, index=False))
+        write_text(data / "parity.json", json.dumps(facts, indent=2) + "\n")
 
 
 def _print(table: pd.DataFrame, facts: dict[str, Any]) -> None:
@@ -255,7 +310,10 @@ def conclusion(facts: Mapping[str, Any], bad: int) -> str:
     )
     others = f"{facts['checks'] - own} checks of other libraries" if facts["checks"] > own else "no other library asked"
     rate = facts["checks"] / facts["seconds"]
-    return f"{verdict}; {others}; {facts['cells']} cases, {facts['seconds']} s, {rate:.0f} checks/s"
+    cases = f"{facts['cells']} cases"
+    if facts.get("resumed") or facts.get("lost"):
+        cases += f" asked, {facts['answered']} answered, {facts['resumed']} of them resumed, {facts['lost']} lost"
+    return f"{verdict}; {others}; {cases}, {facts['seconds']} s, {rate:.0f} checks/s"
 
 
 def whose(table: pd.DataFrame, row: Mapping[Any, Any]) -> str:

@@ -70,6 +70,9 @@ def evaluate(loss: Loss, cell: Cell, frameworks: tuple[str, ...] = FRAMEWORKS, p
                 tasks = [_task(question, framework, probe, replace(problem, function=function)) for probe in running]
                 key = (name, implementation, _signature(question, running))
                 outcomes = iter(framework.run(tasks, directions, programs, key))
+                if mutated := _mutated(question, framework, problem):
+                    rows.append(_mutation(cell, framework, implementation, mutated))
+                    problem, directions = _on_device(question, framework)
                 for probe in asked:
                     outcome = None if probe.reason else next(outcomes)
                     rows += _rows(question, framework, implementation, probe, outcome)
@@ -172,6 +175,26 @@ def _on_device(question: Question, framework: Framework) -> tuple[Problem, Direc
     )
     directions = question.directions
     return problem, Directions(put({"": directions.cotangent})[""], put(directions.tangents))
+
+
+def _mutated(question: Question, framework: Framework, problem: Problem) -> list[str]:
+    """Return the arguments that an implementation has written to."""
+
+    def same(got: np.ndarray, want: np.ndarray) -> bool:
+        return got.shape == want.shape and got.dtype == want.dtype and got.tobytes() == want.tobytes()
+
+    return [name for name, array in question.arrays.items() if not same(framework.get(problem.arrays[name]), array)]
+
+
+def _mutation(cell: Cell, framework: Framework, implementation: str, arguments: list[str]) -> Row:
+    common = {"loss": cell.loss, "variant": cell.variant, "reduction": "", "mechanism": "", "dtype": cell.dtype,
+              "device": cell.device, "regime": cell.regime, "shape": cell.shape_text, "implementation": implementation,
+              "framework": framework.name, "version": framework.version()}  # fmt: skip
+    numbers = dict.fromkeys((*NUMBERS, "seconds"), float("nan"))
+    reason = f"mutated its argument {', '.join(arguments)}"
+    check = f"{implementation}/{framework.name}/mutated"
+    return {**common, **numbers, "argument": arguments[0], "status": "error", "reason": reason,
+            "case_id": f"{cell.case_id}#{check}"}  # fmt: skip
 
 
 def _signature(question: Question, running: list[Probe]) -> tuple[Any, ...]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import concurrent.futures
 import itertools
+import multiprocessing
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from xloss.catalog import FRAMEWORKS, get
+from xloss.parity import state
 from xloss.parity.cells import NUMBERS, OURS, Cell
+from xloss.parity.failures import WorkerFailure
 from xloss.parity.policy import MAIN_DTYPE
 
 if TYPE_CHECKING:
@@ -22,8 +26,32 @@ COLUMNS = [
 STATUSES = ("ok", "inaccurate", "differs", "error", "crash", "timeout", "oom", "unsupported")
 BAD = ("inaccurate", "differs")
 STOPPED = ("error", "crash", "timeout", "oom")
+GUILTY = ("crash", "timeout", "oom")  # what may be the machine's fault: not kept, asked again by the next sweep
 
 Group = tuple[Cell, ...]
+# Seconds that one cell may take. A healthy one, compiling included, takes a few.
+CELL_TIMEOUT = 120.0
+
+
+class Rows(Protocol):
+    """Keeps the rows of finished cells: `xloss.parity.store.Store`."""
+
+    def load(self, cells: Sequence[Cell]) -> dict[Cell, list[dict[str, Any]]]:
+        """Return what is kept, and still holds, of these cells."""
+        ...
+
+    def add(self, rows: dict[Cell, list[dict[str, Any]]]) -> None:
+        """Keep the rows of cells that are finished."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What is asked of a worker at once; `alone` counts how often these cells were asked again."""
+
+    cells: Group
+    frameworks: tuple[str, ...]
+    alone: int = 0
 
 
 def sweep(
@@ -33,6 +61,9 @@ def sweep(
     frameworks: tuple[str, ...] = FRAMEWORKS,
     peers: bool = True,
     progress: Callable[[int, int], None] | None = None,
+    store: Rows | None = None,
+    resume: bool = False,
+    timeout: float | None = CELL_TIMEOUT,
 ) -> pd.DataFrame:
     """Check all cells, and give one row a check, with the columns of `COLUMNS`.
 
@@ -42,48 +73,143 @@ def sweep(
         frameworks: which of "torch" and "jax".
         peers: whether torch.nn.functional, optax and Keras are measured as well.
         progress: called with the number of cells answered and of all.
+        store: keeps the rows of each cell as it finishes.
+        resume: takes from the store what still holds.
+        timeout: seconds a cell, of an executor that has a `submit_within`; a group of cells has the sum of its cells'.
 
-    What a worker dies of, or a time-out that the executor imposes, becomes rows of status `crash` or `timeout`.
+    Where a worker dies, takes too long or needs too much memory, its cells are asked again one by one, and the one that
+    does it again framework by framework: only what is at fault gets a row of status `crash`, `timeout` or `oom`.
+    `table.attrs` has the numbers of cells: `ran`, `resumed`, `lost`.
     """
     import pandas as pd
 
-    groups = _grouped(list(cells))
-    total = sum(map(len, groups))
-    done = 0
-    rows: list[dict[str, Any]] = []
+    asked = list(dict.fromkeys(cells))
+    kept = store.load(asked) if store is not None and resume else {}
+    answered: dict[Cell, list[dict[str, Any]]] = dict(kept)
+    waiting = [cell for cell in asked if cell not in kept]
+
+    def finished(rows: dict[Cell, list[dict[str, Any]]]) -> None:
+        answered.update(rows)
+        if store is not None:
+            store.add({cell: of for cell, of in rows.items() if not any(row["status"] in GUILTY for row in of)})
+        if progress:
+            progress(len(answered), len(asked))
+
+    groups = _grouped(waiting)
     if executor is None:
         for group in groups:
-            rows += check_group(group, frameworks, peers)
-            done += len(group)
-            if progress:
-                progress(done, total)
+            finished(check_group(group, frameworks, peers))
     else:
-        # The long ones first, so that no worker is left alone with one at the end.
-        groups.sort(key=lambda group: (group[0].dtype == MAIN_DTYPE, len(group)), reverse=True)
-        waiting = {executor.submit(check_group, group, frameworks, peers): group for group in groups}
-        for future in concurrent.futures.as_completed(waiting):
-            group = waiting[future]
-            rows += _result(future, group, frameworks)
-            done += len(group)
-            if progress:
-                progress(done, total)
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    return table.sort_values(["loss", "case_id"], kind="stable", ignore_index=True)
+        _over(executor, groups, frameworks, peers, timeout, finished)
+    table = pd.DataFrame([row for cell in answered for row in answered[cell]], columns=COLUMNS)
+    table = table.sort_values(["loss", "case_id"], kind="stable", ignore_index=True)
+    missing = sum(not answered.get(cell) for cell in asked)
+    table.attrs = {"asked": len(asked), "ran": len(waiting), "resumed": len(kept), "lost": missing}
+    return table
 
 
-def check_group(group: Group, frameworks: tuple[str, ...] = FRAMEWORKS, peers: bool = True) -> list[dict[str, Any]]:
+def _over(
+    executor: concurrent.futures.Executor,
+    groups: list[Group],
+    frameworks: tuple[str, ...],
+    peers: bool,
+    timeout: float | None,
+    finished: Callable[[dict[Cell, list[dict[str, Any]]]], None],
+) -> None:
+    """Ask all groups over an executor, and again in smaller parts what gave no answer."""
+    pending: dict[concurrent.futures.Future[Any], _Part] = {}
+    # What frameworks asked apart have given of a cell, and of how many of them the answer is still due.
+    apart: dict[Cell, tuple[list[dict[str, Any]], set[str]]] = {}
+
+    def submit(part: _Part) -> None:
+        if timeout is not None and hasattr(executor, "submit_within"):
+            within = timeout * len(part.cells)
+            future = executor.submit_within(within, check_group, part.cells, part.frameworks, peers)
+        else:
+            future = executor.submit(check_group, part.cells, part.frameworks, peers)
+        pending[future] = part
+
+    def answer(part: _Part, rows: dict[Cell, list[dict[str, Any]]]) -> None:
+        if part.frameworks == frameworks:
+            finished(rows)
+            return
+        (cell,) = part.cells
+        so_far, due = apart[cell]
+        so_far += rows[cell]
+        due -= set(part.frameworks)
+        if not due:
+            finished({cell: apart.pop(cell)[0]})
+
+    # The long ones first, so that no worker is left alone with one at the end.
+    groups.sort(key=lambda group: (group[0].dtype == MAIN_DTYPE, len(group)), reverse=True)
+    for group in groups:
+        submit(_Part(group, frameworks))
+    while pending:
+        done, _ = concurrent.futures.wait(pending, return_when=concurrent.futures.FIRST_COMPLETED)
+        for future in done:
+            part = pending.pop(future)
+            error = _failure_of(future)
+            if error is None:
+                answer(part, future.result())
+                continue
+            status, reason = error
+            if len(part.cells) > 1:
+                for cell in part.cells:
+                    submit(_Part((cell,), part.frameworks))
+            elif len(part.frameworks) > 1:
+                apart[part.cells[0]] = ([], set(part.frameworks))
+                for name in part.frameworks:
+                    submit(_Part(part.cells, (name,)))
+            elif status == "crash" and not part.alone:  # it may have been killed from outside
+                submit(_Part(part.cells, part.frameworks, 1))
+            else:
+                answer(part, {part.cells[0]: lost(part.cells, part.frameworks, status, reason)})
+
+
+def _failure_of(future: concurrent.futures.Future[Any]) -> tuple[str, str] | None:
+    """Return status and reason of what gave no answer."""
+    try:
+        error = future.exception()
+    except concurrent.futures.CancelledError:
+        return "crash", "cancelled"
+    if error is None:
+        return None
+    if isinstance(error, WorkerFailure):
+        where = getattr(error, "trace", "") or error.output
+        last = where.strip().splitlines()[-1:] if where else []
+        return error.status, "; printed last: ".join([str(error), *last])[:300]
+    status = "timeout" if isinstance(error, (TimeoutError, concurrent.futures.TimeoutError)) else "crash"
+    return status, (f"{type(error).__name__}: {error}").split("\n")[0][:300]
+
+
+def check_group(
+    group: Group, frameworks: tuple[str, ...] = FRAMEWORKS, peers: bool = True
+) -> dict[Cell, list[dict[str, Any]]]:
     """Check cells of one loss, variant and dtype one after the other; a cell that cannot be asked becomes a row."""
+    programs: dict[Any, Any] = {}
+    return {cell: _check(cell, frameworks, peers, programs) for cell in group}
+
+
+def _check(cell: Cell, frameworks: tuple[str, ...], peers: bool, programs: dict[Any, Any]) -> list[dict[str, Any]]:
     from xloss.parity.evaluate import evaluate  # which imports ball arithmetic
 
-    rows = []
-    programs: dict[Any, Any] = {}
-    for cell in group:
-        try:
-            rows += evaluate(get(cell.loss), cell, frameworks, peers, programs)
-        except (KeyError, ImportError):
-            raise
-        except Exception as error:  # a fault of truth or inputs: of no contestant, and yet it must not pass in silence
-            rows += lost([cell], (OURS,), "error", f"{type(error).__name__}: {error}".split("\n")[0][:300])
+    before = state.Snapshot()
+    try:
+        rows = evaluate(get(cell.loss), cell, frameworks, peers, programs)
+    except (
+        BaseException
+    ) as error:  # of truth or inputs, or one that no mechanism catches: SystemExit, KeyboardInterrupt
+        if not isinstance(error, Exception) and multiprocessing.parent_process() is None:
+            raise  # someone stops this very process
+        before.restore()
+        if len(frameworks) > 1 and not isinstance(error, Exception):
+            return [row for name in frameworks for row in _check(cell, (name,), peers, {})]
+        names = frameworks if not isinstance(error, Exception) else (OURS,)
+        status = "oom" if isinstance(error, MemoryError) else "error"
+        return lost([cell], names, status, f"{type(error).__name__}: {error}".split("\n")[0][:300])
+    for name, change in before.restore():
+        framework = next((one for one in frameworks if name.startswith(one)), frameworks[0])
+        rows += lost([cell], (framework,), "error", f"left changed: {name} ({change})"[:300], f"state/{name}")
     return rows
 
 
@@ -92,21 +218,9 @@ def _grouped(cells: Sequence[Cell]) -> list[Group]:
     return [tuple(group) for _, group in itertools.groupby(sorted(cells, key=key), key=key)]
 
 
-def _result(future: concurrent.futures.Future[Any], group: Group, frameworks: Sequence[str]) -> list[dict[str, Any]]:
-    try:
-        rows: list[dict[str, Any]] = future.result()
-        return rows
-    except (TimeoutError, concurrent.futures.TimeoutError) as error:
-        return lost(group, frameworks, "timeout", str(error) or "took too long")
-    except (concurrent.futures.BrokenExecutor, concurrent.futures.CancelledError) as error:
-        return lost(group, frameworks, "crash", f"{type(error).__name__}: {error}")
-    except RuntimeError as error:
-        if type(error).__name__ != "ProcessExpired":
-            raise
-        return lost(group, frameworks, "crash", f"the process died: {error}")
-
-
-def lost(group: Iterable[Cell], frameworks: Sequence[str], status: str, reason: str) -> list[dict[str, Any]]:
+def lost(
+    group: Iterable[Cell], frameworks: Sequence[str], status: str, reason: str, check: str = ""
+) -> list[dict[str, Any]]:
     """Return rows for cells that gave none."""
     nan = float("nan")
     return [
@@ -123,7 +237,7 @@ def lost(group: Iterable[Cell], frameworks: Sequence[str], status: str, reason: 
             "framework": framework,
             "status": status,
             "reason": reason,
-            "case_id": cell.case_id,
+            "case_id": f"{cell.case_id}#{check}" if check else cell.case_id,
         }
         for cell in group
         for framework in frameworks
