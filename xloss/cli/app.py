@@ -6,6 +6,7 @@ import typer
 
 from xloss.cli.bench import bench
 from xloss.cli.claims import claims
+from xloss.cli.compare import compare
 from xloss.cli.diff import diff
 from xloss.cli.doctor import doctor
 from xloss.cli.explain import explain
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.command("list")(list_losses)
 app.command()(parity)
+app.command()(compare)
 app.command()(diff)
 app.command()(claims)
 app.command()(explain)

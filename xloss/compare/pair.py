@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from xloss.compare.comparison import Comparison, names_of
-from xloss.compare.judging import Judge, Truth
+from xloss.compare.diagnosis import Diagnosis, Evidence, diagnose
+from xloss.compare.judging import Judge
+from xloss.compare.reference import Truth
 from xloss.compare.run import Case
 from xloss.compare.sides import Side
 from xloss.compare.units import Answer, Run, in_process, units, widened
+
+Diagnoser = Callable[[list[Case], tuple[str, str], Sequence[Mapping[str, Any]]], list[Diagnosis]]
 
 
 def compare(
@@ -24,7 +29,7 @@ def compare(
     strict: bool = False,
     device: str = "cpu",
     runner: Run | None = None,
-    diagnose: bool = True,
+    diagnoser: Diagnoser | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Comparison:
     """Compare two functions.
@@ -41,7 +46,7 @@ def compare(
             the size of typical results.
         device: "cpu" or "cuda".
         runner: runs the units, by default in this process.
-        diagnose: whether to look for the cause of a disagreement.
+        diagnoser: looks for the cause of a disagreement, by default in this process.
         progress: called with the number of units done and of all.
     """
     start = time.perf_counter()
@@ -57,7 +62,14 @@ def compare(
     out = Comparison(sides, names_of(a, b))
     judge_all = Judge(out, answers, truth, strict, dtypes, runner, device)
     judge_all(cases, microbatches)
-    if out.failures and diagnose:
-        judge_all.diagnose(cases)
+    # Where a function crashed or hung, running it again on other inputs would, too.
+    if out.failures and not any(row["status"] in ("crash", "timeout", "oom") for row in out.rows):
+        few = [case for case in cases if case.name != "many_rows"]
+        out.diagnoses = (diagnoser or _diagnose_here(sides, truth))(few, out.names, out.failures)
     out.seconds = time.perf_counter() - start
     return out
+
+
+def _diagnose_here(sides: tuple[Side, Side], truth: Truth | None) -> Diagnoser:
+    right = None if truth is None else lambda case: truth(case).result()
+    return lambda cases, names, found: diagnose(Evidence(sides, cases, names, right, found))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from xloss.catalog import Loss, get
 from xloss.compare.run import Case, Result, cotangent
 from xloss.parity.inputs import DIGITS
 from xloss.parity.reference import Expected, expected
@@ -38,18 +39,20 @@ class CatalogueTruth:
     kind = "the exact result"
 
     def __init__(self, name: str, variant: str = "", reduction: str = "mean"):
-        from xloss.catalog import get
+        self.name, self.variant_name, self.reduction = name, variant, reduction
 
-        self.loss = get(name)
-        self.variant = self.loss.variant(variant) if variant else self.loss.variants[0]
-        self.reduction = reduction
+    @property
+    def loss(self) -> Loss:
+        """The record."""
+        return get(self.name)
 
     def __call__(self, case: Case, dtype: str = "float64") -> Right:
         """Return what is right at the case's own inputs, precise enough for a dtype."""
         from xloss.parity.evaluate import reference_of
         from xloss.parity.truth import balls
 
-        variant = replace(self.variant, options={k: v for k, v in case.options.items() if k != "reduction"})
+        own = self.loss.variant(self.variant_name) if self.variant_name else self.loss.variants[0]
+        variant = replace(own, options={k: v for k, v in case.options.items() if k != "reduction"})
         reduction = str(case.options.get("reduction", self.reduction))
         reference = reference_of(self.loss, variant, case.arrays, dtype, 2)
         value = reference.value(reduction)
@@ -123,6 +126,9 @@ class FormulaTruth:
                 slope[index] = float((ends[0] - ends[1]) / (2 * step))
             grads[name] = plain(slope)
         return Right(plain(value.astype(np.float64)), grads)
+
+
+Truth = CatalogueTruth | FormulaTruth
 
 
 def plain(high: np.ndarray, rel_condition: np.ndarray | float = 0.0) -> Expected:

@@ -190,11 +190,38 @@ def _run_jax(side: Side, case: Case, device: str, grads: bool) -> Result:
     arrays = {name: framework.put(array, place) for name, array in case.arrays.items()}
     if not grads or not case.wrt:
         return Result(np.asarray(_call(side, case, arrays)), {})
-    value, pull = jax.vjp(lambda *xs: _call(side, case, {**arrays, **dict(zip(case.wrt, xs, strict=True))}),
-                          *(arrays[name] for name in case.wrt))  # fmt: skip
-    value = jax.numpy.asarray(value)
-    found = pull(jax.numpy.asarray(cotangent(value.shape, np.dtype(np.float64))).astype(value.dtype))
+
+    def both(arrays: Any) -> Any:
+        call = lambda *xs: jax.numpy.asarray(_call(side, case, {**arrays, **dict(zip(case.wrt, xs, strict=True))}))  # noqa: E731
+        value, pull = jax.vjp(call, *(arrays[name] for name in case.wrt))
+        return value, pull(jax.numpy.asarray(cotangent(value.shape, np.dtype(np.float64))).astype(value.dtype))
+
+    # One program is there sooner than each operation's own. What a tracer cannot do (a branch on values) runs without.
+    key = (side.call, tuple(case.arrays), case.keywords, case.wrt, repr(sorted(options_for(side, case).items())))
+    try:
+        value, found = _program(key, both)(arrays)
+    except Exception:
+        value, found = both(arrays)
     return Result(np.asarray(value), {name: np.asarray(g) for name, g in zip(case.wrt, found, strict=True)})
+
+
+_programs: dict[Any, Any] = {}
+_MOST_PROGRAMS = 64
+
+
+def _program(key: Any, function: Any) -> Any:
+    """Return the compiled function of that key, made of `function` the first time."""
+    from xloss.parity.mechanisms.jax import fast_compile_jit
+
+    try:
+        hash(key)
+    except TypeError:  # a callable that cannot be hashed
+        return function
+    if key not in _programs:
+        if len(_programs) >= _MOST_PROGRAMS:
+            _programs.clear()
+        _programs[key] = fast_compile_jit(function)
+    return _programs[key]
 
 
 def _vmap(side: Side, case: Case, device: str) -> Result:
