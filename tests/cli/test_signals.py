@@ -1,7 +1,6 @@
 """The command stopped, killed, and gone on with; and folders that cannot be written."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -14,7 +13,21 @@ import pytest
 
 from xloss.parity.sweep import COLUMNS
 
-SWEEP = ("--loss", "mse_loss", "--loss", "l1_loss", "--loss", "huber_loss", "--framework", "torch", "--no-peers")
+SWEEP = (
+    "--loss",
+    "mse_loss",
+    "--loss",
+    "l1_loss",
+    "--loss",
+    "huber_loss",
+    "--dtype",
+    "float64",
+    "--dtype",
+    "bfloat16",
+    "--framework",
+    "torch",
+    "--no-peers",
+)
 
 
 def start(*arguments, **more):
@@ -40,7 +53,7 @@ def kept(folder):
 def descendants(pid):
     """The processes that a process has started, and these in turn."""
     found, parents = {pid}, {}
-    for name in os.listdir("/proc"):
+    for name in (one.name for one in Path("/proc").iterdir()):
         try:
             parents[int(name)] = int(Path(f"/proc/{name}/stat").read_text().rsplit(")", 1)[1].split()[1])
         except (ValueError, OSError):

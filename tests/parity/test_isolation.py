@@ -102,7 +102,11 @@ def _parent(of):
 def test_what_a_worker_started_ends_with_it(run):
     run("subprocess.Popen(['sleep', '4321'])\nos._exit(3)")
     time.sleep(0.1)
-    assert not [1 for name in os.listdir("/proc") if name.isdigit() and _command(name) == "sleep\x004321\x00"]
+    assert not [
+        1
+        for name in (one.name for one in Path("/proc").iterdir())
+        if name.isdigit() and _command(name) == "sleep\x004321\x00"
+    ]
 
 
 def _command(process):
