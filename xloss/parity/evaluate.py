@@ -69,8 +69,10 @@ def evaluate(loss: Loss, cell: Cell, frameworks: tuple[str, ...] = FRAMEWORKS, p
                 running = [probe for probe in asked if not probe.reason]
                 tasks = [_task(question, framework, probe, replace(problem, function=function)) for probe in running]
                 key = (name, implementation, _signature(question, running))
+                before = {name: framework.get(array).tobytes() for name, array in problem.arrays.items()}
                 outcomes = iter(framework.run(tasks, directions, programs, key))
-                if mutated := _mutated(question, framework, problem):
+                after = {name: framework.get(array).tobytes() for name, array in problem.arrays.items()}
+                if mutated := [name for name in before if before[name] != after[name]]:
                     rows.append(_mutation(cell, framework, implementation, mutated))
                     problem, directions = _on_device(question, framework)
                 for probe in asked:
@@ -177,16 +179,8 @@ def _on_device(question: Question, framework: Framework) -> tuple[Problem, Direc
     return problem, Directions(put({"": directions.cotangent})[""], put(directions.tangents))
 
 
-def _mutated(question: Question, framework: Framework, problem: Problem) -> list[str]:
-    """Return the arguments that an implementation has written to."""
-
-    def same(got: np.ndarray, want: np.ndarray) -> bool:
-        return got.shape == want.shape and got.dtype == want.dtype and got.tobytes() == want.tobytes()
-
-    return [name for name, array in question.arrays.items() if not same(framework.get(problem.arrays[name]), array)]
-
-
 def _mutation(cell: Cell, framework: Framework, implementation: str, arguments: list[str]) -> Row:
+    """Return the row of an implementation that has written to its arguments."""
     common = {"loss": cell.loss, "variant": cell.variant, "reduction": "", "mechanism": "", "dtype": cell.dtype,
               "device": cell.device, "regime": cell.regime, "shape": cell.shape_text, "implementation": implementation,
               "framework": framework.name, "version": framework.version()}  # fmt: skip

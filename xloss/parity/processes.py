@@ -145,7 +145,7 @@ class Workers(concurrent.futures.Executor):
             self._tasks.put(None)
         for thread, _process in slots:
             if wait:
-                thread.join(5.0 if cancel_futures else None)
+                thread.join(1.0 / len(slots) if cancel_futures else None)
         atexit.unregister(self._kill)
 
     def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
@@ -244,7 +244,11 @@ class _Worker:
             process = context.Process(target=worker.serve, args=arguments, name="xloss worker")
             self._process = process
             with _processes:
+                if self._stopped:
+                    raise OSError("stopped")
                 process.start()
+        if self._stopped:  # meanwhile: `stop` did not see this process
+            raise OSError("stopped")
 
     def _ask(self, payload: bytes, timeout: float | None, memory: int | None) -> bytes:
         limit = None if timeout is None else time.monotonic() + timeout

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-# What xloss itself sets when it first imports a library.
-OURS = ("KERAS_BACKEND",)
+# Variables that the frameworks, or xloss for one of them, set for themselves when they are first used.
+LIBRARIES = ("KERAS_", "TF_", "TORCHINDUCTOR_", "TRITON_")
 Entry = tuple[str, Callable[[], Any], Callable[[Any], Any]]
 
 
@@ -55,7 +55,7 @@ def _jax() -> Iterator[Entry]:
 
 
 def _variables() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in OURS}
+    return {name: value for name, value in os.environ.items() if not name.startswith(LIBRARIES)}
 
 
 def _environment(was: dict[str, str]) -> None:
@@ -64,8 +64,16 @@ def _environment(was: dict[str, str]) -> None:
     os.environ.update(was)
 
 
-def _filters(was: list[Any]) -> None:
-    warnings.filters[:] = was  # type: ignore[index]
+def _filters() -> list[Any]:
+    """Return the filters that concern any code; one of a message, a module or a library's own warning is the import's
+    of that library.
+    """
+    return [one for one in warnings.filters if one[1] is None and one[3] is None and one[2].__module__ == "builtins"]
+
+
+def _set_filters(was: list[Any]) -> None:
+    others = [one for one in warnings.filters if one not in _filters()]
+    warnings.filters[:] = [*others, *was]  # type: ignore[index]
     warnings._filters_mutated()  # type: ignore[attr-defined]
 
 
@@ -83,7 +91,7 @@ def _set_random(was: tuple[Any, ...]) -> None:
 def _common() -> Iterator[Entry]:
     yield "numpy error handling", np.geterr, lambda was: np.seterr(**was)
     yield "numpy random state", _random, _set_random
-    yield "warnings filters", lambda: list(warnings.filters), _filters
+    yield "warnings filters", _filters, _set_filters
     yield "environment variables", _variables, _environment
     yield "working directory", os.getcwd, os.chdir
 

@@ -1,0 +1,139 @@
+"""Faults planted in a loss, through the real sweep and its workers: they cost their own cell, and are named."""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import faulty
+import pytest
+
+from xloss import losses
+from xloss.parity import Cell, sweep
+from xloss.parity.processes import Workers
+
+REGIMES = ("typical", "large", "tiny")
+
+
+def cells(name=faulty.NAME):
+    return [Cell(name, "default", (6, 3), regime, "float64") for regime in REGIMES]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Sweep three cells, the loss being faulty in one of them."""
+    monkeypatch.setattr(losses, "__path__", [*losses.__path__, str(tmp_path)])
+
+    def swept(fault, timeout=60.0, memory=None, **more):
+        faulty.write(tmp_path, fault)
+        with Workers(1, timeout, memory, initializer=faulty.plant, initargs=(str(tmp_path),)) as workers:
+            return sweep(cells(), workers, peers=False, timeout=timeout, **more)
+
+    return swept
+
+
+def check_guilty(table, status, words):
+    """Raise unless the faulty cell alone is blamed, in PyTorch alone, and all others are answered."""
+    bad = table[~table["status"].isin(["ok", "unsupported"])]
+    assert set(bad["regime"]) == {faulty.REGIME}, bad[["regime", "status", "reason"]]
+    assert set(bad["framework"]) == {"torch"}
+    assert set(bad["status"]) == {status}
+    assert bad["reason"].str.contains(words, regex=False).any(), bad["reason"].tolist()
+    for regime in REGIMES:
+        own = table[table["regime"] == regime]
+        assert (own[own["framework"] == "jax"]["status"] == "ok").any()
+        if regime != faulty.REGIME:
+            assert (own[own["framework"] == "torch"]["status"] == "ok").any()
+    assert table.attrs == {"asked": 3, "ran": 3, "resumed": 0, "lost": 0}
+
+
+@pytest.mark.parametrize("fault", faulty.DEADLY)
+def test_a_deadly_fault_costs_its_own_cell(run, fault):
+    code, status, words = faulty.DEADLY[fault]
+    check_guilty(run(code), status, words)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", faulty.SLOW)
+def test_a_hang_costs_its_own_cell(run, fault):
+    code, status, words = faulty.SLOW[fault]
+    check_guilty(run(code, timeout=8.0, memory=(3 << 29) if status == "oom" else None), status, words)
+
+
+@pytest.mark.parametrize("leak", faulty.LEAKS)
+def test_a_leak_is_named_and_spoils_nothing(run, leak):
+    table = run(faulty.LEAKS[leak])
+    named = table[table["reason"].str.contains(leak, regex=False)]
+    assert len(named) == 1, table[table["status"] == "error"]["reason"].tolist()
+    assert named["regime"].item() == faulty.REGIME
+    assert named["status"].item() == "error"
+    others = table[table["regime"] != faulty.REGIME]
+    assert set(others["status"]) <= {"ok", "unsupported"}
+
+
+def test_nothing_is_found_where_nothing_is_wrong(run):
+    table = run("pass")
+    assert set(table["status"]) <= {"ok", "unsupported"}
+
+
+def pid():
+    return os.getpid()
+
+
+@pytest.mark.parametrize("victim", ["worker", "forkserver"])
+def test_what_is_killed_from_outside_is_asked_again(run, tmp_path, victim):
+    faulty.write(tmp_path, "time.sleep(0.3)")
+    with Workers(1, 60.0, initializer=faulty.plant, initargs=(str(tmp_path),)) as workers:
+        worker = workers.submit(pid).result()
+        target = worker if victim == "worker" else os.getpgid(worker) and _parent(worker)
+        threading.Timer(0.5, os.kill, (target, signal.SIGKILL)).start()
+        table = sweep(cells(), workers, peers=False, timeout=60.0)
+        assert workers.submit(pid).result() != worker
+    assert set(table["status"]) <= {"ok", "unsupported"}
+    assert table.attrs["lost"] == 0
+
+
+def _parent(of):
+    with Path(f"/proc/{of}/stat").open() as file:
+        return int(file.read().rsplit(")", 1)[1].split()[1])
+
+
+def test_what_a_worker_started_ends_with_it(run):
+    run("subprocess.Popen(['sleep', '4321'])\nos._exit(3)")
+    time.sleep(0.1)
+    assert not [
+        1
+        for name in (one.name for one in Path("/proc").iterdir())
+        if name.isdigit() and _command(name) == "sleep\x004321\x00"
+    ]
+
+
+def _command(process):
+    try:
+        with Path(f"/proc/{process}/cmdline").open() as file:
+            return file.read()
+    except OSError:
+        return ""
+
+
+def nothing():
+    return None
+
+
+@pytest.mark.parametrize("wrong", [{"jobs": 0}, {"jobs": -1}, {"jobs": True}, {"timeout": 0}, {"timeout": float("nan")},
+                                   {"timeout": -1.0}, {"memory": 0}])  # fmt: skip
+def test_wrong_arguments_are_named(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Workers(**wrong)
+
+
+def test_shutdown_kills_what_runs():
+    workers = Workers(1, None)
+    workers.submit(nothing).result()
+    running, waiting = workers.submit(time.sleep, 1000), workers.submit(nothing)
+    while not running.running():
+        time.sleep(0.01)
+    workers.shutdown(cancel_futures=True)
+    assert type(running.exception(5)).__name__ == "Stopped"
+    assert waiting.cancelled()
