@@ -269,8 +269,8 @@ def _cases(isolated: Isolated, sides: tuple[Side, Side], like: str, variant: str
         return drawing.from_shapes(names, sizes, labels, ignore_index).cases(seed=seed), ""
     guessed: Inputs | str = _asked(isolated, worker.guess)
     if isinstance(guessed, str):
-        raise ValueError("inputs: none that was guessed from the signatures runs in both functions; say what they take "
-                         f"by --shape and --labels, --like LOSS or --inputs FILE. The first guess: {guessed}")  # fmt: skip
+        raise ValueError("inputs: none guessed from the signatures runs in both functions; say what they take by "
+                         f"--shape and --labels, --like LOSS or --inputs FILE. First guess: {guessed}")  # fmt: skip
     return guessed.cases(seed=seed), guessed.assumed
 
 
