@@ -104,10 +104,7 @@ def compare(
     for function, framework, name in ((torch_fn, "torch", "torch_fn"), (jax_fn, "jax", "jax_fn")):
         if not callable(function):
             raise TypeError(f"{name}: expected a function, got {type(function).__name__}")
-        try:
-            sides.append(side(function))
-        except ValueError:  # its code does not tell
-            sides.append(side(function, framework=framework))
+        sides.append(side(function, default=framework))
     right: Any = None
     if isinstance(truth, str):
         right = CatalogueTruth(truth)

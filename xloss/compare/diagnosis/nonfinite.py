@@ -33,9 +33,9 @@ def non_finite(question: Question) -> Diagnosis | None:
 def _one_sided(question: Question, bad: Function, good: Function, dtype: str) -> Iterator[Case]:
     for case in question.evidence.cases:
         a, b = bad.result(case, dtype), good.result(case, dtype)
-        if a is not None and b is not None and not _ok(a) and _ok(b):
-            yield case
-        elif a is not None and b is not None and not finite(a) and not finite(b) and _gradient_alone(a, b):
+        if (a is not None and b is not None and not _ok(a) and _ok(b)) or (
+            a is not None and b is not None and not finite(a) and not finite(b) and _gradient_alone(a, b)
+        ):
             yield case
 
 

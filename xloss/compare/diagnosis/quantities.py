@@ -101,7 +101,7 @@ def masks(case: Case) -> list[str]:
         name
         for name, array in case.arrays.items()
         if array.ndim and array.size and (array.dtype.kind == "b" or name not in case.wrt)
-        and 0 < np.count_nonzero(array) and set(np.unique(array).tolist()) <= {0, 1}
+        and np.count_nonzero(array) > 0 and set(np.unique(array).tolist()) <= {0, 1}
     ]  # fmt: skip
 
 
