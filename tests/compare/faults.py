@@ -162,8 +162,8 @@ def quantile_swapped(o, x, y, q=0.3):
     return P.quantile(o, y, x, q)
 
 
-def quantile_other(o, x, y, q=0.3):
-    return P.quantile(o, x, y, 1 - q)
+def focal_other(o, x, t, gamma=2.0, alpha=0.25):
+    return P.focal(o, x, t, gamma, 1 - alpha)
 
 
 def smooth_others(o, x, t, label_smoothing=0.1):
@@ -483,6 +483,12 @@ def _saturated(cases: list[Case]) -> list[Case]:
     return with_case(cases, "saturated", p=p, t=t)
 
 
+def _zero_target(cases: list[Case]) -> list[Case]:
+    t = cases[0].arrays["t"].copy()
+    t[0, :2] = 0.0
+    return with_case(cases, "zero target", t=t)
+
+
 def _ties(cases: list[Case]) -> list[Case]:
     y = cases[0].arrays["y"].copy()
     y[0] = cases[0].arrays["x"][0]
@@ -559,7 +565,8 @@ def faults() -> list[Fault]:
         F("clipped gradient", "clipped_gradient", clipped_gradient_good, clipped_gradient, pairs, alone=True),
         F("clipped probabilities", "clipped_value", P.bce, bce_clipped, c("probabilities"), alone=True),
         F("clipped value", "clipped_value", P.cross_entropy, ce_clipped_value, label, alone=True),
-        F("eps outside", "eps_placement", P.charbonnier, charbonnier_eps, c("pairs", eps=1e-3)),
+        F("eps outside", "eps_placement", P.charbonnier, charbonnier_outside, c("pairs", eps=1e-3)),
+        F("eps not squared", "option_convention", P.charbonnier, charbonnier_eps, c("pairs", eps=1e-3), "squared"),
         F("eps in a denominator", "eps_placement", P.cosine, cosine_eps, pairs),
         F("eps in a logarithm", "eps_placement", P.bce, bce_log_eps, c("probabilities")),
         F("eps in dice", "eps_placement", dice_eps_none, dice_eps_outside, c("binary")),
@@ -570,16 +577,15 @@ def faults() -> list[Fault]:
         F("low matmul", "low_matmul_precision", contrastive_plain, contrastive_low, pairs, alone=True),
         F("bf16 sum", "low_precision_accumulation", P.mse, mse_bf16_sum, pairs, alone=True),
         F("bf16 sum in float32", "low_precision_accumulation", P.mse, mse_bf16_in_float32, pairs, alone=True),
-        F("kink", "kink_convention", P.l1, l1_positive, _ties(pairs)),
         F("kink, both", "kink_convention", l1_negative, l1_positive, _ties(pairs)),
         F("hinge kink", "kink_convention", hinge_none, hinge_other, _on_margin(c("signs"))),
         F("zero norm", "nan_at_zero_norm", cosine_safe, P.cosine, zero_row(pairs, "x"), alone=True),
         F("zero distance", "nan_at_zero_norm", triplet_safe, P.triplet,
           with_case(c("triplets"), "same", p=c("triplets")[0].arrays["a"]), alone=True),
-        F("sqrt of a square", "nan_at_zero_norm", P.l1, l1_sqrt, _ties(pairs), alone=True),
+        F("sqrt of a square", "nan_at_zero_norm", l1_negative, l1_sqrt, _ties(pairs), alone=True),
         F("0 log 0", "zero_times_log_zero", xlogx_safe, xlogx, _saturated(c("probabilities")), alone=True),
         F("where trap", "zero_times_log_zero", bce_no_trap, bce_where_trap,
-          [replace(x, wrt=("p", "t")) for x in _saturated(c("two probabilities"))], alone=True),
+          _zero_target(c("two probabilities")), alone=True),
         F("inf - inf", "inf_minus_inf", lse, lse_inf, _infinite(c("logits")), alone=True),
         F("no max-shift", "overflow_without_max_shift", P.cross_entropy, ce_no_shift, large(label, "x"), alone=True),
         F("no max-shift in float32", "overflow_without_max_shift", P.bce_logits, bce_no_shift,
@@ -595,7 +601,7 @@ def faults() -> list[Fault]:
         F("kept dimension", "wrong_shape", mse_rows_flat, mse_rows, pairs, "dimension"),
         F("not reduced", "wrong_shape", P.mse, mse_none, pairs, "mean"),
         F("root", "wrong_power", P.mse, rmse, pairs, "square"),
-        F("1 - q", "option_convention", P.quantile, quantile_other, c("pairs", q=0.3), "1 - q"),
+        F("1 - alpha", "option_convention", P.focal, focal_other, c("binary", gamma=2.0, alpha=0.25), "1 - alpha"),
         F("temperature turned over", "option_convention", P.contrastive,
           lambda o, x, y, temperature=0.5: P.contrastive(o, x, y, 1 / temperature), c("pairs", temperature=0.4), "temperature"),
         F("mask not used", "argument_unused", P.masked_lm, lm_no_mask, c("masked"), "mask", alone=True),

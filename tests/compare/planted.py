@@ -66,7 +66,11 @@ def _jax_scan(x):
     import jax.numpy as jnp
 
     flat = x.reshape(-1)
-    return jax.lax.scan(lambda total, item: (total + item, None), jnp.zeros((), flat.dtype), flat)[0]
+    return jax.lax.scan(_add, jnp.zeros((), flat.dtype), flat)[0]
+
+
+def _add(total, item):
+    return total + item, None
 
 
 # --- losses: o are the operations ---------------------------------------------------------------------------------

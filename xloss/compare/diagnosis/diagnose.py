@@ -19,6 +19,7 @@ EQUAL_VALUES: tuple[Hypothesis, ...] = (
     gradients.detached,
     gradients.gradient_factor,
     gradients.clipped_gradient,
+    numerics.lost_digits,
     gradients.stopped_term,
 )
 VALUES: tuple[Hypothesis, ...] = (
@@ -97,7 +98,7 @@ def _answer(question: Question) -> list[Diagnosis]:
     if question.values_equal:
         tried: tuple[Hypothesis, ...] = (numerics.low_precision, *EQUAL_VALUES)
     else:
-        tried = (numerics.low_precision, *VALUES, reductions.wrong_shape, numerics.eps_placement,
+        tried = (numerics.low_precision, *VALUES, reductions.wrong_shape, numerics.lost_digits, numerics.eps_placement,
                  gradients.own_gradient_wrong)  # fmt: skip
     for hypothesis in tried:
         if question.expired:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from xloss.compare.diagnosis.evidence import Diagnosis
-from xloss.compare.diagnosis.quantities import Quantity, candidates
+from xloss.compare.diagnosis.quantities import Quantity, altered, candidates
 from xloss.compare.diagnosis.question import Function, Question, equal, numbers, same_grads, show
 from xloss.compare.run import Case, Result
 
@@ -68,6 +68,11 @@ def factor(question: Question) -> Diagnosis | None:
             return None
     if not ratios or all(abs(c - 1) < 1e-9 for _, c in ratios):
         return None
+    for case in question.telling[:2]:  # with other counts and weights a name that fits by chance does so no more
+        other = altered(case)
+        pairs = question.results([other]) if other is not None else []
+        if other is not None and pairs and (c := ratio_of_results(*pairs[0])) is not None:
+            ratios.append((other, c))
     named = [q for q in name_of(ratios) if _follows(question, q)]
     if not named:
         return _constant(question, ratios)

@@ -99,7 +99,9 @@ def detached(question: Question) -> Diagnosis | None:
 def gradient_factor(question: Question) -> Diagnosis | None:
     """The gradients by the arguments that differ are a number times the other's."""
     names = differing_arguments(question)
-    for base, scaled in question.directions():
+    wrong = [f for f in question.pair if any(f in _dishonest(question, n) for n in names)]
+    turned = len(wrong) == 1 and wrong[0] is question.pair[0] and not question.guilty
+    for base, scaled in [question.pair[::-1]] if turned else [question.pair]:
         ratios = []
         for case in question.telling:
             a, b = base.result(case), scaled.result(case)
@@ -116,25 +118,19 @@ def gradient_factor(question: Question) -> Diagnosis | None:
         named = name_of(ratios)
         if not constant and not named:
             return None
-        if question.guilty or constant or base is question.pair[0]:
-            c = ratios[0][1]
-            wrong = [f for f in question.pair if any(_dishonest_is(question, f, n) for n in names)]
-            side = wrong[0].label if len(wrong) == 1 else ""
-            what = f" = {'-' if c < 0 else ''}{named[0].text}" if named else ""
-            own = f"; the gradient of {wrong[0].name} is not the derivative of its own value" if len(wrong) == 1 else ""
-            return question.says(
-                "gradient_factor",
-                f"the values are equal; the gradient by {' and '.join(names)} of {scaled.name} is {show(c)}{what} times "
-                f"that of {base.name}{own}",
-                side,
-                factor=c,
-                quantity=named[0].text if named else "",
-            )
+        c = ratios[0][1]
+        side = wrong[0].label if len(wrong) == 1 else ""
+        what = f" = {'-' if c < 0 else ''}{named[0].text}" if named and named[0].text != show(abs(c)) else ""
+        own = f"; the gradient of {wrong[0].name} is not the derivative of its own value" if len(wrong) == 1 else ""
+        return question.says(
+            "gradient_factor",
+            f"the values are equal; the gradient by {' and '.join(names)} of {scaled.name} is {show(c)}{what} times "
+            f"that of {base.name}{own}",
+            side,
+            factor=c,
+            quantity=named[0].text if named else "",
+        )
     return None
-
-
-def _dishonest_is(question: Question, which: Function, name: str) -> bool:
-    return which in _dishonest(question, name)
 
 
 def clipped_gradient(question: Question) -> Diagnosis | None:

@@ -147,7 +147,15 @@ def _missing(question: Question, base: Function, deviating: Function, name: str,
             if moved is not None and before is not None and equal(moved, before):
                 return False  # it normalises by itself
         return not _logits_inside(base, case, name)
-    return given != "logits" or not _logits_inside(base, case, name)
+    if given == "logits":
+        return not _logits_inside(base, case, name)
+    for target in (n for n, a in case.arrays.items() if n != name and a.shape == array.shape and a.dtype.kind == "f"):
+        plain = np.clip(case.arrays[target], 0, 1)
+        for tried, wants in ((plain, "probabilities"), (np.log(np.maximum(plain, 1e-30)), "log_probabilities")):
+            got = base.value(case.with_arrays(**{name: tried, target: plain}))
+            if got is not None and np.isfinite(got).all() and np.abs(got).max(initial=0) < 1e-9:
+                return wants != given  # nothing is lost where the prediction is the target: so that is what it takes
+    return True
 
 
 def _logits_inside(base: Function, case: Case, name: str) -> bool:
@@ -164,7 +172,7 @@ def _logits_inside(base: Function, case: Case, name: str) -> bool:
 
 def link_where_not_finite(question: Question, cases: list[Case], bad: Function, good: Function) -> Diagnosis | None:
     """The function that lacks the step is not finite on logits (log of a negative number); the other is."""
-    if not cases:
+    if len(cases) < 2:
         return None
     for name in floating(cases[0]):
         for given, wanted, function in links(cases[0], name):

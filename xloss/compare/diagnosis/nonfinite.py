@@ -93,11 +93,13 @@ def _reason(question: Question, case: Case, bad: Function, good: Function, dtype
                 moved = x.astype(np.float64).copy()
                 rows = moved.reshape(-1, moved.shape[-1])
                 same = tie.reshape(rows.shape).all(axis=1)
-                if not same.any():
+                rows[same, 0] += NUDGE
+                if _at_edge(x, y):
                     continue
-                rows[same, 0] += NUDGE if (rows[same, 0] < 0.5).all() else -NUDGE
-                if not _at_edge(x, y) and cured(**{one_name: moved}):
+                if same.any() and cured(**{one_name: moved}):
                     return _zero_norm(question, bad, f"{says}a row of {one_name} equals that of {two_name}", where)
+                if cured(**{one_name: np.where(tie, x + NUDGE, x)}):
+                    return _zero_norm(question, bad, f"{says}elements of {one_name} equal those of {two_name}", where)
     for name, array in arrays.items():
         edge = (array == 0) | (array == 1)
         if edge.any() and (array >= 0).all():

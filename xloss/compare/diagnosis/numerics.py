@@ -9,6 +9,7 @@ from xloss.compare.diagnosis.question import Function, Question, direction, fini
 from xloss.compare.run import Case, Result, cast, cotangent
 
 FORMATS = ("bfloat16", "float16", "tf32", "float32")
+STEPS = {"bfloat16": 2.0**-9, "float16": 2.0**-11, "tf32": 2.0**-11, "float32": 2.0**-24}
 
 
 def rounded(array: np.ndarray, fmt: str) -> np.ndarray:
@@ -56,13 +57,11 @@ def _low(question: Question, bad: Function, good: Function, fmt: tuple[str, str]
             bad.label,
             difference=most,
         )
-    grown = _grows(bad, question.cases[0] if question.cases else question.evidence.cases[0], dtype)
     matmul = how.startswith("rounding")
     return question.says(
         "low_matmul_precision" if matmul else "low_precision_accumulation",
         f"{bad.name} in {dtype} is right to {most:.1e} only: {how}; "
-        + ("its products take their inputs in few digits" if matmul else "it sums or computes in a 16-bit format")
-        + (f" (its error grows with the size: {grown})" if grown else ""),
+        + ("its products take their inputs in few digits" if matmul else "it sums or computes in a 16-bit format"),
         bad.label,
         difference=most,
         format=name,
@@ -86,8 +85,8 @@ def _format_of(question: Question, bad: Function, good: Function, dtype: str) ->
             if chosen and all(_invariant(bad, c, chosen, fmt, dtype) and not _invariant(good, c, chosen, fmt, dtype)
                               for c in cases):  # fmt: skip
                 return fmt, f"rounding {' and '.join(chosen)} to {fmt} first changes nothing"
-    if dtype != "float64":
-        return None
+    if dtype != "float64" or not any(case is question.evidence.cases[0] for case in question.telling):
+        return None  # noise at large numbers alone is lost digits, not a lower precision
     for step, least, fmt in ((1e-4, 1e-10, "float32"), (2e-2, 1e-5, "a 16-bit format")):
         noise = [(_noise(bad, c, step), _noise(good, c, step)) for c in cases[:2]]
         if all(a is not None and b is not None and a > least and a > 100 * b for a, b in noise):
@@ -102,7 +101,12 @@ def _invariant(which: Function, case: Case, names: list[str], fmt: str, dtype: s
     if all(np.array_equal(moved.arrays[n], case.in_dtype(dtype).arrays[n].astype(np.float64)) for n in names):
         return False
     a, b = which.value(case, dtype), which.value(moved, dtype)
-    return a is not None and b is not None and np.array_equal(a, b)
+    if a is None or b is None or not np.array_equal(a, b):
+        return False
+    # A coarse result does not change either, but then nor does it where the inputs are moved by as much in any other way.
+    much = {n: case.arrays[n] * (1 + STEPS[fmt] * direction(case.arrays[n].shape)) for n in names}
+    c = which.value(case.with_arrays(**much), dtype)
+    return c is not None and not np.array_equal(a, c)
 
 
 def _noise(which: Function, case: Case, step: float) -> float | None:
@@ -120,13 +124,10 @@ def _noise(which: Function, case: Case, step: float) -> float | None:
     return float(np.sqrt((left**2).mean()) / max(float(np.abs(y).max()), 1e-300))
 
 
-def _grows(which: Function, case: Case, dtype: str) -> str:
-    """Say how the error grows when the batch is repeated; "" where it does not."""
-    return ""
-
-
 def lost_digits(question: Question) -> Diagnosis | None:
     """Both agree in float64; in float32 one is far less right: cancellation, an overflow to come, or a low precision."""
+    if any(apart(a, b) > 1e-3 for a, b in question.results()):
+        return None
     worst: tuple[float, float, Case, Function, Function] | None = None
     for number, case in enumerate(question.evidence.cases):
         errors = [_error32(f, case) for f in question.pair]
@@ -178,23 +179,26 @@ def eps_placement(question: Question) -> Diagnosis | None:
     typical = float(np.median(gaps))
     if not 1e-14 < typical < 2e-2:
         return None
-    for name in question.cases[0].wrt:
-        for scale in (0.1, 10.0, 0.3, 3.0):
-            moved = []
-            for case in question.telling[:2]:
-                got = question.results([case.with_arrays(**{name: case.arrays[name] * scale})])
-                if got and finite(got[0][0]) and finite(got[0][1]):
-                    moved.append(apart(*got[0]))
-            before = max(gaps[:2])
-            if moved and (max(moved) > 2.5 * before or max(moved) < before / 2.5):
-                a, b = question.pair
-                way = "larger" if max(moved) > before else "smaller"
-                return question.says(
-                    "eps_placement",
-                    f"{b.name} and {a.name} differ by about {show(typical)} of the value, by another amount in each case, and "
-                    f"{way} ({show(max(moved))}) where {name} is {show(scale)} times as large: an eps of about "
-                    f"{10.0 ** round(np.log10(typical)):.0e} is added in one and not in the other, or in another place (inside or "
-                    "outside a root, logarithm or denominator)",
-                    eps=10.0 ** round(float(np.log10(typical))),
-                )
-    return None
+    a, b = question.pair
+    eps = 10.0 ** round(float(np.log10(typical)))
+    where = ""
+    for name, scale in [(n, s) for n in question.cases[0].wrt for s in (0.1, 10.0, 0.3, 3.0)]:
+        moved = []
+        for case in question.telling[:2]:
+            got = question.results([case.with_arrays(**{name: case.arrays[name] * scale})])
+            if got and finite(got[0][0]) and finite(got[0][1]):
+                moved.append(apart(*got[0]))
+        before = max(gaps[:2])
+        if moved and (max(moved) > 2.5 * before or max(moved) < before / 2.5):
+            way = "larger" if max(moved) > before else "smaller"
+            where = f", and {way} ({show(max(moved))}) where {name} is {show(scale)} times as large"
+            break
+    if not where and not typical < 1e-3:
+        return None
+    return question.says(
+        "eps_placement",
+        f"{b.name} and {a.name} differ by about {show(typical)} of the value, smoothly, by another amount in each case{where}: "
+        f"as if an eps of about {eps:.0e} were added in one and not in the other, or in another place (inside or outside a "
+        "root, logarithm or denominator)",
+        eps=eps,
+    )

@@ -24,6 +24,8 @@ def mean_of_means(question: Question) -> Diagnosis | None:
             for drop in (True, False):
                 model = _mean_over(base, parts, drop)
                 if question.explains(model, deviating, question.telling[:3]):
+                    if not parts and (outer := _broadcast(question)):
+                        return outer  # one row alone has no other to be paired with
                     what = f"{parts} micro-batches" if parts else "rows"
                     return question.says(
                         "mean_of_means",
