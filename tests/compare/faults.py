@@ -419,7 +419,7 @@ def mutates(o, x, y):
 
 
 def noisy(o, x, y):
-    return P.mse(o, x, y) * (1 + 0.01 * float(np.random.default_rng().random()))  # noqa: NPY002
+    return P.mse(o, x, y) * (1 + 0.01 * float(np.random.default_rng().random()))
 
 
 def gaussian_constant(o, x, y, v):

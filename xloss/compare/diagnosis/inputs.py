@@ -1,7 +1,8 @@
-"""One function is the other of changed arguments: swapped, turned into probabilities, scaled, transposed, or left out."""
+"""One function is the other of changed arguments: swapped, turned into probabilities, scaled, or left out."""
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 
@@ -62,10 +63,11 @@ def swapped_arguments(question: Question) -> Diagnosis | None:
         if question.explains(of_changed(base, change), other):
             return question.says(
                 "swapped_arguments",
-                f"{other.name}({one}, {two}) = {base.name}({two}, {one}), value and gradients: the two arguments are swapped",
+                f"{other.name}({one}, {two}) = {base.name}({two}, {one}), value and gradients: the two "
+                "arguments are swapped",
                 arguments=(one, two),
             )
-    values = [n for n in numbers(case)]
+    values = list(numbers(case))
     for one, two in itertools.combinations(values, 2):
 
         def exchange(c: Case, one: str = one, two: str = two) -> Case:
@@ -86,8 +88,8 @@ def links(case: Case, name: str) -> list[tuple[str, str, Map]]:
     array = case.arrays[name]
     out: list[tuple[str, str, Map]] = []
     for axis in [-1, 1] if array.ndim > 2 else [-1] if array.ndim else []:
-        out += [("logits", "probabilities", lambda x, axis=axis: softmax(x, axis)),
-                ("logits", "log_probabilities", lambda x, axis=axis: log_softmax(x, axis))]  # fmt: skip
+        out += [("logits", "probabilities", functools.partial(softmax, axis=axis)),
+                ("logits", "log_probabilities", functools.partial(log_softmax, axis=axis))]  # fmt: skip
     out += [
         ("logits", "probabilities", sigmoid),
         ("log_probabilities", "probabilities", np.exp),
@@ -115,8 +117,7 @@ def link(question: Question) -> Diagnosis | None:
                     continue
                 step = STEPS[given, wanted]
                 says = f"{deviating.name}({name}) = {base.name}({step} of {name}), value and gradients: "
-                # The one with the step is right where it is told so, or where the other takes x as it should come after.
-                missing = _missing(question, base, deviating, name, given)
+                missing = _missing(question, base, name, given)
                 if missing:
                     return question.says(
                         f"{given}_as_{wanted}",
@@ -126,14 +127,15 @@ def link(question: Question) -> Diagnosis | None:
                     )
                 return question.says(
                     f"{wanted}_as_{given}",
-                    f"{says}{step} is applied once more in {deviating.name}, and its result then taken for {WORDS[given]}",
+                    f"{says}{step} is applied once more in {deviating.name}, and its result then taken for "
+                    f"{WORDS[given]}",
                     deviating.label if question.guilty else "",
                     argument=name,
                 )
     return None
 
 
-def _missing(question: Question, base: Function, deviating: Function, name: str, given: str) -> bool:
+def _missing(question: Question, base: Function, name: str, given: str) -> bool:
     """Tell whether `base` lacks the step, rather than `deviating` having it once too often."""
     if question.guilty:
         return base.index < 2 and base.label == question.guilty
@@ -180,12 +182,21 @@ def link_where_not_finite(question: Question, cases: list[Case], bad: Function, 
                 step = STEPS[given, wanted]
                 return question.says(
                     f"{given}_as_{wanted}",
-                    f"{good.name}({name}) = {bad.name}({step} of {name}), value and gradients, and {bad.name}({name}) is not "
+                    f"{good.name}({name}) = {bad.name}({step} of {name}), value and gradients, and "
+                    f"{bad.name}({name}) is not "
                     f"finite: {bad.name} takes the {WORDS[given]} for {WORDS[wanted]}; {step} is missing there",
                     bad.label,
                     argument=name,
                 )
     return None
+
+
+def _power_of_option(case: Case, option: str, power: float) -> float:
+    return float(abs(numbers(case)[option]) ** power)
+
+
+def _power_of_size(case: Case, name: str, power: float) -> float:
+    return float(case.arrays[name].shape[-1] ** power)
 
 
 def argument_scaled(question: Question) -> Diagnosis | None:
@@ -197,17 +208,16 @@ def argument_scaled(question: Question) -> Diagnosis | None:
     }  # fmt: skip
     for option in numbers(case):
         if numbers(case)[option] not in (0.0, 1.0):
-            scales[option] = lambda c, o=option: numbers(c)[o]
-            scales[f"1/{option}"] = lambda c, o=option: 1 / numbers(c)[o]
-            scales[f"{option} squared"] = lambda c, o=option: numbers(c)[o] ** 2
-            scales[f"1/{option} squared"] = lambda c, o=option: numbers(c)[o] ** -2
+            for text, power in (("{}", 1.0), ("1/{}", -1.0), ("{} squared", 2.0), ("1/{} squared", -2.0)):
+                scales[text.format(option)] = functools.partial(_power_of_option, option=option, power=power)
     for name in floating(case):
         if name not in case.wrt:
             continue
         here = dict(scales)
         if case.arrays[name].ndim:
-            here["the square root of the last axis' size"] = lambda c, n=name: c.arrays[n].shape[-1] ** 0.5
-            here["1 / the square root of the last axis' size"] = lambda c, n=name: c.arrays[n].shape[-1] ** -0.5
+            for text, power in (("the square root of the last axis' size", 0.5),
+                                ("1 / the square root of the last axis' size", -0.5)):  # fmt: skip
+                here[text] = functools.partial(_power_of_size, name=name, power=power)
         for text, scale in here.items():
 
             def change(c: Case, name: str = name, scale: Callable[[Case], float] = scale) -> Case:

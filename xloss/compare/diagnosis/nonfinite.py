@@ -33,9 +33,9 @@ def non_finite(question: Question) -> Diagnosis | None:
 def _one_sided(question: Question, bad: Function, good: Function, dtype: str) -> Iterator[Case]:
     for case in question.evidence.cases:
         a, b = bad.result(case, dtype), good.result(case, dtype)
-        if a is not None and b is not None and not _ok(a) and _ok(b):
-            yield case
-        elif a is not None and b is not None and not finite(a) and not finite(b) and _gradient_alone(a, b):
+        if (a is not None and b is not None and not _ok(a) and _ok(b)) or (
+            a is not None and b is not None and not finite(a) and not finite(b) and _gradient_alone(a, b)
+        ):
             yield case
 
 
@@ -72,7 +72,8 @@ def _reason(question: Question, case: Case, bad: Function, good: Function, dtype
     ):
         return question.says(
             "inf_minus_inf",
-            f"{says}an infinite {' or '.join(infinite)} gives inf - inf or 0 * inf there; with finite numbers in its place the "
+            f"{says}an infinite {' or '.join(infinite)} gives inf - inf or 0 * inf there; with finite numbers "
+            "in its place the "
             f"{where} is finite",
             bad.label,
         )
@@ -89,7 +90,7 @@ def _reason(question: Question, case: Case, bad: Function, good: Function, dtype
     flat = list(arrays.items())
     for i, (one_name, x) in enumerate(flat):
         for two_name, y in flat[i + 1 :]:
-            if x.shape == y.shape and x.ndim and (tie := x == y).any() and one_name in case.wrt + (two_name,):
+            if x.shape == y.shape and x.ndim and (tie := x == y).any() and one_name in (*case.wrt, two_name):
                 moved = x.astype(np.float64).copy()
                 rows = moved.reshape(-1, moved.shape[-1])
                 same = tie.reshape(rows.shape).all(axis=1)
@@ -108,7 +109,8 @@ def _reason(question: Question, case: Case, bad: Function, good: Function, dtype
                 number = "0" if (array == 0).any() else "1"
                 return question.says(
                     "zero_times_log_zero",
-                    f"{says}{name} has elements that are exactly {number}, where 0 * log(0) is NaN (and its gradient 0 * inf); "
+                    f"{says}{name} has elements that are exactly {number}, where 0 * log(0) is NaN (and its "
+                    "gradient 0 * inf); "
                     "with them moved inside it is finite",
                     bad.label,
                     argument=name,
@@ -121,7 +123,8 @@ def _reason(question: Question, case: Case, bad: Function, good: Function, dtype
         largest = max(float(np.abs(a).max()) for a in smaller.values())
         return question.says(
             "overflow_without_max_shift",
-            f"{says}it overflows at inputs as large as {largest:.4g} (exp of a large number, without subtracting the maximum "
+            f"{says}it overflows at inputs as large as {largest:.4g} (exp of a large number, without "
+            "subtracting the maximum "
             "first); with the inputs scaled down it is finite",
             bad.label,
             largest=largest,
@@ -137,7 +140,8 @@ def _what(result: Result) -> str:
 def _zero_norm(question: Question, bad: Function, says: str, where: str) -> Diagnosis:
     return question.says(
         "nan_at_zero_norm",
-        f"{says}, so that a norm or root is taken of zero, whose derivative is 0/0; moved off zero the {where} is finite",
+        f"{says}, so that a norm or root is taken of zero, whose derivative is 0/0; moved off zero the {where} "
+        "is finite",
         bad.label,
     )
 

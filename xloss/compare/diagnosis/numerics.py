@@ -44,11 +44,11 @@ def low_precision(question: Question) -> Diagnosis | None:
         fmt = _format_of(question, bad, good, "float64")
         if fmt is None:
             continue
-        return _low(question, bad, good, fmt, most, "float64")
+        return _low(question, bad, fmt, most, "float64")
     return None
 
 
-def _low(question: Question, bad: Function, good: Function, fmt: tuple[str, str], most: float, dtype: str) -> Diagnosis:
+def _low(question: Question, bad: Function, fmt: tuple[str, str], most: float, dtype: str) -> Diagnosis:
     name, how = fmt
     if name == "float32":
         return question.says(
@@ -103,7 +103,7 @@ def _invariant(which: Function, case: Case, names: list[str], fmt: str, dtype: s
     a, b = which.value(case, dtype), which.value(moved, dtype)
     if a is None or b is None or not np.array_equal(a, b):
         return False
-    # A coarse result does not change either, but then nor does it where the inputs are moved by as much in any other way.
+    # A coarse result does not change either, but then nor does it where the inputs are moved by as much otherwise.
     much = {n: case.arrays[n] * (1 + STEPS[fmt] * direction(case.arrays[n].shape)) for n in names}
     c = which.value(case.with_arrays(**much), dtype)
     return c is not None and not np.array_equal(a, c)
@@ -125,7 +125,7 @@ def _noise(which: Function, case: Case, step: float) -> float | None:
 
 
 def lost_digits(question: Question) -> Diagnosis | None:
-    """Both agree in float64; in float32 one is far less right: cancellation, an overflow to come, or a low precision."""
+    """Both agree in float64; in float32 one is far less right: cancellation, or a low precision."""
     if any(apart(a, b) > 1e-3 for a, b in question.results()):
         return None
     worst: tuple[float, float, Case, Function, Function] | None = None
@@ -137,7 +137,7 @@ def lost_digits(question: Question) -> Diagnosis | None:
             mine, its = float(errors[i] or 0), float(errors[1 - i] or 0)
             if mine > 2e-5 and mine > 30 * max(its, 1e-7):
                 if number < 2 and (fmt := _format_of(question, bad, good, "float32")):
-                    return _low(question, bad, good, fmt, mine, "float32")
+                    return _low(question, bad, fmt, mine, "float32")
                 if worst is None or mine > worst[0]:
                     worst = (mine, its, case, bad, good)
     if worst is None:
@@ -147,14 +147,16 @@ def lost_digits(question: Question) -> Diagnosis | None:
     if all(e is not None and e > 1e-4 for e in typical):
         return question.says(
             "low_precision_accumulation",
-            f"both agree in float64; in float32 {bad.name} is right to {mine:.1e} only, in every case, and {good.name} to "
+            f"both agree in float64; in float32 {bad.name} is right to {mine:.1e} only, in every case, and "
+            f"{good.name} to "
             f"{its:.1e}: {bad.name} computes or sums in fewer digits than float32 has",
             bad.label,
             difference=mine,
         )
     return question.says(
         "lost_digits",
-        f"both agree in float64; in float32 {bad.name} is right to {mine:.1e} only in the case '{case.name}', {good.name} to "
+        f"both agree in float64; in float32 {bad.name} is right to {mine:.1e} only in the case '{case.name}', "
+        f"{good.name} to "
         f"{its:.1e}: {bad.name} loses digits (a difference of nearly equal numbers, or a rounding to 0 or 1)",
         bad.label,
         difference=mine,
@@ -197,8 +199,10 @@ def eps_placement(question: Question) -> Diagnosis | None:
         return None
     return question.says(
         "eps_placement",
-        f"{b.name} and {a.name} differ by about {show(typical)} of the value, smoothly, by another amount in each case{where}: "
-        f"as if an eps of about {eps:.0e} were added in one and not in the other, or in another place (inside or outside a "
+        f"{b.name} and {a.name} differ by about {show(typical)} of the value, smoothly, by another amount in "
+        f"each case{where}: "
+        f"as if an eps of about {eps:.0e} were added in one and not in the other, or in another place (inside "
+        "or outside a "
         "root, logarithm or denominator)",
         eps=eps,
     )

@@ -101,7 +101,7 @@ def masks(case: Case) -> list[str]:
         name
         for name, array in case.arrays.items()
         if array.ndim and array.size and (array.dtype.kind == "b" or name not in case.wrt)
-        and 0 < np.count_nonzero(array) and set(np.unique(array).tolist()) <= {0, 1}
+        and np.count_nonzero(array) > 0 and set(np.unique(array).tolist()) <= {0, 1}
     ]  # fmt: skip
 
 
@@ -168,7 +168,7 @@ def candidates(case: Case) -> dict[str, Quantity]:
 
 
 def altered(case: Case) -> Case | None:
-    """Return the case with one label, mask element and weight changed, so that their counts differ; None: it has none."""
+    """Return the case with a label, mask element and weights changed, so that counts differ; None: it has none."""
     changed: dict[str, np.ndarray] = {}
     for name in labels(case):
         out = ignored(case, name)
