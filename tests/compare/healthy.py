@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import planted as P
+import planted
 
 from xloss.catalog import LOSSES, Loss, Variant
 from xloss.compare.diagnosis import Evidence
@@ -21,13 +21,15 @@ GROUPS = (("typical", "large", "tiny", "on_kink"), ("typical", "confident", "bad
 
 def base_pairs(kinds: tuple[str, ...] = ("plain", "small", "wide", "halves")) -> Iterator[tuple[str, Evidence]]:
     """Each base loss, on plain inputs, small and wide ones, and inputs that are exact in bfloat16."""
-    for pair in P.HEALTHY:
+    for pair in planted.HEALTHY:
         for kind in kinds:
             scale = {"small": 1e-3, "wide": 6.0}.get(kind, 1.0)
-            cases = P.cases(pair.kind, {"plain": 0, "small": 1, "wide": 2, "halves": 3}[kind], scale, **pair.options)
+            cases = planted.cases(
+                pair.kind, {"plain": 0, "small": 1, "wide": 2, "halves": 3}[kind], scale, **pair.options
+            )
             if kind == "halves":
                 cases = [replace(c.in_dtype("bfloat16").in_dtype("float64"), name="halves") for c in cases]
-            yield f"{pair.name}, {kind}", P.evidence(pair.loss, pair.loss, cases)
+            yield f"{pair.name}, {kind}", planted.evidence(pair.loss, pair.loss, cases)
 
 
 def catalogue_side(loss: Loss, framework: str) -> Side:

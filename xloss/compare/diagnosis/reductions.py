@@ -79,8 +79,8 @@ def wrong_shape(question: Question) -> Diagnosis | None:
         if equal(np.moveaxis(np.diagonal(large), -1, 0), small):
             return question.says(
                 "wrong_shape",
-                f"{shapes}: the diagonal of {deviating.name} is {base.name}; shapes like (N, 1) and (N,) were broadcast "
-                "to (N, N)",
+                f"{shapes}: the diagonal of {deviating.name} is {base.name}; shapes like (N, 1) and (N,) were "
+                "broadcast to (N, N)",
                 deviating.label,
             )
     return question.says("wrong_shape", shapes)
