@@ -84,6 +84,10 @@ def _zero_target(cases: list[Case]) -> list[Case]:
     return with_case(cases, "zero target", t=t)
 
 
+def _zeros(cases: list[Case]) -> list[Case]:
+    return with_case(cases, "zeros", **{n: np.zeros_like(a) for n, a in cases[0].arrays.items()})
+
+
 def _ties(cases: list[Case]) -> list[Case]:
     y = cases[0].arrays["y"].copy()
     y[0] = cases[0].arrays["x"][0]
@@ -364,6 +368,9 @@ def faults() -> list[Fault]:
         ),
         F("lost digits", "lost_digits", planted.mse, faulty.expanded_mse, _near(pairs), alone=True),
         F("mutates", "argument_mutated", planted.mse, faulty.mutates, pairs, "x", alone=True, only="torch"),
+        F("writes", "argument_mutated", planted.mse, faulty.writes, pairs, "x", alone=True, only="torch"),
+        F("reversed", "swapped_arguments", planted.kl_div, faulty.kl_swapped, c("distributions")),
+        F("zeros", "nan_at_zero_norm", faulty.cosine_safe, planted.cosine, _zeros(pairs), alone=True),
         F("random", "nondeterministic", planted.mse, faulty.noisy, pairs, alone=True),
         F(
             "constant term",

@@ -357,6 +357,13 @@ def mutates(o, x, y):
     return value
 
 
+def writes(o, x, y):
+    value = planted.mse(o, x, y)
+    if hasattr(x, "detach"):
+        x -= 1.0
+    return value
+
+
 def noisy(o, x, y):
     return planted.mse(o, x, y) * (1 + 0.01 * float(np.random.default_rng().random()))
 

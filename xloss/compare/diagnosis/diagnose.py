@@ -34,7 +34,7 @@ VALUES: tuple[Hypothesis, ...] = (
     inputs.argument_scaled,
     inputs.link,
     labels.labels_off_by_one,
-    inputs.biased_variance,
+    reductions.biased_variance,
     labels.axis_transposed,
     reductions.clipped_probabilities,
     reductions.mean_of_means,

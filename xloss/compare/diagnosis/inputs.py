@@ -67,6 +67,18 @@ def swapped_arguments(question: Question) -> Diagnosis | None:
                 "arguments are swapped",
                 arguments=(one, two),
             )
+        if arrays[one].dtype.kind == "f" and (arrays[two] > 0).all() and (arrays[one] <= 0).all():
+
+            def reverse(c: Case, one: str = one, two: str = two) -> Case:
+                return c.with_arrays(**{one: np.log(c.arrays[two]), two: np.exp(c.arrays[one])})
+
+            if question.explains(of_changed(base, reverse), other):
+                return question.says(
+                    "swapped_arguments",
+                    f"{other.name}({one}, {two}) = {base.name}(log {two}, exp {one}), value and gradients: the two "
+                    "distributions are swapped",
+                    arguments=(one, two),
+                )
     values = list(numbers(case))
     for one, two in itertools.combinations(values, 2):
 
@@ -283,28 +295,6 @@ def argument_unused(question: Question) -> Diagnosis | None:
                         "argument_unused",
                         f"{deviating.name} = {base.name} with {name} all {text}: {deviating.name} does not use {name}",
                         deviating.label,
-                        argument=name,
-                    )
-    return None
-
-
-def biased_variance(question: Question) -> Diagnosis | None:
-    """B(x) = A(x spread about its mean by sqrt(n/(n-1))): a variance divided by n - 1 in place of n."""
-    for name in floating(question.cases[0]):
-        array = question.cases[0].arrays[name]
-        for axis in dict.fromkeys([0, array.ndim - 1, None]) if array.ndim else []:
-            for base, deviating in question.directions():
-
-                def spread(x: np.ndarray, axis: int | None = axis) -> np.ndarray:
-                    n = x.size if axis is None else x.shape[axis]
-                    mean = x.mean(axis=axis, keepdims=True)
-                    return np.asarray(mean + (x - mean) * np.sqrt(n / (n - 1))) if n > 1 else x
-
-                if question.explains(of_changed(base, mapped(name, spread)), deviating):
-                    return question.says(
-                        "biased_variance",
-                        f"{deviating.name} is {base.name} with the variance of {name} times n/(n - 1): "
-                        f"{deviating.name} divides by n - 1 (unbiased), {base.name} by n",
                         argument=name,
                     )
     return None

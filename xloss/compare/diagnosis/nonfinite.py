@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -73,8 +73,7 @@ def _reason(question: Question, case: Case, bad: Function, good: Function, dtype
         return question.says(
             "inf_minus_inf",
             f"{says}an infinite {' or '.join(infinite)} gives inf - inf or 0 * inf there; with finite numbers "
-            "in its place the "
-            f"{where} is finite",
+            f"in its place the {where} is finite",
             bad.label,
         )
     zero = {n: a for n, a in arrays.items() if a.size and (a == 0).any()}
@@ -87,6 +86,8 @@ def _reason(question: Question, case: Case, bad: Function, good: Function, dtype
         one[dead, 0] = NUDGE
         if (one.shape[1] > 1 or _positive_part(bad, case, name, dtype)) and cured(**{name: one.reshape(array.shape)}):
             return _zero_norm(question, bad, f"{says}a row of {name} is all zero", where)
+    if found := _all_moved(question, bad, {n: a for n, a in zero.items() if n in case.wrt}, cured, says, where):
+        return found
     flat = list(arrays.items())
     for i, (one_name, x) in enumerate(flat):
         for two_name, y in flat[i + 1 :]:
@@ -129,6 +130,23 @@ def _reason(question: Question, case: Case, bad: Function, good: Function, dtype
             bad.label,
             largest=largest,
         )
+    return None
+
+
+def _all_moved(
+    question: Question, bad: Function, zero: dict[str, np.ndarray], cured: Callable[..., bool], says: str, where: str
+) -> Diagnosis | None:
+    """Move the zero rows of several arguments off zero at once, each by another amount."""
+    moved: dict[str, np.ndarray] = {}
+    for i, (name, array) in enumerate(zero.items()):
+        rows = array.reshape(-1, array.shape[-1]).astype(np.float64) if array.ndim else array.reshape(1, 1) * 1.0
+        dead = (rows == 0).all(axis=1)
+        if rows.shape[1] > 1 and dead.any():
+            rows = rows.copy()
+            rows[dead, 0] = NUDGE * (i + 1)
+            moved[name] = rows.reshape(array.shape)
+    if len(moved) > 1 and cured(**moved):
+        return _zero_norm(question, bad, f"{says}rows of {' and '.join(moved)} are all zero", where)
     return None
 
 

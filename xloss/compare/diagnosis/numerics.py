@@ -141,15 +141,23 @@ def lost_digits(question: Question) -> Diagnosis | None:
                 if worst is None or mine > worst[0]:
                     worst = (mine, its, case, bad, good)
     if worst is None:
-        return None
+        return _sixteen_bit(question)
     mine, its, case, bad, good = worst
     typical = [_error32(bad, c) for c in question.evidence.cases[:2]]
     if all(e is not None and e > 1e-4 for e in typical):
         return question.says(
             "low_precision_accumulation",
             f"both agree in float64; in float32 {bad.name} is right to {mine:.1e} only, in every case, and "
-            f"{good.name} to "
-            f"{its:.1e}: {bad.name} computes or sums in fewer digits than float32 has",
+            f"{good.name} to {its:.1e}: {bad.name} computes or sums in fewer digits than float32 has",
+            bad.label,
+            difference=mine,
+        )
+    small = max((e for e in typical if e is not None), default=0.0)
+    if case.rows > 16 * question.evidence.cases[0].rows and mine > 10 * small:
+        return question.says(
+            "low_precision_accumulation",
+            f"both agree in float64; in float32 {bad.name} is right to {mine:.1e} only with {case.rows} rows ({small:.1e} "
+            f"with {question.evidence.cases[0].rows}), {good.name} to {its:.1e}: {bad.name} adds them up in too few digits",
             bad.label,
             difference=mine,
         )
@@ -163,10 +171,29 @@ def lost_digits(question: Question) -> Diagnosis | None:
     )
 
 
-def _error32(which: Function, case: Case) -> float | None:
-    """Return the relative error of a side's float32 result, by its own float64 result on the rounded inputs."""
-    single = which.result(case, "float32")
-    exact = which.result(case.in_dtype("float32").in_dtype("float64"))
+def _sixteen_bit(question: Question) -> Diagnosis | None:
+    """Where the comparison failed in 16 bits alone: one side's sum is far less right than the other's."""
+    seen = {str(row.get("dtype")) for row in question.evidence.found}
+    for dtype, unit in (("bfloat16", 2.0**-8), ("float16", 2.0**-11)):
+        for case in question.evidence.cases if dtype in seen else []:
+            errors = [_error32(f, case, dtype) for f in question.pair]
+            for i, (bad, good) in enumerate(question.directions()):
+                mine, its = errors[i], errors[1 - i]
+                if mine is not None and its is not None and mine > 4 * unit and mine > 6 * max(its, unit):
+                    return question.says(
+                        "low_precision_accumulation",
+                        f"both agree in float64 and float32; in {dtype} {bad.name} is right to {mine:.1e} only in the case "
+                        f"'{case.name}' ({case.rows} rows), {good.name} to {its:.1e}: {bad.name} adds up in {dtype} itself",
+                        bad.label,
+                        difference=mine,
+                    )
+    return None
+
+
+def _error32(which: Function, case: Case, dtype: str = "float32") -> float | None:
+    """Return the relative error of a side's result in a dtype, by its own float64 result on the rounded inputs."""
+    single = which.result(case, dtype)
+    exact = which.result(case.in_dtype(dtype).in_dtype("float64"))
     if single is None or exact is None or not finite(single) or not finite(exact):
         return None
     return apart(single, exact)

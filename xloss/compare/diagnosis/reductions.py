@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from xloss.compare.diagnosis.evidence import Diagnosis
-from xloss.compare.diagnosis.inputs import of_changed
-from xloss.compare.diagnosis.question import Function, Model, Question, equal, show
+from xloss.compare.diagnosis.inputs import mapped, of_changed
+from xloss.compare.diagnosis.question import Function, Model, Question, equal, floating, show
 from xloss.compare.run import Case
 
 
@@ -218,4 +218,26 @@ def clipped_probabilities(question: Question) -> Diagnosis | None:
                             deviating.label,
                             limit=eps,
                         )
+    return None
+
+
+def biased_variance(question: Question) -> Diagnosis | None:
+    """B(x) = A(x spread about its mean by sqrt(n/(n-1))): a variance divided by n - 1 in place of n."""
+    for name in floating(question.cases[0]):
+        array = question.cases[0].arrays[name]
+        for axis in dict.fromkeys([0, array.ndim - 1, None]) if array.ndim else []:
+            for base, deviating in question.directions():
+
+                def spread(x: np.ndarray, axis: int | None = axis) -> np.ndarray:
+                    n = x.size if axis is None else x.shape[axis]
+                    mean = x.mean(axis=axis, keepdims=True)
+                    return np.asarray(mean + (x - mean) * np.sqrt(n / (n - 1))) if n > 1 else x
+
+                if question.explains(of_changed(base, mapped(name, spread)), deviating):
+                    return question.says(
+                        "biased_variance",
+                        f"{deviating.name} is {base.name} with the variance of {name} times n/(n - 1): "
+                        f"{deviating.name} divides by n - 1 (unbiased), {base.name} by n",
+                        argument=name,
+                    )
     return None
