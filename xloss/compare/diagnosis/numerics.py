@@ -156,8 +156,9 @@ def lost_digits(question: Question) -> Diagnosis | None:
     if case.rows > 16 * question.evidence.cases[0].rows and mine > 10 * small:
         return question.says(
             "low_precision_accumulation",
-            f"both agree in float64; in float32 {bad.name} is right to {mine:.1e} only with {case.rows} rows ({small:.1e} "
-            f"with {question.evidence.cases[0].rows}), {good.name} to {its:.1e}: {bad.name} adds them up in too few digits",
+            f"both agree in float64; in float32 {bad.name} is right to {mine:.1e} only with {case.rows} rows "
+            f"({small:.1e} with {question.evidence.cases[0].rows}), "
+            f"{good.name} to {its:.1e}: {bad.name} adds up in too few digits",
             bad.label,
             difference=mine,
         )
@@ -182,8 +183,9 @@ def _sixteen_bit(question: Question) -> Diagnosis | None:
                 if mine is not None and its is not None and mine > 4 * unit and mine > 6 * max(its, unit):
                     return question.says(
                         "low_precision_accumulation",
-                        f"both agree in float64 and float32; in {dtype} {bad.name} is right to {mine:.1e} only in the case "
-                        f"'{case.name}' ({case.rows} rows), {good.name} to {its:.1e}: {bad.name} adds up in {dtype} itself",
+                        f"both agree in float64 and float32; in {dtype} {bad.name} is right to {mine:.1e} only in "
+                        f"the case '{case.name}' ({case.rows} rows), {good.name} to {its:.1e}: {bad.name} adds up in "
+                        f"{dtype} itself",
                         bad.label,
                         difference=mine,
                     )
