@@ -20,23 +20,24 @@ def operations(framework: str) -> Any:
     """The operations that the losses below are written in."""
     if framework == "torch":
         import torch
-        import torch.nn.functional as F
+        from torch.nn import functional
 
         def gather(x, t):
             return torch.gather(x, 1, t.unsqueeze(1)).squeeze(1)
 
         return types.SimpleNamespace(
             exp=torch.exp, log=torch.log, sqrt=torch.sqrt, abs=torch.abs, where=torch.where, sigmoid=torch.sigmoid,
-            softplus=lambda x: -F.logsigmoid(-x), relu=torch.relu, maximum=torch.maximum,
-            log_softmax=lambda x, axis=-1: torch.log_softmax(x, axis), softmax=lambda x, axis=-1: torch.softmax(x, axis),
+            softplus=lambda x: -functional.logsigmoid(-x), relu=torch.relu, maximum=torch.maximum,
+            log_softmax=lambda x, axis=-1: torch.log_softmax(x, axis),
+            softmax=lambda x, axis=-1: torch.softmax(x, axis),
             stop=lambda x: x.detach(), gather=gather, clip=lambda x, a, b: torch.clamp(x, a, b),
             like=lambda x, y: x.to(y.dtype), cast=lambda x, d: x.to(getattr(torch, d)),
             sum=lambda x, axis=None: x.sum() if axis is None else x.sum(axis),
             mean=lambda x, axis=None: x.mean() if axis is None else x.mean(axis),
             var=lambda x, axis, ddof: x.var(axis, correction=ddof),
-            onehot=lambda t, c, y: F.one_hot(t, c).to(y.dtype), moveaxis=torch.moveaxis, T=lambda x: x.mT,
-            ones=torch.ones_like, max=lambda x, axis: x.amax(axis), take=lambda w, t: w[t], reshape=lambda x, s: x.reshape(s),
-            matmul=torch.matmul, scan_sum=_torch_scan,
+            onehot=lambda t, c, y: functional.one_hot(t, c).to(y.dtype), moveaxis=torch.moveaxis, T=lambda x: x.mT,
+            ones=torch.ones_like, max=lambda x, axis: x.amax(axis), take=lambda w, t: w[t],
+            reshape=lambda x, s: x.reshape(s), matmul=torch.matmul, scan_sum=_torch_scan,
         )  # fmt: skip
     import jax
     import jax.numpy as jnp
@@ -66,7 +67,11 @@ def _jax_scan(x):
     import jax.numpy as jnp
 
     flat = x.reshape(-1)
-    return jax.lax.scan(lambda total, item: (total + item, None), jnp.zeros((), flat.dtype), flat)[0]
+    return jax.lax.scan(_add, jnp.zeros((), flat.dtype), flat)[0]
+
+
+def _add(total, item):
+    return total + item, None
 
 
 # --- losses: o are the operations ---------------------------------------------------------------------------------
@@ -305,18 +310,36 @@ class Healthy:
 
 
 HEALTHY = [
-    Healthy(cross_entropy, "labels"), Healthy(bce_logits, "soft binary"), Healthy(bce, "probabilities"),
-    Healthy(mse, "pairs"), Healthy(huber, "pairs", {"delta": 0.7}), Healthy(l1, "pairs"), Healthy(kl_div, "distributions"),
-    Healthy(kl_logits, "pairs", {"temperature": 3.0}), Healthy(focal, "binary", {"gamma": 2.0, "alpha": 0.25}),
-    Healthy(nll_ignore, "ignored", {"ignore_index": -100}), Healthy(weighted_ce, "weighted"), Healthy(masked_lm, "masked"),
-    Healthy(gaussian_nll, "variances"), Healthy(cosine, "pairs"), Healthy(triplet, "triplets"), Healthy(dice, "binary"),
-    Healthy(entropy, "logits"), Healthy(smooth_ce, "labels", {"label_smoothing": 0.1}),
-    Healthy(contrastive, "pairs", {"temperature": 0.5}), Healthy(vicreg_variance, "logits"),
-    Healthy(td, "values", {"discount": 0.9}), Healthy(poisson, "counts"), Healthy(quantile, "pairs", {"q": 0.3}),
-    Healthy(logcosh, "pairs"), Healthy(hinge, "signs"), Healthy(segmentation, "images"),
-    Healthy(charbonnier, "pairs", {"eps": 1e-3}), Healthy(dpo, "vectors", {"beta": 0.3}),
+    Healthy(cross_entropy, "labels"),
+    Healthy(bce_logits, "soft binary"),
+    Healthy(bce, "probabilities"),
+    Healthy(mse, "pairs"),
+    Healthy(huber, "pairs", {"delta": 0.7}),
+    Healthy(l1, "pairs"),
+    Healthy(kl_div, "distributions"),
+    Healthy(kl_logits, "pairs", {"temperature": 3.0}),
+    Healthy(focal, "binary", {"gamma": 2.0, "alpha": 0.25}),
+    Healthy(nll_ignore, "ignored", {"ignore_index": -100}),
+    Healthy(weighted_ce, "weighted"),
+    Healthy(masked_lm, "masked"),
+    Healthy(gaussian_nll, "variances"),
+    Healthy(cosine, "pairs"),
+    Healthy(triplet, "triplets"),
+    Healthy(dice, "binary"),
+    Healthy(entropy, "logits"),
+    Healthy(smooth_ce, "labels", {"label_smoothing": 0.1}),
+    Healthy(contrastive, "pairs", {"temperature": 0.5}),
+    Healthy(vicreg_variance, "logits"),
+    Healthy(td, "values", {"discount": 0.9}),
+    Healthy(poisson, "counts"),
+    Healthy(quantile, "pairs", {"q": 0.3}),
+    Healthy(logcosh, "pairs"),
+    Healthy(hinge, "signs"),
+    Healthy(segmentation, "images"),
+    Healthy(charbonnier, "pairs", {"eps": 1e-3}),
+    Healthy(dpo, "vectors", {"beta": 0.3}),
     Healthy(dice_probabilities, "probabilities"),
-]  # fmt: skip
+]
 
 
 def side(loss: Callable[..., Any], framework: str) -> Side:

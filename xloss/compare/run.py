@@ -162,7 +162,7 @@ def _run_torch(side: Side, case: Case, device: str, grads: bool) -> Result:
     before = {name: tensor.clone() for name, tensor in tensors.items()}
     leaves = {name: tensors[name].requires_grad_() for name in case.wrt} if grads else {}
     # What is handed over is not the leaf itself: a function that writes into its argument is shown to, not stopped.
-    handed = {name: leaf.view_as(leaf) for name, leaf in leaves.items()}
+    handed = {name: leaf.clone() for name, leaf in leaves.items()}
     value = _call(side, case, {**tensors, **handed})
     value = value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
     after = {**tensors, **handed}

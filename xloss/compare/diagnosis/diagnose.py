@@ -19,6 +19,7 @@ EQUAL_VALUES: tuple[Hypothesis, ...] = (
     gradients.detached,
     gradients.gradient_factor,
     gradients.clipped_gradient,
+    numerics.lost_digits,
     gradients.stopped_term,
 )
 VALUES: tuple[Hypothesis, ...] = (
@@ -33,7 +34,7 @@ VALUES: tuple[Hypothesis, ...] = (
     inputs.argument_scaled,
     inputs.link,
     labels.labels_off_by_one,
-    inputs.biased_variance,
+    reductions.biased_variance,
     labels.axis_transposed,
     reductions.clipped_probabilities,
     reductions.mean_of_means,
@@ -94,10 +95,13 @@ def _answer(question: Question) -> list[Diagnosis]:
         return found or [d for d in (numerics.lost_digits(question),) if d]
     if any(a.value.shape != b.value.shape for a, b in question.results()):
         return [d for d in (reductions.wrong_shape(question),) if d] + found
+    first: tuple[Hypothesis, ...] = (numerics.low_precision,)
+    if all(numerics.apart(a, b) < 1e-6 for a, b in question.results()):
+        first += (numerics.lost_digits,)  # what float64 shows faintly, float32 shows plainly
     if question.values_equal:
-        tried: tuple[Hypothesis, ...] = (numerics.low_precision, *EQUAL_VALUES)
+        tried: tuple[Hypothesis, ...] = (*first, *EQUAL_VALUES)
     else:
-        tried = (numerics.low_precision, *VALUES, reductions.wrong_shape, numerics.eps_placement,
+        tried = (*first, *VALUES, reductions.wrong_shape, numerics.lost_digits, numerics.eps_placement,
                  gradients.own_gradient_wrong)  # fmt: skip
     for hypothesis in tried:
         if question.expired:

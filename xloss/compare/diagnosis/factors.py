@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from xloss.compare.diagnosis.evidence import Diagnosis
-from xloss.compare.diagnosis.quantities import Quantity, candidates
+from xloss.compare.diagnosis.quantities import Quantity, altered, candidates
 from xloss.compare.diagnosis.question import Function, Question, equal, numbers, same_grads, show
 from xloss.compare.run import Case, Result
 
@@ -68,6 +69,11 @@ def factor(question: Question) -> Diagnosis | None:
             return None
     if not ratios or all(abs(c - 1) < 1e-9 for _, c in ratios):
         return None
+    for case in question.telling[:2]:  # with other counts and weights a name that fits by chance does so no more
+        other = altered(case)
+        pairs = question.results([other]) if other is not None else []
+        if other is not None and pairs and (c := ratio_of_results(*pairs[0])) is not None:
+            ratios.append((other, c))
     named = [q for q in name_of(ratios) if _follows(question, q)]
     if not named:
         return _constant(question, ratios)
@@ -82,12 +88,10 @@ def name_of(ratios: list[tuple[Case, float]]) -> list[Quantity]:
         return []
     found = []
     for text, quantity in tables[0].items():
-        every = all(
-            text in table and abs(table[text].value / abs(c) - 1) < 1e-8 for table, (_, c) in zip(tables, ratios, strict=True)
-        )  # fmt: skip
-        if every:
+        pairs = zip(tables, ratios, strict=True)
+        if all(text in table and abs(table[text].value / abs(c) - 1) < 1e-8 for table, (_, c) in pairs):
             found.append(quantity)
-    # One that differs between the cases and fits each cannot be chance; an option's value can be another's or a constant.
+    # One that differs between the cases and fits each cannot be chance; an option's value can be a constant's.
     varies = [q for q in found if len({round(table[q.text].value, 12) for table in tables}) > 1]
     return varies or found
 
@@ -129,7 +133,7 @@ def _reduction(question: Question, quantity: Quantity, ratios: list[tuple[Case, 
     c = ratios[0][1]
     minus = "-" if c < 0 else ""
     says = f"{b.name}/{a.name} = {show(c)} throughout = {minus}{quantity.text}"
-    numbers = {"factor": c, "quantity": quantity.text, "kind": quantity.kind}
+    numbers: dict[str, Any] = {"factor": c, "quantity": quantity.text, "kind": quantity.kind}
     kinds = set(quantity.kind.split("/"))
     if "less one" in kinds and "constant" not in kinds:
         return question.says("biased_variance", f"{says}: one divides by n, the other by n - 1", **numbers)
@@ -150,7 +154,8 @@ def _reduction(question: Question, quantity: Quantity, ratios: list[tuple[Case, 
             what = "mean" if "weights" not in kinds else "weighted mean"
             return question.says(
                 "sum_against_mean",
-                f"{says}: with the batch repeated {total.name} doubles and {mean.name} does not; {total.name} takes the "
+                f"{says}: with the batch repeated {total.name} doubles and {mean.name} does not; {total.name} "
+                "takes the "
                 f"sum, {mean.name} the {what}",
                 **numbers,
             )
@@ -199,7 +204,8 @@ def wrong_power(question: Question) -> Diagnosis | None:
             if question.explains(_applied(base, function), deviating, question.cases):
                 return question.says(
                     "wrong_power",
-                    f"{deviating.name} is {words} {base.name}, value and gradients: the value goes through one more or one "
+                    f"{deviating.name} is {words} {base.name}, value and gradients: the value goes through one "
+                    "more or one "
                     "less operation at the end",
                     function=name,
                 )
@@ -227,32 +233,34 @@ def additive_constant(question: Question) -> Diagnosis | None:
     free = [n for n in wrt if all(equal(x.grads[n], y.grads[n], floor=1e-6) for x, y in pairs)]
     if not free:
         return None
-    ratios = []
+    ratios: list[tuple[Case, float]] = []
     for case, (x, y) in zip(question.cases, pairs, strict=True):
         gap = y.value - x.value
         if float(np.ptp(gap)) > 1e-9 * max(1.0, float(np.abs(gap).max())):
             ratios = []
             break
         ratios.append((case, float(gap.flat[0])))
-    if len(free) == len(wrt) and ratios:
-        if (known := _known_constant(ratios)) is not None:
-            c = ratios[0][1]
-            text = f"{b.name} - {a.name} = {show(c)} throughout{known}, with the same gradients: a constant term"
-            return question.says("additive_constant", text, constant=c)
-    if not numbers_differ(question, free):
+    visible = all(abs(c) > 1e-9 * np.abs(x.value).max() for (_, c), (x, _) in zip(ratios, pairs, strict=False))
+    if len(free) == len(wrt) and ratios and visible and (known := _known_constant(ratios)) is not None:
+        c = ratios[0][1]
+        text = f"{b.name} - {a.name} = {show(c)} throughout{known}, with the same gradients: a constant term"
+        return question.says("additive_constant", text, constant=c)
+    told = [float(np.abs(y.value - x.value).max()) > 1e-8 * float(np.abs(x.value).max()) for x, y in pairs]
+    if not all(told[: question.differing]) or not _gap_stays(question, free):
         return None
     others = [n for n in question.cases[0].arrays if n not in free]
     on = f", only on {' and '.join(others)}" if others else ""
     which = " and ".join(free)
     return question.says(
         "missing_term",
-        f"{b.name} - {a.name} ({show(float((pairs[0][1].value - pairs[0][0].value).flat[0]))} in the first case) does not "
+        f"{b.name} - {a.name} ({show(float((pairs[0][1].value - pairs[0][0].value).flat[0]))} in the first "
+        "case) does not "
         f"depend on {which}{on}: the gradients by {which} are the same, a term of the value is missing in one",
         independent_of=tuple(free),
     )
 
 
-def numbers_differ(question: Question, free: list[str]) -> bool:
+def _gap_stays(question: Question, free: list[str]) -> bool:
     """Tell whether the values' difference stays as it is when those arguments are changed throughout."""
     for case in question.telling[:2]:
         before = question.results([case])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from xloss.compare.diagnosis.evidence import Diagnosis
@@ -33,7 +35,7 @@ def _dishonest(question: Question, name: str) -> list[Function]:
 def kink_convention(question: Question) -> Diagnosis | None:
     """Gradients differ only at elements where the value has a kink: its one-sided derivatives differ."""
     told = ""
-    seen: dict[str, float] = {}
+    seen: dict[str, Any] = {}
     for case in question.telling:
         ((a, b),) = question.results([case])
         for name in a.grads:
@@ -50,7 +52,8 @@ def kink_convention(question: Question) -> Diagnosis | None:
                     told = (
                         f"the values are equal, and the gradients differ only where the value has a kink: at {name}"
                         f"[{', '.join(map(str, index))}] = {show(float(case.arrays[name][index]))} its slope is "
-                        f"{show(sides[0])} on the left and {show(sides[1])} on the right; {first.name} takes {show(x)}, "
+                        f"{show(sides[0])} on the left and {show(sides[1])} on the right; {first.name} takes "
+                        f"{show(x)}, "
                         f"{second.name} {show(y)}"
                     )
                     seen = {"left": sides[0], "right": sides[1], first.name: x, second.name: y}
@@ -82,7 +85,8 @@ def detached(question: Question) -> Diagnosis | None:
             if question.guilty and base.label == question.guilty and base.index < 2:
                 return question.says(
                     "not_detached",
-                    f"the values are equal; {base.name} has a gradient by {name}, and it should have none: {name} is not "
+                    f"the values are equal; {base.name} has a gradient by {name}, and it should have none: "
+                    f"{name} is not "
                     "detached (stop_gradient) there",
                     argument=name,
                 )
@@ -99,7 +103,9 @@ def detached(question: Question) -> Diagnosis | None:
 def gradient_factor(question: Question) -> Diagnosis | None:
     """The gradients by the arguments that differ are a number times the other's."""
     names = differing_arguments(question)
-    for base, scaled in question.directions():
+    wrong = [f for f in question.pair if any(f in _dishonest(question, n) for n in names)]
+    turned = len(wrong) == 1 and wrong[0] is question.pair[0] and not question.guilty
+    for base, scaled in [question.pair[::-1]] if turned else [question.pair]:
         ratios = []
         for case in question.telling:
             a, b = base.result(case), scaled.result(case)
@@ -116,25 +122,19 @@ def gradient_factor(question: Question) -> Diagnosis | None:
         named = name_of(ratios)
         if not constant and not named:
             return None
-        if question.guilty or constant or base is question.pair[0]:
-            c = ratios[0][1]
-            wrong = [f for f in question.pair if any(_dishonest_is(question, f, n) for n in names)]
-            side = wrong[0].label if len(wrong) == 1 else ""
-            what = f" = {'-' if c < 0 else ''}{named[0].text}" if named else ""
-            own = f"; the gradient of {wrong[0].name} is not the derivative of its own value" if len(wrong) == 1 else ""
-            return question.says(
-                "gradient_factor",
-                f"the values are equal; the gradient by {' and '.join(names)} of {scaled.name} is {show(c)}{what} times "
-                f"that of {base.name}{own}",
-                side,
-                factor=c,
-                quantity=named[0].text if named else "",
-            )
+        c = ratios[0][1]
+        side = wrong[0].label if len(wrong) == 1 else ""
+        what = f" = {'-' if c < 0 else ''}{named[0].text}" if named and named[0].text != show(abs(c)) else ""
+        own = f"; the gradient of {wrong[0].name} is not the derivative of its own value" if len(wrong) == 1 else ""
+        return question.says(
+            "gradient_factor",
+            f"the values are equal; the gradient by {' and '.join(names)} of {scaled.name} is {show(c)}{what} times "
+            f"that of {base.name}{own}",
+            side,
+            factor=c,
+            quantity=named[0].text if named else "",
+        )
     return None
-
-
-def _dishonest_is(question: Question, which: Function, name: str) -> bool:
-    return which in _dishonest(question, name)
 
 
 def clipped_gradient(question: Question) -> Diagnosis | None:
@@ -160,7 +160,8 @@ def clipped_gradient(question: Question) -> Diagnosis | None:
             if same and (free or len(limits) > 1):
                 return question.says(
                     "clipped_gradient",
-                    f"the values are equal; the gradient of {clipped.name} by {' and '.join(names)} is that of {base.name} "
+                    f"the values are equal; the gradient of {clipped.name} by {' and '.join(names)} is that of "
+                    f"{base.name} "
                     f"clipped to {'a largest element' if how == 'element' else 'a norm'} of {show(limits[0])}",
                     clipped.label,
                     limit=limits[0],
@@ -180,7 +181,7 @@ def _limit(a: np.ndarray, b: np.ndarray, how: str) -> float | None:
 
 
 def stopped_term(question: Question) -> Diagnosis | None:
-    """The gradient of one side is not the derivative of its own value: a term of it is stopped, or its rule is wrong."""
+    """One side's gradient is not the derivative of its own value: a term of it is stopped, or its rule is wrong."""
     for name in differing_arguments(question):
         wrong = _dishonest(question, name)
         if len(wrong) != 1:
@@ -196,7 +197,8 @@ def stopped_term(question: Question) -> Diagnosis | None:
             )
         return question.says(
             "detached",
-            f"the values are equal; the gradient of {stopped.name} by {name} is not the numerical derivative of its own value "
+            f"the values are equal; the gradient of {stopped.name} by {name} is not the numerical derivative "
+            "of its own value "
             f"(that of {other.name} is): a term with {name} is detached (stop_gradient), or its backward pass is wrong",
             stopped.label,
             argument=name,

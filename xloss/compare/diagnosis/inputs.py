@@ -1,7 +1,8 @@
-"""One function is the other of changed arguments: swapped, turned into probabilities, scaled, transposed, or left out."""
+"""One function is the other of changed arguments: swapped, turned into probabilities, scaled, or left out."""
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 
@@ -62,10 +63,23 @@ def swapped_arguments(question: Question) -> Diagnosis | None:
         if question.explains(of_changed(base, change), other):
             return question.says(
                 "swapped_arguments",
-                f"{other.name}({one}, {two}) = {base.name}({two}, {one}), value and gradients: the two arguments are swapped",
+                f"{other.name}({one}, {two}) = {base.name}({two}, {one}), value and gradients: the two "
+                "arguments are swapped",
                 arguments=(one, two),
             )
-    values = [n for n in numbers(case)]
+        if arrays[one].dtype.kind == "f" and (arrays[two] > 0).all() and (arrays[one] <= 0).all():
+
+            def reverse(c: Case, one: str = one, two: str = two) -> Case:
+                return c.with_arrays(**{one: np.log(c.arrays[two]), two: np.exp(c.arrays[one])})
+
+            if question.explains(of_changed(base, reverse), other):
+                return question.says(
+                    "swapped_arguments",
+                    f"{other.name}({one}, {two}) = {base.name}(log {two}, exp {one}), value and gradients: the two "
+                    "distributions are swapped",
+                    arguments=(one, two),
+                )
+    values = list(numbers(case))
     for one, two in itertools.combinations(values, 2):
 
         def exchange(c: Case, one: str = one, two: str = two) -> Case:
@@ -86,8 +100,8 @@ def links(case: Case, name: str) -> list[tuple[str, str, Map]]:
     array = case.arrays[name]
     out: list[tuple[str, str, Map]] = []
     for axis in [-1, 1] if array.ndim > 2 else [-1] if array.ndim else []:
-        out += [("logits", "probabilities", lambda x, axis=axis: softmax(x, axis)),
-                ("logits", "log_probabilities", lambda x, axis=axis: log_softmax(x, axis))]  # fmt: skip
+        out += [("logits", "probabilities", functools.partial(softmax, axis=axis)),
+                ("logits", "log_probabilities", functools.partial(log_softmax, axis=axis))]  # fmt: skip
     out += [
         ("logits", "probabilities", sigmoid),
         ("log_probabilities", "probabilities", np.exp),
@@ -115,8 +129,7 @@ def link(question: Question) -> Diagnosis | None:
                     continue
                 step = STEPS[given, wanted]
                 says = f"{deviating.name}({name}) = {base.name}({step} of {name}), value and gradients: "
-                # The one with the step is right where it is told so, or where the other takes x as it should come after.
-                missing = _missing(question, base, deviating, name, given)
+                missing = _missing(question, base, name, given)
                 if missing:
                     return question.says(
                         f"{given}_as_{wanted}",
@@ -126,14 +139,15 @@ def link(question: Question) -> Diagnosis | None:
                     )
                 return question.says(
                     f"{wanted}_as_{given}",
-                    f"{says}{step} is applied once more in {deviating.name}, and its result then taken for {WORDS[given]}",
+                    f"{says}{step} is applied once more in {deviating.name}, and its result then taken for "
+                    f"{WORDS[given]}",
                     deviating.label if question.guilty else "",
                     argument=name,
                 )
     return None
 
 
-def _missing(question: Question, base: Function, deviating: Function, name: str, given: str) -> bool:
+def _missing(question: Question, base: Function, name: str, given: str) -> bool:
     """Tell whether `base` lacks the step, rather than `deviating` having it once too often."""
     if question.guilty:
         return base.index < 2 and base.label == question.guilty
@@ -147,7 +161,15 @@ def _missing(question: Question, base: Function, deviating: Function, name: str,
             if moved is not None and before is not None and equal(moved, before):
                 return False  # it normalises by itself
         return not _logits_inside(base, case, name)
-    return given != "logits" or not _logits_inside(base, case, name)
+    if given == "logits":
+        return not _logits_inside(base, case, name)
+    for target in (n for n, a in case.arrays.items() if n != name and a.shape == array.shape and a.dtype.kind == "f"):
+        plain = np.clip(case.arrays[target], 0, 1)
+        for tried, wants in ((plain, "probabilities"), (np.log(np.maximum(plain, 1e-30)), "log_probabilities")):
+            got = base.value(case.with_arrays(**{name: tried, target: plain}))
+            if got is not None and np.isfinite(got).all() and np.abs(got).max(initial=0) < 1e-9:
+                return wants != given  # nothing is lost where the prediction is the target: so that is what it takes
+    return True
 
 
 def _logits_inside(base: Function, case: Case, name: str) -> bool:
@@ -164,7 +186,7 @@ def _logits_inside(base: Function, case: Case, name: str) -> bool:
 
 def link_where_not_finite(question: Question, cases: list[Case], bad: Function, good: Function) -> Diagnosis | None:
     """The function that lacks the step is not finite on logits (log of a negative number); the other is."""
-    if not cases:
+    if len(cases) < 2:
         return None
     for name in floating(cases[0]):
         for given, wanted, function in links(cases[0], name):
@@ -172,12 +194,21 @@ def link_where_not_finite(question: Question, cases: list[Case], bad: Function, 
                 step = STEPS[given, wanted]
                 return question.says(
                     f"{given}_as_{wanted}",
-                    f"{good.name}({name}) = {bad.name}({step} of {name}), value and gradients, and {bad.name}({name}) is not "
+                    f"{good.name}({name}) = {bad.name}({step} of {name}), value and gradients, and "
+                    f"{bad.name}({name}) is not "
                     f"finite: {bad.name} takes the {WORDS[given]} for {WORDS[wanted]}; {step} is missing there",
                     bad.label,
                     argument=name,
                 )
     return None
+
+
+def _power_of_option(case: Case, option: str, power: float) -> float:
+    return float(abs(numbers(case)[option]) ** power)
+
+
+def _power_of_size(case: Case, name: str, power: float) -> float:
+    return float(case.arrays[name].shape[-1] ** power)
 
 
 def argument_scaled(question: Question) -> Diagnosis | None:
@@ -189,17 +220,16 @@ def argument_scaled(question: Question) -> Diagnosis | None:
     }  # fmt: skip
     for option in numbers(case):
         if numbers(case)[option] not in (0.0, 1.0):
-            scales[option] = lambda c, o=option: numbers(c)[o]
-            scales[f"1/{option}"] = lambda c, o=option: 1 / numbers(c)[o]
-            scales[f"{option} squared"] = lambda c, o=option: numbers(c)[o] ** 2
-            scales[f"1/{option} squared"] = lambda c, o=option: numbers(c)[o] ** -2
+            for text, power in (("{}", 1.0), ("1/{}", -1.0), ("{} squared", 2.0), ("1/{} squared", -2.0)):
+                scales[text.format(option)] = functools.partial(_power_of_option, option=option, power=power)
     for name in floating(case):
         if name not in case.wrt:
             continue
         here = dict(scales)
         if case.arrays[name].ndim:
-            here["the square root of the last axis' size"] = lambda c, n=name: c.arrays[n].shape[-1] ** 0.5
-            here["1 / the square root of the last axis' size"] = lambda c, n=name: c.arrays[n].shape[-1] ** -0.5
+            for text, power in (("the square root of the last axis' size", 0.5),
+                                ("1 / the square root of the last axis' size", -0.5)):  # fmt: skip
+                here[text] = functools.partial(_power_of_size, name=name, power=power)
         for text, scale in here.items():
 
             def change(c: Case, name: str = name, scale: Callable[[Case], float] = scale) -> Case:
@@ -265,28 +295,6 @@ def argument_unused(question: Question) -> Diagnosis | None:
                         "argument_unused",
                         f"{deviating.name} = {base.name} with {name} all {text}: {deviating.name} does not use {name}",
                         deviating.label,
-                        argument=name,
-                    )
-    return None
-
-
-def biased_variance(question: Question) -> Diagnosis | None:
-    """B(x) = A(x spread about its mean by sqrt(n/(n-1))): a variance divided by n - 1 in place of n."""
-    for name in floating(question.cases[0]):
-        array = question.cases[0].arrays[name]
-        for axis in dict.fromkeys([0, array.ndim - 1, None]) if array.ndim else []:
-            for base, deviating in question.directions():
-
-                def spread(x: np.ndarray, axis: int | None = axis) -> np.ndarray:
-                    n = x.size if axis is None else x.shape[axis]
-                    mean = x.mean(axis=axis, keepdims=True)
-                    return np.asarray(mean + (x - mean) * np.sqrt(n / (n - 1))) if n > 1 else x
-
-                if question.explains(of_changed(base, mapped(name, spread)), deviating):
-                    return question.says(
-                        "biased_variance",
-                        f"{deviating.name} is {base.name} with the variance of {name} times n/(n - 1): "
-                        f"{deviating.name} divides by n - 1 (unbiased), {base.name} by n",
                         argument=name,
                     )
     return None

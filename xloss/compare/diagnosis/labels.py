@@ -38,7 +38,8 @@ def labels_off_by_one(question: Question) -> Diagnosis | None:
             if question.explains(of_changed(base, change), deviating, cases):
                 return question.says(
                     "labels_off_by_one",
-                    f"{deviating.name}({name}) = {base.name}({name} {'+' if step > 0 else '-'} 1), value and gradients: one "
+                    f"{deviating.name}({name}) = {base.name}({name} {'+' if step > 0 else '-'} 1), value and "
+                    "gradients: one "
                     "counts the classes from 0, the other from 1",
                     argument=name,
                 )
@@ -68,11 +69,8 @@ def labels_out_of_range(question: Question, cases: list[Case]) -> Diagnosis | No
                 # Its own value must not change when the labels are changed so: that is what it does itself.
                 own = of_changed(deviating, change)
                 every = [(deviating.value(c), own(c), base.value(c), base.value(change(c))) for c in told]
-                if all(
-                    v is not None and w is not None and np.isfinite(v).all() and equal(v, w) and u is not None and equal(u, w)
-                    and (b is None or not equal(v, b)) and any((change(c).arrays[name] != c.arrays[name]).flat)
-                    for c, (v, w, b, u) in zip(told, every, strict=True)
-                ):  # fmt: skip
+                changed = all((change(c).arrays[name] != c.arrays[name]).any() for c in told)
+                if changed and all(_does_itself(*row) for row in every):
                     odd = told[0].arrays[name]
                     first = int(odd[(odd < 0) | (odd >= (classes(told[0]) or 0))].flat[0])
                     return question.says(
@@ -83,6 +81,18 @@ def labels_out_of_range(question: Question, cases: list[Case]) -> Diagnosis | No
                         argument=name,
                     )
     return None
+
+
+def _does_itself(
+    value: np.ndarray | None,
+    on_changed: np.ndarray | None,
+    other: np.ndarray | None,
+    other_on_changed: np.ndarray | None,
+) -> bool:
+    """Tell whether a value stays as it is on changed labels, is the other side's there, and not on the given ones."""
+    if value is None or on_changed is None or other_on_changed is None or not np.isfinite(value).all():
+        return False
+    return equal(value, on_changed) and equal(other_on_changed, value) and (other is None or not equal(value, other))
 
 
 def smoothing_convention(question: Question) -> Diagnosis | None:
@@ -103,7 +113,8 @@ def smoothing_convention(question: Question) -> Diagnosis | None:
 def _smoothing(question: Question, base: Function, deviating: Function, eps: float) -> Diagnosis:
     return question.says(
         "smoothing_convention",
-        f"{deviating.name} spreads the smoothing eps = {show(eps)} over the other classes, eps/(C - 1); {base.name} over all "
+        f"{deviating.name} spreads the smoothing eps = {show(eps)} over the other classes, eps/(C - 1); "
+        f"{base.name} over all "
         "C classes, eps/C",
         eps=eps,
     )
@@ -195,7 +206,8 @@ def _wrong_axis(question: Question) -> Diagnosis | None:
             a, b = question.pair
             return question.says(
                 "axis_transposed",
-                f"the gradient by {name} sums to zero along axis {min(zero[0])} in {a.name}, along axis {min(zero[1])} in "
+                f"the gradient by {name} sums to zero along axis {min(zero[0])} in {a.name}, along axis "
+                f"{min(zero[1])} in "
                 f"{b.name}: the softmax (or mean) is taken over different axes",
                 argument=name,
                 axes=(min(zero[0]), min(zero[1])),

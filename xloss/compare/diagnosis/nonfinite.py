@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -72,8 +72,8 @@ def _reason(question: Question, case: Case, bad: Function, good: Function, dtype
     ):
         return question.says(
             "inf_minus_inf",
-            f"{says}an infinite {' or '.join(infinite)} gives inf - inf or 0 * inf there; with finite numbers in its place the "
-            f"{where} is finite",
+            f"{says}an infinite {' or '.join(infinite)} gives inf - inf or 0 * inf there; with finite numbers "
+            f"in its place the {where} is finite",
             bad.label,
         )
     zero = {n: a for n, a in arrays.items() if a.size and (a == 0).any()}
@@ -86,18 +86,22 @@ def _reason(question: Question, case: Case, bad: Function, good: Function, dtype
         one[dead, 0] = NUDGE
         if (one.shape[1] > 1 or _positive_part(bad, case, name, dtype)) and cured(**{name: one.reshape(array.shape)}):
             return _zero_norm(question, bad, f"{says}a row of {name} is all zero", where)
+    if found := _all_moved(question, bad, {n: a for n, a in zero.items() if n in case.wrt}, cured, says, where):
+        return found
     flat = list(arrays.items())
     for i, (one_name, x) in enumerate(flat):
         for two_name, y in flat[i + 1 :]:
-            if x.shape == y.shape and x.ndim and (tie := x == y).any() and one_name in case.wrt + (two_name,):
+            if x.shape == y.shape and x.ndim and (tie := x == y).any() and one_name in (*case.wrt, two_name):
                 moved = x.astype(np.float64).copy()
                 rows = moved.reshape(-1, moved.shape[-1])
                 same = tie.reshape(rows.shape).all(axis=1)
-                if not same.any():
+                rows[same, 0] += NUDGE
+                if _at_edge(x, y):
                     continue
-                rows[same, 0] += NUDGE if (rows[same, 0] < 0.5).all() else -NUDGE
-                if not _at_edge(x, y) and cured(**{one_name: moved}):
+                if same.any() and cured(**{one_name: moved}):
                     return _zero_norm(question, bad, f"{says}a row of {one_name} equals that of {two_name}", where)
+                if cured(**{one_name: np.where(tie, x + NUDGE, x)}):
+                    return _zero_norm(question, bad, f"{says}elements of {one_name} equal those of {two_name}", where)
     for name, array in arrays.items():
         edge = (array == 0) | (array == 1)
         if edge.any() and (array >= 0).all():
@@ -106,7 +110,8 @@ def _reason(question: Question, case: Case, bad: Function, good: Function, dtype
                 number = "0" if (array == 0).any() else "1"
                 return question.says(
                     "zero_times_log_zero",
-                    f"{says}{name} has elements that are exactly {number}, where 0 * log(0) is NaN (and its gradient 0 * inf); "
+                    f"{says}{name} has elements that are exactly {number}, where 0 * log(0) is NaN (and its "
+                    "gradient 0 * inf); "
                     "with them moved inside it is finite",
                     bad.label,
                     argument=name,
@@ -119,11 +124,29 @@ def _reason(question: Question, case: Case, bad: Function, good: Function, dtype
         largest = max(float(np.abs(a).max()) for a in smaller.values())
         return question.says(
             "overflow_without_max_shift",
-            f"{says}it overflows at inputs as large as {largest:.4g} (exp of a large number, without subtracting the maximum "
+            f"{says}it overflows at inputs as large as {largest:.4g} (exp of a large number, without "
+            "subtracting the maximum "
             "first); with the inputs scaled down it is finite",
             bad.label,
             largest=largest,
         )
+    return None
+
+
+def _all_moved(
+    question: Question, bad: Function, zero: dict[str, np.ndarray], cured: Callable[..., bool], says: str, where: str
+) -> Diagnosis | None:
+    """Move the zero rows of several arguments off zero at once, each by another amount."""
+    moved: dict[str, np.ndarray] = {}
+    for i, (name, array) in enumerate(zero.items()):
+        rows = array.reshape(-1, array.shape[-1]).astype(np.float64) if array.ndim else array.reshape(1, 1) * 1.0
+        dead = (rows == 0).all(axis=1)
+        if rows.shape[1] > 1 and dead.any():
+            rows = rows.copy()
+            rows[dead, 0] = NUDGE * (i + 1)
+            moved[name] = rows.reshape(array.shape)
+    if len(moved) > 1 and cured(**moved):
+        return _zero_norm(question, bad, f"{says}rows of {' and '.join(moved)} are all zero", where)
     return None
 
 
@@ -135,7 +158,8 @@ def _what(result: Result) -> str:
 def _zero_norm(question: Question, bad: Function, says: str, where: str) -> Diagnosis:
     return question.says(
         "nan_at_zero_norm",
-        f"{says}, so that a norm or root is taken of zero, whose derivative is 0/0; moved off zero the {where} is finite",
+        f"{says}, so that a norm or root is taken of zero, whose derivative is 0/0; moved off zero the {where} "
+        "is finite",
         bad.label,
     )
 

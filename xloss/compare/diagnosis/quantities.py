@@ -74,8 +74,6 @@ def _sizes(case: Case) -> Iterator[Quantity]:
         if array.ndim and array.size != main.size:
             yield Quantity(f"the number of elements of {name}", array.size, "total")
     rows = main.shape[0]
-    yield Quantity("the number of pairs N*(N-1)", rows * (rows - 1), "total")
-    yield Quantity("N*N", rows * rows, "total")
     yield Quantity("N - 1", rows - 1, "less one")
     yield Quantity("the number of elements - 1", main.size - 1, "less one")
     if main.ndim > 1:
@@ -83,6 +81,8 @@ def _sizes(case: Case) -> Iterator[Quantity]:
         yield Quantity("the square root of the last axis' size", math.sqrt(main.shape[-1]), "axis")
         if main.shape[1] > 1:
             yield Quantity("log C", math.log(main.shape[1]), "constant")
+    yield Quantity("the number of pairs N*(N-1)", rows * (rows - 1), "total")
+    yield Quantity("N*N", rows * rows, "total")
 
 
 def ignored(case: Case, name: str) -> np.ndarray:
@@ -165,3 +165,24 @@ def candidates(case: Case) -> dict[str, Quantity]:
                     upside_down = second.over(first)
                     out.setdefault(upside_down.text, upside_down)
     return out
+
+
+def altered(case: Case) -> Case | None:
+    """Return the case with a label, mask element and weights changed, so that counts differ; None: it has none."""
+    changed: dict[str, np.ndarray] = {}
+    for name in labels(case):
+        out = ignored(case, name)
+        if out.any() and (~out).sum() > 1:
+            array = case.arrays[name].copy()
+            array[tuple(np.argwhere(~out)[0])] = array[out].flat[0]
+            changed[name] = array
+    for name in masks(case):
+        if np.count_nonzero(case.arrays[name]) > 1 and (case.arrays[name] == 0).any():
+            array = case.arrays[name].copy()
+            array[tuple(np.argwhere(array != 0)[-1])] = 0
+            changed[name] = array
+    for name in floating(case):
+        array = case.arrays[name]
+        if name not in case.wrt and name not in changed and array.ndim == 1 and (array > 0).all():
+            changed[name] = array * np.linspace(1.0, 1.7, array.size)
+    return case.with_arrays(**changed) if changed else None

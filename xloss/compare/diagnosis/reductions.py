@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from xloss.compare.diagnosis.evidence import Diagnosis
-from xloss.compare.diagnosis.inputs import of_changed
-from xloss.compare.diagnosis.question import Function, Model, Question, equal, show
+from xloss.compare.diagnosis.inputs import mapped, of_changed
+from xloss.compare.diagnosis.question import Function, Model, Question, equal, floating, show
 from xloss.compare.run import Case
 
 
@@ -24,11 +24,15 @@ def mean_of_means(question: Question) -> Diagnosis | None:
             for drop in (True, False):
                 model = _mean_over(base, parts, drop)
                 if question.explains(model, deviating, question.telling[:3]):
+                    if not parts and (outer := _broadcast(question)):
+                        return outer  # one row alone has no other to be paired with
                     what = f"{parts} micro-batches" if parts else "rows"
                     return question.says(
                         "mean_of_means",
-                        f"{deviating.name} = the mean over the {what} of {base.name} of each alone: {deviating.name} takes the "
-                        f"mean of {'each' if parts else 'each row'} first, then the mean of these; {base.name} one mean over all",
+                        f"{deviating.name} = the mean over the {what} of {base.name} of each alone: "
+                        f"{deviating.name} takes the "
+                        f"mean of {'each' if parts else 'each row'} first, then the mean of these; {base.name} "
+                        "one mean over all",
                         parts=parts,
                     )
     return None
@@ -70,19 +74,15 @@ def wrong_shape(question: Question) -> Diagnosis | None:
                     reduction=words,
                 )
         small, large = base.value(question.cases[0]), deviating.value(question.cases[0])
-        if (
-            small is not None
-            and large is not None
-            and large.ndim == small.ndim + 1
-            and large.shape[0] == large.shape[1]
-        ):
-            if equal(np.moveaxis(np.diagonal(large), -1, 0), small):
-                return question.says(
-                    "wrong_shape",
-                    f"{shapes}: the diagonal of {deviating.name} is {base.name}; shapes like (N, 1) and (N,) were broadcast to "
-                    "(N, N)",
-                    deviating.label,
-                )
+        if small is None or large is None or large.ndim != small.ndim + 1 or large.shape[0] != large.shape[1]:
+            continue
+        if equal(np.moveaxis(np.diagonal(large), -1, 0), small):
+            return question.says(
+                "wrong_shape",
+                f"{shapes}: the diagonal of {deviating.name} is {base.name}; shapes like (N, 1) and (N,) were "
+                "broadcast to (N, N)",
+                deviating.label,
+            )
     return question.says("wrong_shape", shapes)
 
 
@@ -124,7 +124,8 @@ def _broadcast(question: Question) -> Diagnosis | None:
                 if question.explains(model, deviating, question.telling[:2]):
                     return question.says(
                         "wrong_shape",
-                        f"{deviating.name} is the {words} over all N*N pairs of a row with the {moved} of every row: shapes like "
+                        f"{deviating.name} is the {words} over all N*N pairs of a row with the {moved} of "
+                        "every row: shapes like "
                         f"(N, 1) and (N,) were broadcast to (N, N); {base.name} pairs each row with its own",
                         deviating.label,
                         argument=moved,
@@ -161,12 +162,13 @@ def clipped_value(question: Question) -> Diagnosis | None:
 
 
 def _clip_limit(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[float, str] | None:
-    """Return the limit and "at most" or "at least" where the second of each pair is the first clipped, at least twice."""
+    """Return the limit and "at most" or "at least" where the second of each pair is the first clipped, at "
+    "least twice."""
     a = np.concatenate([x.ravel() for x, _ in pairs]) if pairs else np.zeros(0)
     b = np.concatenate([y.ravel() for _, y in pairs]) if pairs else np.zeros(0)
     if a.shape != b.shape or not a.size or not (np.isfinite(a).all() and np.isfinite(b).all()):
         return None
-    moved = np.abs(a - b) > 1e-9 * np.maximum(np.abs(a), 1e-3)
+    moved = np.abs(a - b) > 1e-6 * np.maximum(np.abs(a), 1e-3)
     if moved.sum() < 2 or moved.all():
         return None
     limit = float(b[moved][0])
@@ -186,7 +188,8 @@ def _clipped(
     meaning = f" = -log({show(float(np.exp(-number)))})" if 1 < number < 750 and way == "at most" else ""
     return question.says(
         "clipped_value",
-        f"{deviating.name} is {base.name} with {what} clipped to {way} {show(number)}{meaning}: where it is clipped its "
+        f"{deviating.name} is {base.name} with {what} clipped to {way} {show(number)}{meaning}: where it is "
+        "clipped its "
         "gradient is zero",
         deviating.label,
         limit=number,
@@ -215,4 +218,26 @@ def clipped_probabilities(question: Question) -> Diagnosis | None:
                             deviating.label,
                             limit=eps,
                         )
+    return None
+
+
+def biased_variance(question: Question) -> Diagnosis | None:
+    """B(x) = A(x spread about its mean by sqrt(n/(n-1))): a variance divided by n - 1 in place of n."""
+    for name in floating(question.cases[0]):
+        array = question.cases[0].arrays[name]
+        for axis in dict.fromkeys([0, array.ndim - 1, None]) if array.ndim else []:
+            for base, deviating in question.directions():
+
+                def spread(x: np.ndarray, axis: int | None = axis) -> np.ndarray:
+                    n = x.size if axis is None else x.shape[axis]
+                    mean = x.mean(axis=axis, keepdims=True)
+                    return np.asarray(mean + (x - mean) * np.sqrt(n / (n - 1))) if n > 1 else x
+
+                if question.explains(of_changed(base, mapped(name, spread)), deviating):
+                    return question.says(
+                        "biased_variance",
+                        f"{deviating.name} is {base.name} with the variance of {name} times n/(n - 1): "
+                        f"{deviating.name} divides by n - 1 (unbiased), {base.name} by n",
+                        argument=name,
+                    )
     return None
