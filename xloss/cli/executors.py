@@ -46,6 +46,11 @@ def is_remote(executor: str | None) -> bool:
     return executor is not None and "=" in executor
 
 
+def machines(executor: str | None, cluster: DaskExecutor | None) -> list[str]:
+    """Return the processors that answer, where it is not this machine's that does."""
+    return cluster.machines if cluster is not None and is_remote(executor) else []
+
+
 @contextlib.contextmanager
 def opened(executor: str | None, jobs: int, device: str, frameworks: Sequence[str]) -> Iterator[DaskExecutor | None]:
     """Yield the executor that an option asks for, None for none; stop its work when left by an exception."""

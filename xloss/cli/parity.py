@@ -122,8 +122,14 @@ def parity(
             executors.opened(executor, jobs, kind, chosen) as cluster,
             progress("cases", quiet=as_json) as show,
         ):
-            store = _open_store(out, chosen, peers, cluster.machines if executors.is_remote(executor) else [])
-            how = {"frameworks": chosen, "peers": peers, "progress": show, "store": store, "resume": resume}
+            store = _open_store(out, chosen, peers, executors.machines(executor, cluster))
+            how: dict[str, Any] = {
+                "frameworks": chosen,
+                "peers": peers,
+                "progress": show,
+                "store": store,
+                "resume": resume,
+            }
             if cluster is not None:
                 table = sweep(asked, cluster, timeout=timeout, **how)
             else:
