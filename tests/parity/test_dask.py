@@ -102,13 +102,16 @@ def same(left, right):
     pd.testing.assert_frame_equal(left[SAME], right[SAME])
 
 
-def isolated_processes():
-    """The isolated processes of dask workers of this test run that are alive."""
+def isolated_processes(folder):
+    """The isolated processes that are alive, of dask workers started with a test's folder in their environment."""
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             text = (place / "environ").read_bytes()
-            if b"multiprocessing.forkserver" in (place / "cmdline").read_bytes() and b"XLOSS_TEST_DASK=1" in text:
+            if (
+                b"multiprocessing.forkserver" in (place / "cmdline").read_bytes()
+                and f"XLOSS_TEST_DASK={folder}\0".encode() in text
+            ):
                 found.append(place.name)
     return found
 
@@ -142,7 +145,7 @@ def test_a_worker_killed_in_the_middle_changes_no_row(cluster, client, planted, 
     asked = [*ours(), *cells(["mse_loss", "l1_loss"], ["float64"], ["typical", "large"])]
     with Workers(1, 60.0, **planted) as workers:
         local = sweep(asked, workers, peers=False)
-    cluster.environment["XLOSS_TEST_DASK"] = "1"
+    cluster.environment["XLOSS_TEST_DASK"] = str(tmp_path)
     victim = cluster.worker()
     cluster.worker()
     client.wait_for_workers(2, timeout=90)
@@ -159,7 +162,8 @@ def test_a_worker_killed_in_the_middle_changes_no_row(cluster, client, planted, 
         assert len(client.nthreads()) == 1
         assert killed
         assert killed[0] < len(asked)
-    until(lambda: not isolated_processes(), 20.0)  # neither of the worker that was killed nor of the other
+    # None of the worker that was killed; of the other the server that they are forked from.
+    until(lambda: len(isolated_processes(tmp_path)) == 1, 20.0)
 
 
 @pytest.mark.slow
@@ -178,6 +182,24 @@ def test_a_cell_that_kills_dask_workers_is_named(cluster, client, planted, tmp_p
     assert set(zip(bad["regime"], bad["framework"], bad["status"], strict=True)) == {(faulty.REGIME, "torch", "crash")}
     assert bad["reason"].str.startswith("KilledWorker").all()
     assert table.attrs["lost"] == 0
+
+
+def mark():
+    return os.environ.get("XLOSS_TEST_MARK")
+
+
+@pytest.mark.slow
+def test_cells_of_a_gpu_go_to_workers_that_declare_one(cluster, client):
+    from xloss.parity.cluster import DaskExecutor
+
+    cluster.worker(XLOSS_TEST_MARK="plain")
+    cluster.worker("--resources", "GPU=1", XLOSS_TEST_MARK="gpu")
+    client.wait_for_workers(2, timeout=90)
+    with DaskExecutor(client, "cuda") as executor:
+        assert executor.resources == {"GPU": 1}
+        assert {call.result() for call in [executor.submit(mark) for _ in range(8)]} == {"gpu"}
+    with DaskExecutor(client) as executor:
+        assert {call.result() for call in [executor.submit_within(60.0, mark) for _ in range(8)]} == {"plain", "gpu"}
 
 
 def fake(folder, package, version):
@@ -270,7 +292,7 @@ def test_the_command_writes_a_journal_and_resumes(cluster, tmp_path, remote):
 def test_a_local_cluster_ends_with_the_command(tmp_path, number):
     command = [sys.executable, "-m", "xloss", "parity", "--loss", "mse_loss", "--loss", "huber_loss", "--no-peers",
                "--executor", "dask", "--jobs", "2", "--out", str(tmp_path)]  # fmt: skip
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLOSS_TEST_DASK": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLOSS_TEST_DASK": str(tmp_path)}
     with subprocess.Popen(
         command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -282,7 +304,7 @@ def test_a_local_cluster_ends_with_the_command(tmp_path, number):
         assert process.wait(30) == 128 + number, rest
     assert f"stopped by {number.name}; go on with" in rest
     assert "Traceback" not in rest
-    until(lambda: not isolated_processes(), 20.0)
+    until(lambda: not isolated_processes(tmp_path), 20.0)
 
 
 def invoke(*arguments):
