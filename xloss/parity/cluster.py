@@ -105,7 +105,14 @@ class DaskExecutor(concurrent.futures.Executor):
             if self._lost or self._closed.is_set():
                 raise ClusterLost(self._lost or "the executor was shut down")
             self._waiting.add(future)
-        inner = self._executor.submit(isolated, self.session, timeout, function, args, kwargs)
+        try:
+            inner = self._executor.submit(isolated, self.session, timeout, function, args, kwargs)
+        except Exception as error:  # dask's own, of a client that has closed itself
+            with self._lock:
+                self._waiting.discard(future)
+            if self.client.status == "running":
+                raise
+            raise ClusterLost(f"the scheduler went away ({error})") from None
         inner.add_done_callback(functools.partial(self._hand_over, future))
         return future
 
