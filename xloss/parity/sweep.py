@@ -122,11 +122,15 @@ def _over(
     apart: dict[Cell, tuple[list[dict[str, Any]], set[str]]] = {}
 
     def submit(part: _Part) -> None:
-        if timeout is not None and hasattr(executor, "submit_within"):
-            within = timeout * len(part.cells)
-            future = executor.submit_within(within, check_group, part.cells, part.frameworks, peers)
-        else:
-            future = executor.submit(check_group, part.cells, part.frameworks, peers)
+        try:
+            if timeout is not None and hasattr(executor, "submit_within"):
+                within = timeout * len(part.cells)
+                future = executor.submit_within(within, check_group, part.cells, part.frameworks, peers)
+            else:
+                future = executor.submit(check_group, part.cells, part.frameworks, peers)
+        except concurrent.futures.BrokenExecutor as error:  # what is not answered becomes rows
+            future = concurrent.futures.Future()
+            future.set_exception(error)
         pending[future] = part
 
     def answer(part: _Part, rows: dict[Cell, list[dict[str, Any]]]) -> None:
