@@ -1,4 +1,4 @@
-"""Real bugs of losses and gradients from public trackers, one file each: a small model of the bug beside the right function.
+"""Real bugs of losses and gradients from public trackers, one file each: the faulty function beside the right one.
 
 Each case names the public report it comes from; the models are written for this gallery.
 """
@@ -15,7 +15,45 @@ from typing import Any
 import numpy as np
 
 CAUSES = frozenset(
-    ["factor", "swapped_arguments", "sign", "logits_as_probabilities", "log_probabilities_as_probabilities", "probabilities_as_log_probabilities", "probabilities_as_logits", "smoothing_convention", "labels_off_by_one", "labels_wrapped", "labels_clamped", "ignored_in_denominator", "weights_in_denominator", "axis_transposed", "detached", "not_detached", "mean_of_means", "mean_against_batchmean", "sum_against_mean", "eps_placement", "biased_variance", "float32_inside_float64", "low_matmul_precision", "low_precision_accumulation", "kink_convention", "nan_at_zero_norm", "zero_times_log_zero", "inf_minus_inf", "overflow_without_max_shift", "clipped_gradient", "clipped_value", "argument_mutated", "nondeterministic", "missing_term", "lost_digits", "wrong_shape", "wrong_formula"]
+    (
+        "factor",
+        "swapped_arguments",
+        "sign",
+        "logits_as_probabilities",
+        "log_probabilities_as_probabilities",
+        "probabilities_as_log_probabilities",
+        "probabilities_as_logits",
+        "smoothing_convention",
+        "labels_off_by_one",
+        "labels_wrapped",
+        "labels_clamped",
+        "ignored_in_denominator",
+        "weights_in_denominator",
+        "axis_transposed",
+        "detached",
+        "not_detached",
+        "mean_of_means",
+        "mean_against_batchmean",
+        "sum_against_mean",
+        "eps_placement",
+        "biased_variance",
+        "float32_inside_float64",
+        "low_matmul_precision",
+        "low_precision_accumulation",
+        "kink_convention",
+        "nan_at_zero_norm",
+        "zero_times_log_zero",
+        "inf_minus_inf",
+        "overflow_without_max_shift",
+        "clipped_gradient",
+        "clipped_value",
+        "argument_mutated",
+        "nondeterministic",
+        "missing_term",
+        "lost_digits",
+        "wrong_shape",
+        "wrong_formula",
+    )
 )
 
 

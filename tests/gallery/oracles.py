@@ -1,0 +1,162 @@
+"""What the usual checks catch of the gallery: gradcheck, check_grads, assert_close, allclose, numerical gradients.
+
+`python -m tests.gallery.oracles` prints the table: caught cases, and false alarms on healthy pairs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tests.gallery import Case, cases
+
+
+def cast(case: Case, dtype: str) -> dict[str, np.ndarray]:
+    """Return the inputs, the floating ones in the dtype."""
+    return {n: np.array(a, dtype) if a.dtype.kind == "f" else np.array(a) for n, a in case.inputs().items()}
+
+
+def run_torch(case: Case, arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the value and the gradients of its sum on the torch side."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        args = {n: torch.tensor(a).requires_grad_(n in case.wrt) for n, a in arrays.items()}
+        value = case.torch(*args.values())
+        leaves = [args[n] for n in case.wrt]
+        grads = torch.autograd.grad(value.sum(), leaves, materialize_grads=True) if leaves else ()
+    return value.detach().numpy(), {n: g.numpy() for n, g in zip(case.wrt, grads, strict=True)}
+
+
+def run_jax(case: Case, arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Return the value and the gradients of its sum on the JAX side."""
+    import jax
+
+    with jax.enable_x64(any(a.dtype == np.float64 for a in arrays.values())):
+        args = {n: jax.numpy.asarray(a) for n, a in arrays.items()}
+        value = case.jax(*args.values())
+        leaves = {n: args[n] for n in case.wrt}
+        grads = jax.grad(lambda x: case.jax(*{**args, **x}.values()).sum())(leaves) if leaves else {}
+        return np.asarray(value), {n: np.asarray(g) for n, g in grads.items()}
+
+
+RUN = {"torch": run_torch, "jax": run_jax}
+
+
+def numerical(function: Callable[..., Any], arrays: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """Return the derivative of the sum of a function of float64 arrays, by central differences; inf is not moved."""
+    grad, step = np.zeros(arrays[name].shape), 1e-5
+    for index in np.ndindex(grad.shape):
+        at = arrays[name][index]
+        if np.isfinite(at):
+            ends = []
+            for sign in (1, -1):
+                moved = {n: np.array(a) for n, a in arrays.items()}
+                moved[name][index] = at + sign * step
+                ends.append(np.sum(function(*moved.values())))
+            grad[index] = (ends[0] - ends[1]) / (2 * step)
+    return grad
+
+
+def gradcheck(case: Case) -> bool:
+    """Return whether torch.autograd.gradcheck fails on the torch side in float64."""
+    import torch
+
+    args = [torch.tensor(a).requires_grad_(n in case.wrt) for n, a in cast(case, "float64").items()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return bool(case.wrt) and not torch.autograd.gradcheck(case.torch, args, raise_exception=False)
+
+
+def check_grads(case: Case) -> bool:
+    """Return whether jax.test_util.check_grads fails on the JAX side in float64."""
+    import jax
+    from jax.test_util import check_grads as check
+
+    if not case.wrt:
+        return False
+    with jax.enable_x64(True):
+        args = {n: jax.numpy.asarray(a) for n, a in cast(case, "float64").items()}
+        try:
+            check(lambda x: case.jax(*{**args, **x}.values()), ({n: args[n] for n in case.wrt},), 1, ["rev"])
+        except AssertionError:
+            return True
+    return False
+
+
+def _differs(a: Any, b: Any) -> bool:
+    import torch
+
+    try:
+        torch.testing.assert_close(torch.tensor(np.asarray(a)), torch.tensor(np.asarray(b)), check_dtype=False)
+    except AssertionError:
+        return True
+    return False
+
+
+def close_values(case: Case) -> bool:
+    """Return whether torch.testing.assert_close tells the two values apart."""
+    arrays = cast(case, case.dtypes[0])
+    return _differs(run_torch(case, arrays)[0], run_jax(case, arrays)[0])
+
+
+def close_gradients(case: Case) -> bool:
+    """Return whether torch.testing.assert_close tells the two gradients apart."""
+    arrays = cast(case, case.dtypes[0])
+    ours, theirs = run_torch(case, arrays)[1], run_jax(case, arrays)[1]
+    return any(_differs(ours[n], theirs[n]) for n in case.wrt)
+
+
+def allclose(case: Case) -> bool:
+    """Return whether np.allclose tells the two values apart."""
+    arrays = cast(case, case.dtypes[0])
+    a, b = run_torch(case, arrays)[0], run_jax(case, arrays)[0]
+    return a.shape != b.shape or not np.allclose(a, b)
+
+
+def outputs_and_numerical(case: Case) -> bool:
+    """Return whether outputs differ in float64, or a gradient from the numerical one of its own side."""
+    arrays = cast(case, "float64")
+    sides = {name: run(case, arrays) for name, run in RUN.items()}
+    if not np.allclose(sides["torch"][0], sides["jax"][0]):
+        return True
+    for name, run in RUN.items():
+        value_only = replace(case, wrt=())
+
+        def value(*a: Any, run: Any = run, case: Case = value_only) -> Any:
+            return run(case, dict(zip(arrays, a, strict=True)))[0]
+
+        if any(not np.allclose(sides[name][1][n], numerical(value, arrays, n), atol=1e-4) for n in case.wrt):
+            return True
+    return False
+
+
+ORACLES = {
+    "torch.autograd.gradcheck": gradcheck,
+    "jax.test_util.check_grads": check_grads,
+    "torch.testing.assert_close on values": close_values,
+    "torch.testing.assert_close on gradients": close_gradients,
+    "np.allclose on values": allclose,
+    "values and numerical gradients in float64": outputs_and_numerical,
+}
+
+
+def table() -> list[dict[str, Any]]:
+    """Return one row an oracle: how many cases it catches, of how many, and which not."""
+    rows = []
+    for name, oracle in ORACLES.items():
+        caught = {slug: oracle(case) for slug, case in cases().items()}
+        missed = [slug for slug, hit in caught.items() if not hit]
+        rows.append({"oracle": name, "caught": sum(caught.values()), "cases": len(caught), "missed": missed})
+    return rows
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(table(), indent=1) + "\n")

@@ -1,0 +1,66 @@
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.gallery import CAUSES, Case, cases
+from tests.gallery.oracles import RUN, cast, numerical
+
+pytest.importorskip("torch")
+pytest.importorskip("jax")
+
+CASES = cases()
+every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+
+
+def agrees(case: Case, side: str, rtol: float, atol: float, dtype: str) -> bool:
+    """Whether a side's value, gradients and arguments afterwards are those of truth."""
+    arrays = cast(case, dtype)
+    exact = {n: a.astype(np.float64) if a.dtype.kind == "f" else a for n, a in arrays.items()}
+    value, grads = RUN[side](case, arrays)
+    with np.errstate(all="ignore"):
+        right = np.asarray(case.truth(*exact.values()))
+        slopes = {n: numerical(case.truth, exact, n) for n in case.wrt}
+    return (
+        value.shape == right.shape
+        and np.allclose(value, right, rtol, atol)
+        and all(np.allclose(grads[n], slopes[n], max(rtol, 1e-4), 1e-4) for n in case.wrt)
+    )
+
+
+@every_case
+def test_the_right_side_is_right(case):
+    assert agrees(case, "jax" if case.wrong == "torch" else "torch", 1e-7, 1e-9, "float64")
+
+
+@every_case
+def test_the_wrong_side_is_wrong(case):
+    if case.cause == "argument_mutated":
+        import torch
+
+        args = {n: torch.tensor(a) for n, a in cast(case, case.dtypes[0]).items()}
+        before = {n: a.clone() for n, a in args.items()}
+        case.torch(*args.values())
+        assert any(not torch.equal(before[n], args[n]) for n in args)
+    elif case.cause == "lost_digits":
+        value, _ = RUN[case.wrong](case, arrays := cast(case, case.dtypes[0]))
+        exact = case.truth(*(a.astype(np.float64) if a.dtype.kind == "f" else a for a in arrays.values()))
+        assert not np.allclose(value, exact, 1e-3, 0)
+    else:
+        assert not agrees(case, case.wrong, 1e-4, 1e-6, case.dtypes[0])
+
+
+def test_references_are_unique_and_causes_known():
+    references = [case.reference for case in CASES.values()]
+    assert len(set(references)) == len(references)
+    assert all(re.fullmatch(r"[\w.-]+/[\w.-]+#\d+", reference) for reference in references)
+    for case in CASES.values():
+        repository, number = case.reference.split("#")
+        assert case.url in {f"https://github.com/{repository}/{kind}/{number}" for kind in ("issues", "pull")}
+        assert case.cause in CAUSES
+        assert case.wrong in ("torch", "jax")
+
+
+def test_files_are_small():
+    assert all(len((Path(__file__).parent / f"{slug}.py").read_text().splitlines()) < 75 for slug in CASES)
