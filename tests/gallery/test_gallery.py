@@ -24,7 +24,7 @@ def agrees(case: Case, side: str, rtol: float, atol: float, dtype: str) -> bool:
         slopes = {n: numerical(case.truth, exact, n) for n in case.wrt}
     return (
         value.shape == right.shape
-        and np.allclose(value, right, rtol, atol)
+        and np.allclose(value, right, rtol, atol, equal_nan=True)
         and all(np.allclose(grads[n], slopes[n], max(rtol, 1e-4), 1e-4) for n in case.wrt)
     )
 
