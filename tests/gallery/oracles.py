@@ -1,6 +1,6 @@
 """What the usual checks catch of the gallery: gradcheck, check_grads, assert_close, allclose, numerical gradients.
 
-`python -m tests.gallery.oracles` prints the table: caught cases, and false alarms on healthy pairs.
+`python -m tests.gallery.oracles` prints the table of what each catches, and what it misses.
 """
 
 from __future__ import annotations
