@@ -1,0 +1,90 @@
+"""What a diagnosis has to go on: both functions to run again on other inputs, and what is right where that is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from xloss.compare.run import Case, Failure, Result, run
+from xloss.compare.sides import Side
+
+Right = Callable[[Case], Result]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Name one cause of a disagreement.
+
+    Attributes:
+        cause: its identifier ("factor", "swapped_arguments", ...).
+        side: the framework label of the side that deviates ("torch", "jax"; "a" and "b" where both are in one
+            framework), "" where the evidence cannot tell.
+        sentence: one line for a person, with the evidence: "jax/torch = 3 = the number of unmasked tokens: ...".
+        numbers: what was measured.
+    """
+
+    cause: str
+    side: str
+    sentence: str
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Evidence:
+    """Two functions, the cases on which they were compared, and what is right.
+
+    Attributes:
+        sides: the two functions.
+        cases: their inputs in float64, the telling ones (typical values, at least two sizes) first.
+        names: what the sides are called in sentences: ("torch", "jax"), or their labels.
+        right: `right(case)` returns value and gradients of the exact result in float64; None where it is not known.
+        found: the disagreements and failures that were seen, as rows of the comparison.
+    """
+
+    sides: tuple[Side, Side]
+    cases: list[Case]
+    names: tuple[str, str] = ("torch", "jax")
+    right: Right | None = None
+    found: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    _kept: dict[Any, Result | Failure] = field(default_factory=dict)
+
+    def run(self, which: int, case: Case, dtype: str = "float64") -> Result | None:
+        """Run side 0 or 1 on a case; None where it raises. Results are kept."""
+        out = self.answer(which, case, dtype)
+        return out if isinstance(out, Result) else None
+
+    def answer(self, which: int, case: Case, dtype: str = "float64") -> Result | Failure:
+        """Run side 0 or 1 on a case, and return also what it raised."""
+        key = (
+            which,
+            dtype,
+            tuple((name, array.dtype.str, array.shape, array.tobytes()) for name, array in case.arrays.items()),
+            repr(sorted(case.options.items())),
+        )
+        if key not in self._kept:
+            self._kept[key] = run(self.sides[which], case, dtype)
+        return self._kept[key]
+
+    def numerical_gradient(self, which: int, case: Case, name: str, step: float = 1e-6) -> np.ndarray | None:
+        """Return the derivative of a side's own float64 value by central differences, elementwise; None if it raises.
+
+        Where the value is an array, that of the sum of value times `xloss.compare.run.cotangent`.
+        """
+        from xloss.compare.run import cotangent
+
+        base = case.arrays[name].astype(np.float64)
+        out = np.zeros(base.shape)
+        for index in np.ndindex(base.shape):
+            ends = []
+            for sign in (1, -1):
+                moved = base.copy()
+                moved[index] += sign * step
+                got = run(self.sides[which], case.with_arrays(**{name: moved}), grads=False)
+                if isinstance(got, Failure):
+                    return None
+                ends.append(float((got.value * cotangent(got.value.shape, np.dtype(np.float64))).sum()))
+            out[index] = (ends[0] - ends[1]) / (2 * step)
+        return out

@@ -1,0 +1,63 @@
+"""Compare two functions: run both on all cases, find out what is right, judge, and say why they disagree."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from xloss.compare.comparison import Comparison, names_of
+from xloss.compare.judging import Judge, Truth
+from xloss.compare.run import Case
+from xloss.compare.sides import Side
+from xloss.compare.units import Answer, Run, in_process, units, widened
+
+
+def compare(
+    a: Side,
+    b: Side,
+    cases: Sequence[Case],
+    *,
+    dtypes: Sequence[str] = ("float64", "float32"),
+    truth: Truth | None = None,
+    per_sample: bool = True,
+    microbatches: int = 0,
+    strict: bool = False,
+    device: str = "cpu",
+    runner: Run | None = None,
+    diagnose: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> Comparison:
+    """Compare two functions.
+
+    Args:
+        a, b: the functions.
+        cases: their inputs; the first should be typical.
+        dtypes: those to judge; float64 is always run, to be the reference.
+        truth: what is right, where that is known. Without it both functions in float64 are each other's reference.
+        per_sample: compare the gradients of each sample alone, by a call each and by `vmap`.
+        microbatches: into how many micro-batches to cut the first case, to see whether their gradients add up to
+            that of the batch; 0 does not.
+        strict: judge by the distance to the exact result alone (`xloss.parity.verdict`), without allowing roundings of
+            the size of typical results.
+        device: "cpu" or "cuda".
+        runner: runs the units, by default in this process.
+        diagnose: whether to look for the cause of a disagreement.
+        progress: called with the number of units done and of all.
+    """
+    start = time.perf_counter()
+    sides = (a, b)
+    cases = [widened(case, "float32") for case in cases]
+    asked = units(sides, cases, dtypes, per_sample, microbatches, device)
+    runner = runner or in_process(sides)
+    answers: dict[tuple[int, str, str], Answer] = {}
+    for done, (unit, got) in enumerate(runner(asked), start=1):
+        answers[unit.which, unit.case.name, unit.dtype] = got
+        if progress:
+            progress(done, len(asked))
+    out = Comparison(sides, names_of(a, b))
+    judge_all = Judge(out, answers, truth, strict, dtypes, runner, device)
+    judge_all(cases, microbatches)
+    if out.failures and diagnose:
+        judge_all.diagnose(cases)
+    out.seconds = time.perf_counter() - start
+    return out
