@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import inspect
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,32 +64,65 @@ class Case:
     """Describe one public bug as a pair of functions, one of them faulty.
 
     Attributes:
-        reference: "owner/repo#number" of the report, and its address in `url`.
-        title: one line, in our words.
+        doc: the docstring of the file: a title, what goes wrong, and "Reference: owner/repo#number, address".
+        torch, jax: the two functions, called with the arrays in order; each imports its framework inside.
+        truth: returns the right value from float64 NumPy arrays, in plain NumPy.
+        healthy: the right function in the framework of the wrong side.
+        inputs: returns the arrays by name; takes the number of rows and a seed where they are drawn.
         wrong: the faulty side, "torch" or "jax".
         cause: one of `CAUSES`.
-        torch, jax: the two functions, called with the arrays in order; each imports its framework inside.
-        inputs: returns the arrays by name.
         wrt: the arguments to differentiate by; () where only the value is at stake.
-        truth: returns the right value from float64 NumPy arrays, in plain NumPy.
         dtypes: the dtypes in which the bug shows.
-        per_sample: whether the functions return one value a sample.
-        second_inputs: another draw, of other sizes.
     """
 
-    reference: str
-    url: str
-    title: str
-    wrong: str
-    cause: str
+    doc: str | None
     torch: Callable[..., Any]
     jax: Callable[..., Any]
-    inputs: Callable[[], Mapping[str, np.ndarray]]
+    truth: Callable[..., Any]
+    healthy: Callable[..., Any]
+    inputs: Callable[..., Mapping[str, np.ndarray]]
+    wrong: str
+    cause: str
     wrt: tuple[str, ...]
-    truth: Callable[..., Any] | None = None
     dtypes: tuple[str, ...] = ("float32",)
-    per_sample: bool = False
-    second_inputs: Callable[[], Mapping[str, np.ndarray]] | None = None
+
+    def second_inputs(self) -> Mapping[str, np.ndarray]:
+        """Return another draw with four rows more; where the inputs are fixed, the first row of each once more."""
+        parameters = inspect.signature(self.inputs).parameters
+        if "rows" in parameters:
+            return self.inputs(parameters["rows"].default + 4, 1)
+        return {name: np.concatenate([array, array[:1]]) for name, array in self.inputs().items()}
+
+    @property
+    def title(self) -> str:
+        """Return the first line, without its full stop."""
+        return (self.doc or "").partition("\n")[0].rstrip(".")
+
+    @property
+    def reference(self) -> str:
+        """Return "owner/repo#number" of the report."""
+        return self._reference[0]
+
+    @property
+    def url(self) -> str:
+        """Return the address of the report."""
+        return self._reference[1]
+
+    @property
+    def _reference(self) -> tuple[str, str]:
+        found = re.search(r"^Reference: (\S+),\s+(\S+)$", self.doc or "", re.MULTILINE)
+        if found is None:
+            raise ValueError(f"doc: expected a line 'Reference: owner/repo#number, address', got {self.doc!r}")
+        return found[1], found[2]
+
+    @property
+    def right(self) -> str:
+        """Return the framework of the right side."""
+        return "jax" if self.wrong == "torch" else "torch"
+
+    def mended(self) -> Case:
+        """Return the case with the right function on both sides."""
+        return replace(self, **{self.wrong: self.healthy})
 
 
 @functools.cache
@@ -95,7 +130,7 @@ def cases() -> dict[str, Case]:
     """Return the cases by the names of their files: every file beside this one that has a `CASE`."""
     found = {}
     for path in sorted(Path(__file__).parent.glob("*.py")):
-        if path.stem in {"__init__", "oracles", "conftest"} or path.stem.startswith("test_"):
+        if path.stem in {"__init__", "oracles", "right", "verdicts", "healthy", "report"} or path.stem.startswith("test_"):
             continue
         spec = importlib.util.spec_from_file_location(f"tests.gallery.{path.stem}", path)
         if spec is None or spec.loader is None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.gallery import Case
+from tests.gallery import Case, right
 
 
 def torch_loss(input: Any, target: Any) -> Any:
@@ -37,20 +37,20 @@ def truth(input: Any, target: Any) -> Any:
     return -log_p[keep, target[keep]].mean()
 
 
-def inputs() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    return {"input": rng.normal(size=(6, 5)).astype(np.float32), "target": np.array([0, -100, -100, 4, 2, 1])}
+def inputs(rows: int = 6, seed: int = 0) -> dict[str, np.ndarray]:
+    pattern = [0, -100, -100, 4, 2, 1]
+    rng = np.random.default_rng(seed)
+    return {"input": rng.normal(size=(rows, 5)).astype(np.float32), "target": np.resize(pattern, rows)}
 
 
 CASE = Case(
-    reference="huggingface/transformers#34191",
-    url="https://github.com/huggingface/transformers/pull/34191",
-    title="Gradient accumulation averages the micro-batches' token means",
+    __doc__,
+    torch_loss,
+    jax_loss,
+    truth,
+    right.cross_entropy,
+    inputs,
     wrong="torch",
     cause="mean_of_means",
-    torch=torch_loss,
-    jax=jax_loss,
-    inputs=inputs,
     wrt=("input",),
-    truth=truth,
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.gallery import Case
+from tests.gallery import Case, right
 
 
 def torch_loss(input: Any, target: Any) -> Any:
@@ -35,14 +35,5 @@ def inputs() -> dict[str, np.ndarray]:
 
 
 CASE = Case(
-    reference="pytorch/pytorch#1792",
-    url="https://github.com/pytorch/pytorch/pull/1792",
-    title="BCE with logits through an absolute value has a wrong gradient at logit 0",
-    wrong="torch",
-    cause="kink_convention",
-    torch=torch_loss,
-    jax=jax_loss,
-    inputs=inputs,
-    wrt=("input",),
-    truth=truth,
+    __doc__, torch_loss, jax_loss, truth, right.bce, inputs, wrong="torch", cause="kink_convention", wrt=("input",)
 )

@@ -25,25 +25,23 @@ def jax_loss(input: Any, target: Any) -> Any:
     return (jnp.logaddexp(0, input) - input * soft).mean()
 
 
+def healthy(input: Any, target: Any) -> Any:
+    from torch.nn import functional
+
+    return functional.binary_cross_entropy_with_logits(input, 0.9 * target + 0.05)
+
+
 def truth(input: Any, target: Any) -> Any:
     soft = 0.9 * target + 0.05
     return (np.log1p(np.exp(input)) - input * soft).mean()
 
 
-def inputs() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    return {"input": rng.normal(size=6).astype(np.float32), "target": np.array([0, 1, 1, 0, 1, 0], np.float32)}
+def inputs(rows: int = 6, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    target = np.resize(np.array([0, 1, 1, 0, 1, 0], np.float32), rows)
+    return {"input": rng.normal(size=rows).astype(np.float32), "target": target}
 
 
 CASE = Case(
-    reference="eladhoffer/utils.pytorch#13",
-    url="https://github.com/eladhoffer/utils.pytorch/issues/13",
-    title="Binary label smoothing computes (t + eps) / 2",
-    wrong="torch",
-    cause="smoothing_convention",
-    torch=torch_loss,
-    jax=jax_loss,
-    inputs=inputs,
-    wrt=("input",),
-    truth=truth,
+    __doc__, torch_loss, jax_loss, truth, healthy, inputs, wrong="torch", cause="smoothing_convention", wrt=("input",)
 )

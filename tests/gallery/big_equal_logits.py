@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.gallery import Case
+from tests.gallery import Case, right
 
 
 def torch_loss(input: Any, target: Any) -> Any:
@@ -39,14 +39,13 @@ def inputs() -> dict[str, np.ndarray]:
 
 
 CASE = Case(
-    reference="pytorch/pytorch#11752",
-    url="https://github.com/pytorch/pytorch/issues/11752",
-    title="Cross entropy of two equal logits of 1e8 is 0 instead of ln 2",
+    __doc__,
+    torch_loss,
+    jax_loss,
+    truth,
+    right.cross_entropy,
+    inputs,
     wrong="torch",
     cause="lost_digits",
-    torch=torch_loss,
-    jax=jax_loss,
-    inputs=inputs,
     wrt=("input",),
-    truth=truth,
 )

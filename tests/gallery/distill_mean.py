@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.gallery import Case
+from tests.gallery import Case, right
 
 
 def torch_loss(input: Any, teacher: Any) -> Any:
@@ -32,23 +32,22 @@ def truth(input: Any, teacher: Any) -> Any:
     return (p * np.log(p / q)).sum(-1).mean()
 
 
-def inputs() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
+def inputs(rows: int = 3, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
     return {
-        "input": rng.normal(size=(3, 5)).astype(np.float32),
-        "teacher": rng.normal(size=(3, 5)).astype(np.float32),
+        "input": rng.normal(size=(rows, 5)).astype(np.float32),
+        "teacher": rng.normal(size=(rows, 5)).astype(np.float32),
     }
 
 
 CASE = Case(
-    reference="HikariTJU/LD#74",
-    url="https://github.com/HikariTJU/LD/issues/74",
-    title="A distillation loss averages the KL divergence over classes",
+    __doc__,
+    torch_loss,
+    jax_loss,
+    truth,
+    right.kl,
+    inputs,
     wrong="torch",
     cause="mean_against_batchmean",
-    torch=torch_loss,
-    jax=jax_loss,
-    inputs=inputs,
     wrt=("input",),
-    truth=truth,
 )

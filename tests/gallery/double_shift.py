@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.gallery import Case
+from tests.gallery import Case, right
 
 
 def torch_loss(input: Any, target: Any) -> Any:
@@ -31,20 +31,19 @@ def truth(input: Any, target: Any) -> Any:
     return -log_p[np.arange(len(target) - 1), target[1:]].mean()
 
 
-def inputs() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    return {"input": rng.normal(size=(6, 5)).astype(np.float32), "target": np.array([0, 3, 1, 4, 2, 1])}
+def inputs(rows: int = 6, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {"input": rng.normal(size=(rows, 5)).astype(np.float32), "target": np.resize([0, 3, 1, 4, 2, 1], rows)}
 
 
 CASE = Case(
-    reference="huggingface/transformers#47394",
-    url="https://github.com/huggingface/transformers/issues/47394",
-    title="Labels are shifted twice, so that a token predicts the one after the next",
+    __doc__,
+    torch_loss,
+    jax_loss,
+    truth,
+    right.next_token,
+    inputs,
     wrong="torch",
     cause="labels_off_by_one",
-    torch=torch_loss,
-    jax=jax_loss,
-    inputs=inputs,
     wrt=("input",),
-    truth=truth,
 )

@@ -29,29 +29,24 @@ def jax_loss(input: Any, target: Any, weight: Any) -> Any:
     return -(w * picked).sum() / w.sum()
 
 
+def healthy(input: Any, target: Any, weight: Any) -> Any:
+    from torch.nn import functional
+
+    return functional.nll_loss(input, target, weight)
+
+
 def truth(input: Any, target: Any, weight: Any) -> Any:
     w = weight[target]
     return -(w * input[np.arange(len(target)), target]).sum() / w.sum()
 
 
-def inputs() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
+def inputs(rows: int = 6, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
     return {
-        "input": -rng.uniform(0.1, 3, size=(6, 4)).astype(np.float32),
-        "target": np.array([0, 0, 1, 3, 2, 3]),
+        "input": -rng.uniform(0.1, 3, size=(rows, 4)).astype(np.float32),
+        "target": np.resize([0, 0, 1, 3, 2, 3], rows),
         "weight": np.array([1, 2, 4, 0.5], np.float32),
     }
 
 
-CASE = Case(
-    reference="pytorch/pytorch#185167",
-    url="https://github.com/pytorch/pytorch/issues/185167",
-    title="A weighted nll_loss over a sharded batch is the mean of the shards' weighted means",
-    wrong="torch",
-    cause="mean_of_means",
-    torch=torch_loss,
-    jax=jax_loss,
-    inputs=inputs,
-    wrt=("input",),
-    truth=truth,
-)
+CASE = Case(__doc__, torch_loss, jax_loss, truth, healthy, inputs, wrong="torch", cause="mean_of_means", wrt=("input",))

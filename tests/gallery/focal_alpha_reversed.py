@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.gallery import Case
+from tests.gallery import Case, right
 
 
 def torch_loss(input: Any, target: Any) -> Any:
@@ -32,20 +32,12 @@ def truth(input: Any, target: Any) -> Any:
     return (-target * 0.25 * (1 - p) ** 2 * np.log(p) - (1 - target) * 0.75 * p**2 * np.log(1 - p)).mean()
 
 
-def inputs() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    return {"input": rng.normal(size=6).astype(np.float32), "target": np.array([0, 1, 1, 0, 1, 0], np.float32)}
+def inputs(rows: int = 6, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    target = np.resize(np.array([0, 1, 1, 0, 1, 0], np.float32), rows)
+    return {"input": rng.normal(size=rows).astype(np.float32), "target": target}
 
 
 CASE = Case(
-    reference="clcarwin/focal_loss_pytorch#10",
-    url="https://github.com/clcarwin/focal_loss_pytorch/issues/10",
-    title="alpha of a focal loss weighs the negatives",
-    wrong="torch",
-    cause="swapped_arguments",
-    torch=torch_loss,
-    jax=jax_loss,
-    inputs=inputs,
-    wrt=("input",),
-    truth=truth,
+    __doc__, torch_loss, jax_loss, truth, right.focal, inputs, wrong="torch", cause="swapped_arguments", wrt=("input",)
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.gallery import Case
+from tests.gallery import Case, right
 
 
 def torch_loss(input: Any, target: Any) -> Any:
@@ -32,23 +32,22 @@ def truth(input: Any, target: Any) -> Any:
     return -np.diag(s - np.log(np.exp(s).sum(-1, keepdims=True))).mean()
 
 
-def inputs() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
+def inputs(rows: int = 4, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
     return {
-        "input": rng.normal(size=(4, 3)).astype(np.float32),
-        "target": rng.normal(size=(4, 3)).astype(np.float32),
+        "input": rng.normal(size=(rows, 3)).astype(np.float32),
+        "target": rng.normal(size=(rows, 3)).astype(np.float32),
     }
 
 
 CASE = Case(
-    reference="facebookresearch/SLIP#31",
-    url="https://github.com/facebookresearch/SLIP/issues/31",
-    title="Features gathered from other processes carry no gradient",
+    __doc__,
+    torch_loss,
+    jax_loss,
+    truth,
+    right.contrastive,
+    inputs,
     wrong="torch",
     cause="detached",
-    torch=torch_loss,
-    jax=jax_loss,
-    inputs=inputs,
     wrt=("input", "target"),
-    truth=truth,
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.gallery import Case
+from tests.gallery import Case, right
 
 
 def torch_loss(input: Any, target: Any) -> Any:
@@ -35,23 +35,14 @@ def truth(input: Any, target: Any) -> Any:
     return -np.diag(s - np.log(np.exp(s).sum(-1, keepdims=True))).mean()
 
 
-def inputs() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
+def inputs(rows: int = 4, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
     return {
-        "input": rng.normal(size=(4, 3)).astype(np.float32),
-        "target": rng.normal(size=(4, 3)).astype(np.float32),
+        "input": rng.normal(size=(rows, 3)).astype(np.float32),
+        "target": rng.normal(size=(rows, 3)).astype(np.float32),
     }
 
 
 CASE = Case(
-    reference="mlfoundations/open_clip#616",
-    url="https://github.com/mlfoundations/open_clip/issues/616",
-    title="A gather with gradient multiplies the gradient by the number of processes",
-    wrong="torch",
-    cause="factor",
-    torch=torch_loss,
-    jax=jax_loss,
-    inputs=inputs,
-    wrt=("input",),
-    truth=truth,
+    __doc__, torch_loss, jax_loss, truth, right.contrastive, inputs, wrong="torch", cause="factor", wrt=("input",)
 )

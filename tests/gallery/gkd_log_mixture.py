@@ -29,29 +29,25 @@ def jax_loss(input: Any, teacher: Any) -> Any:
     return (0.5 * p * jnp.log(p / m) + 0.5 * q * jnp.log(q / m)).sum(-1).mean()
 
 
+def healthy(input: Any, teacher: Any) -> Any:
+    import torch
+
+    p, q = torch.softmax(teacher, -1), torch.softmax(input, -1)
+    return sum(0.5 * x * (x / (0.5 * p + 0.5 * q)).log() for x in (p, q)).sum(-1).mean()
+
+
 def truth(input: Any, teacher: Any) -> Any:
     p, q = (np.exp(x) / np.exp(x).sum(-1, keepdims=True) for x in (teacher, input))
     m = 0.5 * (p + q)
     return (0.5 * p * np.log(p / m) + 0.5 * q * np.log(q / m)).sum(-1).mean()
 
 
-def inputs() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
+def inputs(rows: int = 4, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
     return {
-        "input": rng.normal(size=(4, 3)).astype(np.float32),
-        "teacher": rng.normal(size=(4, 3)).astype(np.float32),
+        "input": rng.normal(size=(rows, 3)).astype(np.float32),
+        "teacher": rng.normal(size=(rows, 3)).astype(np.float32),
     }
 
 
-CASE = Case(
-    reference="huggingface/trl#2202",
-    url="https://github.com/huggingface/trl/issues/2202",
-    title="The Jensen-Shannon mixture is taken of log-probabilities",
-    wrong="torch",
-    cause="wrong_formula",
-    torch=torch_loss,
-    jax=jax_loss,
-    inputs=inputs,
-    wrt=("input",),
-    truth=truth,
-)
+CASE = Case(__doc__, torch_loss, jax_loss, truth, healthy, inputs, wrong="torch", cause="wrong_formula", wrt=("input",))

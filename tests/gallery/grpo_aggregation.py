@@ -23,25 +23,20 @@ def jax_loss(input: Any, mask: Any) -> Any:
     return (input * mask).sum(-1).mean()
 
 
+def healthy(input: Any, mask: Any) -> Any:
+    return (input * mask).sum(-1).mean()
+
+
 def truth(input: Any, mask: Any) -> Any:
     return (input * mask).sum(-1).mean()
 
 
-def inputs() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    mask = np.array([[1, 1, 0, 0], [1, 1, 1, 1], [1, 1, 1, 0]], np.float32)
-    return {"input": rng.normal(size=(3, 4)).astype(np.float32), "mask": mask}
+def inputs(rows: int = 3, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    mask = np.resize(np.array([[1, 1, 0, 0], [1, 1, 1, 1], [1, 1, 1, 0]], np.float32), (rows, 4))
+    return {"input": rng.normal(size=(rows, 4)).astype(np.float32), "mask": mask}
 
 
 CASE = Case(
-    reference="huggingface/trl#3178",
-    url="https://github.com/huggingface/trl/issues/3178",
-    title="A loss announced as a mean over sequences divides by all tokens",
-    wrong="torch",
-    cause="sum_against_mean",
-    torch=torch_loss,
-    jax=jax_loss,
-    inputs=inputs,
-    wrt=("input",),
-    truth=truth,
+    __doc__, torch_loss, jax_loss, truth, healthy, inputs, wrong="torch", cause="sum_against_mean", wrt=("input",)
 )

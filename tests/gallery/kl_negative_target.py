@@ -25,6 +25,10 @@ def jax_loss(input: Any, target: Any) -> Any:
     return (target * (jnp.log(target) - input)).sum()
 
 
+def healthy(input: Any, target: Any) -> Any:
+    return (target * (target.log() - input)).sum()
+
+
 def truth(input: Any, target: Any) -> Any:
     return (target * (np.log(target) - input)).sum()
 
@@ -33,15 +37,4 @@ def inputs() -> dict[str, np.ndarray]:
     return {"input": np.array([-1, -2], np.float32), "target": np.array([0.5, -1], np.float32)}
 
 
-CASE = Case(
-    reference="pytorch/pytorch#69230",
-    url="https://github.com/pytorch/pytorch/issues/69230",
-    title="kl_div takes a negative target for 0",
-    wrong="torch",
-    cause="clipped_value",
-    torch=torch_loss,
-    jax=jax_loss,
-    inputs=inputs,
-    wrt=(),
-    truth=truth,
-)
+CASE = Case(__doc__, torch_loss, jax_loss, truth, healthy, inputs, wrong="torch", cause="clipped_value", wrt=())

@@ -30,29 +30,24 @@ def jax_loss(input: Any, target: Any, weight: Any) -> Any:
     return -(weight * picked).sum()
 
 
+def healthy(input: Any, target: Any, weight: Any) -> Any:
+    from torch.nn import functional
+
+    return (weight * functional.cross_entropy(input, target, reduction="none")).sum()
+
+
 def truth(input: Any, target: Any, weight: Any) -> Any:
     log_p = input - np.log(np.exp(input).sum(-1, keepdims=True))
     return -(weight * log_p[np.arange(len(target)), target]).sum()
 
 
-def inputs() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
+def inputs(rows: int = 6, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
     return {
-        "input": rng.normal(size=(6, 5)).astype(np.float32),
-        "target": np.array([0, 3, 1, 4, 2, 1]),
-        "weight": np.array([0.5, 1, 2, 0, 1, 3], np.float32),
+        "input": rng.normal(size=(rows, 5)).astype(np.float32),
+        "target": np.resize([0, 3, 1, 4, 2, 1], rows),
+        "weight": np.resize(np.array([0.5, 1, 2, 0, 1, 3], np.float32), rows),
     }
 
 
-CASE = Case(
-    reference="linkedin/Liger-Kernel#968",
-    url="https://github.com/linkedin/Liger-Kernel/issues/968",
-    title="Every token's gradient is scaled by the first token's weight",
-    wrong="torch",
-    cause="wrong_formula",
-    torch=torch_loss,
-    jax=jax_loss,
-    inputs=inputs,
-    wrt=("input",),
-    truth=truth,
-)
+CASE = Case(__doc__, torch_loss, jax_loss, truth, healthy, inputs, wrong="torch", cause="wrong_formula", wrt=("input",))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.gallery import Case
+from tests.gallery import Case, right
 
 
 def torch_loss(input: Any, target: Any) -> Any:
@@ -37,14 +37,13 @@ def inputs() -> dict[str, np.ndarray]:
 
 
 CASE = Case(
-    reference="cornell-brg/hb-pytorch#61",
-    url="https://github.com/cornell-brg/hb-pytorch/issues/61",
-    title="log_softmax of 89 is -inf",
+    __doc__,
+    torch_loss,
+    jax_loss,
+    truth,
+    right.cross_entropy,
+    inputs,
     wrong="torch",
     cause="overflow_without_max_shift",
-    torch=torch_loss,
-    jax=jax_loss,
-    inputs=inputs,
     wrt=("input",),
-    truth=truth,
 )

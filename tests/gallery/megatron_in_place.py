@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from tests.gallery import Case
+from tests.gallery import Case, right
 
 
 def torch_loss(input: Any, target: Any) -> Any:
+    import torch
     from torch.nn import functional
 
-    logits = input.float()
+    logits = input.to(torch.promote_types(input.dtype, torch.float32))
     logits.data -= logits.data.max(-1, keepdim=True).values
     return functional.cross_entropy(logits, target)
 
@@ -35,20 +36,19 @@ def truth(input: Any, target: Any) -> Any:
     return -log_p[np.arange(len(target)), target].mean()
 
 
-def inputs() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    return {"input": rng.normal(size=(6, 5)).astype(np.float32), "target": np.array([0, 3, 1, 4, 2, 1])}
+def inputs(rows: int = 6, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {"input": rng.normal(size=(rows, 5)).astype(np.float32), "target": np.resize([0, 3, 1, 4, 2, 1], rows)}
 
 
 CASE = Case(
-    reference="NVIDIA/Megatron-LM#1594",
-    url="https://github.com/NVIDIA/Megatron-LM/pull/1594",
-    title="Cross entropy shifts float32 logits in place",
+    __doc__,
+    torch_loss,
+    jax_loss,
+    truth,
+    right.cross_entropy,
+    inputs,
     wrong="torch",
     cause="argument_mutated",
-    torch=torch_loss,
-    jax=jax_loss,
-    inputs=inputs,
     wrt=("input",),
-    truth=truth,
 )

@@ -22,24 +22,17 @@ def jax_loss(input: Any, target: Any) -> Any:
     return ((input[:, 0] - target) ** 2).mean()
 
 
+def healthy(input: Any, target: Any) -> Any:
+    return ((input[:, 0] - target) ** 2).mean()
+
+
 def truth(input: Any, target: Any) -> Any:
     return ((input[:, 0] - target) ** 2).mean()
 
 
-def inputs() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    return {"input": rng.normal(size=(5, 1)).astype(np.float32), "target": rng.normal(size=5).astype(np.float32)}
+def inputs(rows: int = 5, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {"input": rng.normal(size=(rows, 1)).astype(np.float32), "target": rng.normal(size=rows).astype(np.float32)}
 
 
-CASE = Case(
-    reference="pytorch/pytorch#19699",
-    url="https://github.com/pytorch/pytorch/issues/19699",
-    title="A column against a row is compared with every element",
-    wrong="torch",
-    cause="wrong_shape",
-    torch=torch_loss,
-    jax=jax_loss,
-    inputs=inputs,
-    wrt=("input",),
-    truth=truth,
-)
+CASE = Case(__doc__, torch_loss, jax_loss, truth, healthy, inputs, wrong="torch", cause="wrong_shape", wrt=("input",))

@@ -1,12 +1,11 @@
-"""What the usual checks catch of the gallery: gradcheck, check_grads, assert_close, allclose, numerical gradients.
+"""What each check catches of the gallery: xloss.compare, and the usual ones; and what it says of healthy pairs.
 
-`python -m tests.gallery.oracles` prints the table of what each catches, and what it misses.
+`python -m tests.gallery.oracles` prints the table; `--json` prints it with the cases missed, `--write` writes
+reports/gallery.md.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -14,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.gallery import Case, cases
+from tests.gallery import Case
+from tests.gallery.verdicts import Verdict
 
 
 def cast(case: Case, dtype: str) -> dict[str, np.ndarray]:
@@ -66,30 +66,61 @@ def numerical(function: Callable[..., Any], arrays: Mapping[str, np.ndarray], na
     return grad
 
 
-def gradcheck(case: Case) -> bool:
-    """Return whether torch.autograd.gradcheck fails on the torch side in float64."""
+def xloss(case: Case) -> Verdict:
+    """Compare the two sides by xloss.compare, with the right value as truth, on two sets of inputs."""
+    from xloss.compare.pair import compare
+    from xloss.compare.reference import FormulaTruth
+    from xloss.compare.run import Case as Inputs
+    from xloss.compare.sides import side
+
+    both = {"typical": case.inputs(), "more_rows": case.second_inputs()}
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        found = compare(
+            side(case.torch, framework="torch"),
+            side(case.jax, framework="jax"),
+            [Inputs(name, arrays, wrt=case.wrt) for name, arrays in both.items()],
+            dtypes=case.dtypes,
+            truth=FormulaTruth(case.truth),
+            per_sample=False,  # many of the losses are not a mean over samples
+        )
+    named = found.diagnoses[0].side if found.diagnoses else ""
+    guilty = {row["framework"] for row in found.failures}
+    return Verdict(
+        bool(found.failures),
+        guilty == {case.wrong} or named == case.wrong,
+        bool(found.diagnoses) and found.diagnoses[0].cause == case.cause,
+    )
+
+
+def gradcheck(case: Case) -> Verdict:
+    """Ask torch.autograd.gradcheck about the torch side in float64."""
     import torch
 
+    if not case.wrt:
+        return Verdict(False)
     args = [torch.tensor(a).requires_grad_(n in case.wrt) for n, a in cast(case, "float64").items()]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return bool(case.wrt) and not torch.autograd.gradcheck(case.torch, args, raise_exception=False)
+        failed = not torch.autograd.gradcheck(case.torch, args, raise_exception=False)
+    return Verdict(failed, failed and case.wrong == "torch")
 
 
-def check_grads(case: Case) -> bool:
-    """Return whether jax.test_util.check_grads fails on the JAX side in float64."""
+def check_grads(case: Case) -> Verdict:
+    """Ask jax.test_util.check_grads about the JAX side in float64."""
     import jax
     from jax.test_util import check_grads as check
 
     if not case.wrt:
-        return False
+        return Verdict(False)
+    failed = False
     with jax.enable_x64(True):
         args = {n: jax.numpy.asarray(a) for n, a in cast(case, "float64").items()}
         try:
             check(lambda x: case.jax(*{**args, **x}.values()), ({n: args[n] for n in case.wrt},), 1, ["rev"])
         except AssertionError:
-            return True
-    return False
+            failed = True
+    return Verdict(failed, failed and case.wrong == "jax")
 
 
 def _differs(a: Any, b: Any) -> bool:
@@ -102,32 +133,32 @@ def _differs(a: Any, b: Any) -> bool:
     return False
 
 
-def close_values(case: Case) -> bool:
-    """Return whether torch.testing.assert_close tells the two values apart."""
+def close_values(case: Case) -> Verdict:
+    """Ask torch.testing.assert_close about the two values."""
     arrays = cast(case, case.dtypes[0])
-    return _differs(run_torch(case, arrays)[0], run_jax(case, arrays)[0])
+    return Verdict(_differs(run_torch(case, arrays)[0], run_jax(case, arrays)[0]))
 
 
-def close_gradients(case: Case) -> bool:
-    """Return whether torch.testing.assert_close tells the two gradients apart."""
+def close_gradients(case: Case) -> Verdict:
+    """Ask torch.testing.assert_close about the two gradients."""
     arrays = cast(case, case.dtypes[0])
     ours, theirs = run_torch(case, arrays)[1], run_jax(case, arrays)[1]
-    return any(_differs(ours[n], theirs[n]) for n in case.wrt)
+    return Verdict(any(_differs(ours[n], theirs[n]) for n in case.wrt))
 
 
-def allclose(case: Case) -> bool:
-    """Return whether np.allclose tells the two values apart."""
+def allclose(case: Case) -> Verdict:
+    """Ask np.allclose about the two values."""
     arrays = cast(case, case.dtypes[0])
     a, b = run_torch(case, arrays)[0], run_jax(case, arrays)[0]
-    return a.shape != b.shape or not np.allclose(a, b)
+    return Verdict(a.shape != b.shape or not np.allclose(a, b))
 
 
-def outputs_and_numerical(case: Case) -> bool:
-    """Return whether outputs differ in float64, or a gradient from the numerical one of its own side."""
+def outputs_and_numerical(case: Case) -> Verdict:
+    """Compare the outputs in float64, and each gradient with the numerical one of its own side."""
     arrays = cast(case, "float64")
     sides = {name: run(case, arrays) for name, run in RUN.items()}
-    if not np.allclose(sides["torch"][0], sides["jax"][0]):
-        return True
+    apart = not np.allclose(sides["torch"][0], sides["jax"][0])
+    guilty = set()
     for name, run in RUN.items():
         value_only = replace(case, wrt=())
 
@@ -135,11 +166,13 @@ def outputs_and_numerical(case: Case) -> bool:
             return run(case, dict(zip(arrays, a, strict=True)))[0]
 
         if any(not np.allclose(sides[name][1][n], numerical(value, arrays, n), atol=1e-4) for n in case.wrt):
-            return True
-    return False
+            guilty.add(name)
+    return Verdict(apart or bool(guilty), guilty == {case.wrong})
 
 
-ORACLES = {
+XLOSS = "xloss"
+ORACLES: dict[str, Callable[[Case], Verdict]] = {
+    XLOSS: xloss,
     "torch.autograd.gradcheck": gradcheck,
     "jax.test_util.check_grads": check_grads,
     "torch.testing.assert_close on values": close_values,
@@ -148,16 +181,9 @@ ORACLES = {
     "values and numerical gradients in float64": outputs_and_numerical,
 }
 
-
-def table() -> list[dict[str, Any]]:
-    """Return one row an oracle: how many cases it catches, of how many, and which not."""
-    rows = []
-    for name, oracle in ORACLES.items():
-        caught = {slug: oracle(case) for slug, case in cases().items()}
-        missed = [slug for slug, hit in caught.items() if not hit]
-        rows.append({"oracle": name, "caught": sum(caught.values()), "cases": len(caught), "missed": missed})
-    return rows
-
-
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(table(), indent=1) + "\n")
+    import sys
+
+    from tests.gallery.report import main
+
+    sys.exit(main(sys.argv[1:]))

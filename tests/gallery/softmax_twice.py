@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.gallery import Case
+from tests.gallery import Case, right
 
 
 def torch_loss(input: Any, target: Any) -> Any:
@@ -34,20 +34,19 @@ def truth(input: Any, target: Any) -> Any:
     return -log_p[np.arange(len(target)), target].mean()
 
 
-def inputs() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    return {"input": rng.normal(size=(6, 5)).astype(np.float32), "target": np.array([0, 3, 1, 4, 2, 1])}
+def inputs(rows: int = 6, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {"input": rng.normal(size=(rows, 5)).astype(np.float32), "target": np.resize([0, 3, 1, 4, 2, 1], rows)}
 
 
 CASE = Case(
-    reference="lansinuote/Huggingface_Toturials#6",
-    url="https://github.com/lansinuote/Huggingface_Toturials/issues/6",
-    title="Softmax is applied before a cross entropy that applies it again",
+    __doc__,
+    torch_loss,
+    jax_loss,
+    truth,
+    right.cross_entropy,
+    inputs,
     wrong="torch",
     cause="probabilities_as_logits",
-    torch=torch_loss,
-    jax=jax_loss,
-    inputs=inputs,
     wrt=("input",),
-    truth=truth,
 )

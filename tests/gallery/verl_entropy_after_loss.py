@@ -30,25 +30,21 @@ def jax_loss(input: Any, target: Any) -> Any:
     return jax.lax.stop_gradient(picked.mean()) - (jnp.exp(log_p) * log_p).sum(-1).mean()
 
 
+def healthy(input: Any, target: Any) -> Any:
+    import torch
+
+    log_p = torch.log_softmax(input, -1)
+    return log_p.gather(1, target[:, None]).mean().detach() - (log_p.exp() * log_p).sum(-1).mean()
+
+
 def truth(input: Any, target: Any) -> Any:
     log_p = input - np.log(np.exp(input).sum(-1, keepdims=True))
     return log_p[np.arange(len(target)), target].mean() - (np.exp(log_p) * log_p).sum(-1).mean()
 
 
-def inputs() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    return {"input": rng.normal(size=(6, 5)).astype(np.float32), "target": np.array([0, 3, 1, 4, 2, 1])}
+def inputs(rows: int = 6, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {"input": rng.normal(size=(rows, 5)).astype(np.float32), "target": np.resize([0, 3, 1, 4, 2, 1], rows)}
 
 
-CASE = Case(
-    reference="verl-project/verl#1672",
-    url="https://github.com/verl-project/verl/pull/1672",
-    title="The entropy is computed from logits that the loss has changed",
-    wrong="torch",
-    cause="argument_mutated",
-    torch=torch_loss,
-    jax=jax_loss,
-    inputs=inputs,
-    wrt=(),
-    truth=truth,
-)
+CASE = Case(__doc__, torch_loss, jax_loss, truth, healthy, inputs, wrong="torch", cause="argument_mutated", wrt=())
