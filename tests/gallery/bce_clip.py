@@ -14,9 +14,9 @@ from tests.gallery import Case
 
 
 def torch_loss(input: Any, target: Any) -> Any:
-    from torch.nn import functional
+    import torch
 
-    return functional.binary_cross_entropy(input, target)
+    return -torch.where(target > 0, input, 1 - input).log().mean()
 
 
 def jax_loss(input: Any, target: Any) -> Any:
@@ -29,15 +29,15 @@ def jax_loss(input: Any, target: Any) -> Any:
 def healthy(input: Any, target: Any) -> Any:
     import jax.numpy as jnp
 
-    return -(target * jnp.log(input) + (1 - target) * jnp.log1p(-input)).mean()
+    return -jnp.log(jnp.where(target > 0, input, 1 - input)).mean()
 
 
 def truth(input: Any, target: Any) -> Any:
-    return -(target * np.log(input) + (1 - target) * np.log(1 - input)).mean()
+    return -np.log(np.where(target > 0, input, 1 - input)).mean()
 
 
 def inputs() -> dict[str, np.ndarray]:
-    return {"input": np.array([1 - 2.0**-24, 0.25, 0.5], np.float32), "target": np.array([1, 0, 1], np.float32)}
+    return {"input": np.array([1, 0.25, 0.5], np.float32), "target": np.array([1, 0, 1], np.float32)}
 
 
 CASE = Case(
