@@ -21,6 +21,8 @@ from xloss.parity.verdict import Verdict, judge
 Truth = CatalogueTruth | FormulaTruth
 # A central difference of a float64 value with step 1e-6 is right to about 1e-9 of the values' size.
 NUMERICAL = 1e-4
+# At sensitive inputs one plain formula may well round a few hundred times worse than another.
+ONE_IS_RIGHT = 1000.0
 _NOT_ASKED: list[str | None] = [None, None]
 
 
@@ -148,6 +150,8 @@ class Judge:
         scale = self.scales.setdefault(f"{what} {argument}", float(np.abs(exact.high[np.isfinite(exact.high)]).max(
             initial=0.0)))  # fmt: skip
         spread = self._spread(case, argument) if what == "value" else None
+        if spread is not None and _one_is_right(got, exact, scale, dtype, argument):
+            spread = None
         for which, array in enumerate(got):
             if array is None or not judged:
                 continue
@@ -302,6 +306,17 @@ class Judge:
         few = [case for case in cases if case.name != "many_rows"]
         evidence = diagnosis.Evidence(self.out.sides, few, self.out.names, right, self.out.failures)
         self.out.diagnoses = diagnosis.diagnose(evidence)
+
+
+def _one_is_right(got: Sequence[np.ndarray | None], exact: Expected, scale: float, dtype: str, argument: str) -> bool:
+    """Tell whether sensitive inputs excuse nothing: one side is right there, the other a thousand times too far off."""
+    wide = 2.0 ** max(DIGITS["float32"][0] - DIGITS[dtype][0], 0)
+    budgets = [
+        judge(cast(array, dtype), with_scale(exact, scale, None, wide), dtype, "first" if argument else "value").budget
+        for array in got
+        if array is not None and array.shape == exact.high.shape
+    ]
+    return len(budgets) == 2 and min(budgets) <= 1 and max(budgets) > ONE_IS_RIGHT
 
 
 def _status_of(failed: Failure) -> str:
