@@ -10,7 +10,7 @@ import importlib.util
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,8 @@ class Case:
         cause: one of `CAUSES`.
         wrt: the arguments to differentiate by; () where only the value is at stake.
         dtypes: the dtypes in which the bug shows.
+        options: the options of a catalogue loss, for its truth; its functions have them.
+        second: further inputs, where `inputs` cannot draw them.
     """
 
     doc: str | None
@@ -85,9 +87,13 @@ class Case:
     cause: str
     wrt: tuple[str, ...]
     dtypes: tuple[str, ...] = ("float32",)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    second: Mapping[str, np.ndarray] | None = None
 
     def second_inputs(self) -> Mapping[str, np.ndarray]:
         """Return another draw with four rows more; where the inputs are fixed, the first row of each once more."""
+        if self.second is not None:
+            return self.second
         parameters = inspect.signature(self.inputs).parameters
         if "rows" in parameters:
             return self.inputs(parameters["rows"].default + 4, 1)

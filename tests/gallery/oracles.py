@@ -69,26 +69,27 @@ def numerical(function: Callable[..., Any], arrays: Mapping[str, np.ndarray], na
 def xloss(case: Case) -> Verdict:
     """Compare the two sides by xloss.compare, with the right value as truth, on two sets of inputs."""
     from xloss.compare.pair import compare
-    from xloss.compare.reference import FormulaTruth
+    from xloss.compare.reference import CatalogueTruth, FormulaTruth
     from xloss.compare.run import Case as Inputs
     from xloss.compare.sides import side
 
     both = {"typical": case.inputs(), "more_rows": case.second_inputs()}
+    truth = case.truth if isinstance(case.truth, CatalogueTruth) else FormulaTruth(case.truth)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         found = compare(
             side(case.torch, framework="torch"),
             side(case.jax, framework="jax"),
-            [Inputs(name, arrays, wrt=case.wrt) for name, arrays in both.items()],
+            [Inputs(name, arrays, case.options, wrt=case.wrt) for name, arrays in both.items()],
             dtypes=case.dtypes,
-            truth=FormulaTruth(case.truth),
+            truth=truth,
             per_sample=False,  # many of the losses are not a mean over samples
         )
     named = found.diagnoses[0].side if found.diagnoses else ""
     guilty = {row["framework"] for row in found.failures}
     return Verdict(
         bool(found.failures),
-        guilty == {case.wrong} or named == case.wrong,
+        bool(found.failures) and (guilty == {case.wrong} or named == case.wrong),
         bool(found.diagnoses) and found.diagnoses[0].cause == case.cause,
     )
 
