@@ -136,7 +136,9 @@ def cases() -> dict[str, Case]:
     """Return the cases by the names of their files: every file beside this one that has a `CASE`."""
     found = {}
     for path in sorted(Path(__file__).parent.glob("*.py")):
-        if path.stem in {"__init__", "oracles", "right", "verdicts", "healthy", "report"} or path.stem.startswith("test_"):
+        if path.stem in {"__init__", "oracles", "right", "verdicts", "healthy", "report"} or path.stem.startswith(
+            "test_"
+        ):
             continue
         spec = importlib.util.spec_from_file_location(f"tests.gallery.{path.stem}", path)
         if spec is None or spec.loader is None:

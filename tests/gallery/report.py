@@ -85,9 +85,9 @@ def markdown(rows: list[dict[str, Any]], command: str) -> str:
     lines = [
         "# Public bugs, and what each check says of them",
         "",
-        f"{first['cases']} bugs of losses and gradients from public trackers (`tests/gallery/`), each a faulty function "
-        f"beside the right one, and {first['healthy']} healthy pairs: the right functions of each case in both "
-        "frameworks, and losses of the catalogue in torch and JAX.",
+        f"{first['cases']} bugs of losses and gradients from public trackers (`tests/gallery/`), each a faulty "
+        f"function beside the right one, and {first['healthy']} healthy pairs: the right functions of each case in "
+        "both frameworks, and losses of the catalogue in torch and JAX.",
         "",
         "| check | caught | side named | cause named | false alarms |",
         "|---|---|---|---|---|",

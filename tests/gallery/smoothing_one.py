@@ -40,7 +40,10 @@ def truth(input: Any, target: Any) -> Any:
 
 def inputs(rows: int = 2, seed: int = 0) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
-    return {"input": rng.normal(size=(rows, 3)).astype(np.float32), "target": np.eye(3, dtype=np.float32)[np.arange(rows) % 3]}
+    return {
+        "input": rng.normal(size=(rows, 3)).astype(np.float32),
+        "target": np.eye(3, dtype=np.float32)[np.arange(rows) % 3],
+    }
 
 
 CASE = Case(
