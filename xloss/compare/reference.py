@@ -92,10 +92,12 @@ class FormulaTruth:
 
     def __call__(self, case: Case, dtype: str = "float64") -> Right:
         """Return what is right at the case's own inputs."""
+        from xloss.parity.truth import Imprecise
+
         if not self.numeric:
             try:
                 return self._exact(case, dtype)
-            except (TypeError, AttributeError, ValueError, NotImplementedError, ArithmeticError):
+            except (TypeError, AttributeError, ValueError, NotImplementedError, ArithmeticError, Imprecise):
                 self.numeric = True
         return self._numeric(case)
 
@@ -136,8 +138,9 @@ class FormulaTruth:
                 for sign in (1, -1):
                     moved = {**wide, name: wide[name].copy()}
                     moved[name][index] += sign * step
-                    ends.append(np.sum(np.asarray(self._call(moved, case), dtype=np.longdouble) * pull))
-                slope[index] = float((ends[0] - ends[1]) / (2 * step))
+                    ends.append(np.asarray(self._call(moved, case), dtype=np.longdouble))
+                moving = ends[0] != ends[1]  # a value that stays infinite does not move
+                slope[index] = float(((ends[0] - ends[1])[moving] * pull[moving]).sum() / (2 * step))
             grads[name] = plain(slope)
         return Right(plain(value.astype(np.float64)), grads)
 
