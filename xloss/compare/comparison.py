@@ -5,24 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from xloss.compare.rows import BAD, STOPPED
 from xloss.compare.run import Case
 from xloss.compare.sides import Side
-
-BAD = ("inaccurate", "differs")
-STOPPED = ("error", "crash", "timeout", "oom")
-COLUMNS = (
-    "case",
-    "dtype",
-    "check",
-    "argument",
-    "side",
-    "framework",
-    "status",
-    "max_abs",
-    "max_ulp",
-    "budget",
-    "reason",
-)
 
 
 @dataclass
@@ -32,7 +17,7 @@ class Comparison:
     Attributes:
         sides: the labels and frameworks of the two functions.
         names: what sentences call them: their frameworks, or labels where both have one.
-        rows: one a check and side, with the columns of `COLUMNS`.
+        rows: one a check and side, with the columns of `xloss.compare.rows.COLUMNS`.
         notes: what is no fault, and yet worth knowing.
         diagnoses: why they disagree, the likeliest first.
         right: what they were judged by.

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from xloss.compare.comparison import BAD, COLUMNS, Comparison
+from xloss.compare.comparison import Comparison
 from xloss.compare.microbatches import judge_accumulation
 from xloss.compare.reference import CatalogueTruth, Right, Truth, agree, plain, ulps_apart, with_scale
+from xloss.compare.rows import BAD, COLUMNS
 from xloss.compare.run import Case, Failure, Result, cast
 from xloss.compare.units import Answer, Run, Unit, widened
 from xloss.parity.inputs import DIGITS, DTYPES

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from xloss.compare.comparison import BAD, Comparison
+from xloss.compare.comparison import Comparison
+from xloss.compare.rows import BAD
 from xloss.compare.run import Case
 from xloss.compare.sides import SHORT, Side
 

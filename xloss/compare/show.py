@@ -6,10 +6,13 @@ import html as escaping
 import json
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from xloss.compare.comparison import BAD, COLUMNS, STOPPED, Comparison
+from xloss.compare.rows import BAD, COLUMNS, STOPPED
+
+if TYPE_CHECKING:
+    from xloss.compare.comparison import Comparison
 
 SHOWN = 3  # rows of one kind in a text
 
