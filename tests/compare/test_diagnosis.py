@@ -29,31 +29,23 @@ FAULTS = {fault.name: fault for fault in faults.faults()}
 QUICK = (
     "times N",
     "half",
-    "temperature squared missing",
     "mean of means",
     "ignored counted",
-    "weights not in denominator",
     "minus",
     "swapped",
     "softmax twice",
     "smoothing on others",
     "off by one",
-    "wrapped",
-    "flattened",
     "detached",
-    "stopped term",
     "three times the gradient",
-    "clipped gradient",
     "clipped probabilities",
     "eps in a logarithm",
-    "unbiased alone",
     "float32 inside",
     "kink, both",
     "zero norm",
-    "0 log 0",
     "no max-shift",
     "mutates",
-    "random",
+    "writes",
     "constant term",
 )
 WHERE = ("torch", "jax")
@@ -116,7 +108,7 @@ def _identical(a: Result, b: Result) -> bool:
 
 @pytest.mark.parametrize("kind", ["plain"])
 def test_healthy_pair_has_no_cause(kind: str) -> None:
-    names = {"cross_entropy", "mse", "kl_div", "nll_ignore", "triplet", "dice", "smooth_ce", "td", "quantile"}
+    names = {"cross_entropy", "mse", "nll_ignore", "quantile"}
     for name, evidence in healthy.base_pairs((kind,)):
         if name.partition(",")[0] in names:
             assert diagnose(evidence) == [], name

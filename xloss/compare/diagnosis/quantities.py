@@ -74,10 +74,10 @@ def _sizes(case: Case) -> Iterator[Quantity]:
         if array.ndim and array.size != main.size:
             yield Quantity(f"the number of elements of {name}", array.size, "total")
     rows = main.shape[0]
-    yield Quantity("N - 1", rows - 1, "less one")
-    yield Quantity("the number of elements - 1", main.size - 1, "less one")
+    yield Quantity("(N - 1)", rows - 1, "less one")
+    yield Quantity("(the number of elements - 1)", main.size - 1, "less one")
     if main.ndim > 1:
-        yield Quantity("C - 1", main.shape[1] - 1, "less one")
+        yield Quantity("(C - 1)", main.shape[1] - 1, "less one")
         yield Quantity("the square root of the last axis' size", math.sqrt(main.shape[-1]), "axis")
         if main.shape[1] > 1:
             yield Quantity("log C", math.log(main.shape[1]), "constant")
