@@ -6,8 +6,10 @@ import argparse
 import json
 import multiprocessing
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -108,13 +110,33 @@ def markdown(rows: list[dict[str, Any]], command: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def measured(number: int) -> Iterator[tuple[Job, dict[str, Verdict | str]]]:
-    """Ask all, in as many processes, and say on stderr how far it is."""
-    asked = jobs()
-    with ProcessPoolExecutor(number, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for done, answer in enumerate(pool.map(ask, asked), start=1):
-            sys.stderr.write(f"{done} of {len(asked)}: {' '.join(answer[0])}\n")
-            yield answer
+def kept(path: Path) -> dict[Job, dict[str, Verdict | str]]:
+    """Read the answers that an earlier run has kept; a line by half, of a run that was killed, is left out."""
+    found = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            (kind, name), answers = json.loads(line)
+        except ValueError:
+            continue
+        found[kind, name] = {k: v if isinstance(v, str) else Verdict(**v) for k, v in answers.items()}
+    return found
+
+
+def measured(number: int, keep: Path) -> Iterator[tuple[Job, dict[str, Verdict | str]]]:
+    """Ask all that is not kept yet, in as many processes; keep the answers, and say on stderr how far it is."""
+    known = kept(keep)
+    missing = [job for job in jobs() if job not in known]
+    yield from ((job, known[job]) for job in jobs() if job in known)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(number, mp_context=context) as pool, keep.open("a", encoding="utf-8") as file:
+        file.write("\n" if file.tell() else "")  # after a line by half
+        for done, future in enumerate(as_completed([pool.submit(ask, job) for job in missing]), start=1):
+            job, answers = future.result()
+            plain = {k: v if isinstance(v, str) else asdict(v) for k, v in answers.items()}
+            file.write(json.dumps([job, plain]) + "\n")
+            file.flush()
+            sys.stderr.write(f"{done} of {len(missing)}: {' '.join(job)}\n")
+            yield job, answers
 
 
 def main(argv: list[str]) -> int:
@@ -123,8 +145,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print the rows as JSON, with the cases missed")
     parser.add_argument("--write", action="store_true", help=f"write {REPORT.name}")
     parser.add_argument("--jobs", type=int, default=1, help="number of processes")
+    parser.add_argument("--keep", type=Path, help="file for the answers: a run that was stopped goes on from it")
     options = parser.parse_args(argv)
-    rows = table(measured(options.jobs))
+    with tempfile.TemporaryDirectory() as folder:
+        rows = table(measured(options.jobs, options.keep or Path(folder) / "answers.jsonl"))
     text = markdown(rows, "python -m tests.gallery.oracles --write")
     if options.write:
         from xloss.files import write_text

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pytest
@@ -5,7 +6,7 @@ import pytest
 from tests.gallery import cases
 from tests.gallery.healthy import names, pair
 from tests.gallery.oracles import ORACLES, check_grads, gradcheck, outputs_and_numerical, xloss
-from tests.gallery.report import ask, case_of, jobs, markdown, table
+from tests.gallery.report import ask, case_of, jobs, kept, markdown, measured, table
 from tests.gallery.verdicts import Verdict
 
 pytest.importorskip("torch")
@@ -80,3 +81,14 @@ def test_the_table_counts_what_each_check_says():
     assert "| xloss | 1 of 2 | 1 of 2 |" in text
     assert "Not caught by xloss: b." in text
     assert "`the command`" in text
+
+
+def test_a_stopped_run_goes_on_from_what_it_has_kept(tmp_path, monkeypatch):
+    path = tmp_path / "answers.jsonl"
+    known = {"xloss": {"caught": True, "side": True, "cause": False}, "np.allclose on values": "ValueError: no"}
+    path.write_text(json.dumps([["bug", "mse_outer"], known]) + '\n[["bug", "kl_')
+    assert kept(path) == {
+        ("bug", "mse_outer"): {"xloss": Verdict(True, True), "np.allclose on values": "ValueError: no"}
+    }
+    monkeypatch.setattr("tests.gallery.report.jobs", lambda: [("bug", "mse_outer")])
+    assert dict(measured(1, path)) == kept(path)

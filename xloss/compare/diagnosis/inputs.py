@@ -124,7 +124,7 @@ def link(question: Question) -> Diagnosis | None:
         for given, wanted, function in links(question.cases[0], name):
             for base, deviating in question.directions():
                 model = of_changed(base, mapped(name, function))
-                usable = [c for c in question.cases if c in question.telling]
+                usable = [c for c in question.cases if any(c is other for other in question.telling)]
                 if not question.explains(model, deviating, usable):
                     continue
                 step = STEPS[given, wanted]
