@@ -234,8 +234,8 @@ def test_a_worker_that_joins_late_with_other_versions_leaves(cluster, client, pl
     with DaskExecutor(client, **planted) as executor:
         late = cluster.worker(first=fake(tmp_path, "jax", "0.1.2"))
         client.wait_for_workers(2, timeout=90)
-        asked = [Cell(faulty.NAME, "default", (6, 3), regime, dtype) for regime in REGIMES
-                 for dtype in ("float64", "float32")]  # fmt: skip
+        asked = [Cell(faulty.NAME, "default", (6, 3), regime, "float64", seed=seed) for regime in REGIMES
+                 for seed in (0, 1)]  # fmt: skip
         table = sweep(asked, executor, peers=False)
         until(lambda: len(client.nthreads()) == 1)
     assert set(table["status"]) <= {"ok", "unsupported"}

@@ -89,8 +89,11 @@ def _client(address: str, jobs: int) -> Iterator[Any]:
         from xloss.parity.processes import fair_memory
 
         count = jobs or len(os.sched_getaffinity(0))
+        # Ctrl-C in a terminal is for all its processes; the command alone is to answer.
+        deaf = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
         cluster = LocalCluster(n_workers=count, threads_per_worker=1, processes=True, memory_limit=fair_memory(count),
-                               dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL)  # fmt: skip
+                               dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL,
+                               preload=[deaf])  # fmt: skip
         with cluster, Client(cluster) as client:
             yield client
         return

@@ -200,7 +200,8 @@ def check_workers(client: Client) -> dict[str, dict[str, Any]]:
         client.wait_for_workers(1, timeout=TO_JOIN)
     except TimeoutError:
         raise ClusterError(
-            f"the scheduler has had no worker for {TO_JOIN:g} s; start some: dask worker ADDRESS"
+            f"no worker joined {client.scheduler.address} in {TO_JOIN:g} s; start one: dask worker "
+            f"{client.scheduler.address}"
         ) from None
     found: dict[str, Any] = client.run(_describe, on_error="return")
     for address, answer in sorted(found.items()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import itertools
 import multiprocessing
+import queue
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -118,6 +119,8 @@ def _over(
 ) -> None:
     """Ask all groups over an executor, and again in smaller parts what gave no answer."""
     pending: dict[concurrent.futures.Future[Any], _Part] = {}
+    # `concurrent.futures.wait` looks at all that is pending each time: 20 ms of 17,000.
+    done: queue.SimpleQueue[concurrent.futures.Future[Any]] = queue.SimpleQueue()
     # What frameworks asked apart have given of a cell, and of how many of them the answer is still due.
     apart: dict[Cell, tuple[list[dict[str, Any]], set[str]]] = {}
 
@@ -132,6 +135,7 @@ def _over(
             future = concurrent.futures.Future()
             future.set_exception(error)
         pending[future] = part
+        future.add_done_callback(done.put)
 
     def answer(part: _Part, rows: dict[Cell, list[dict[str, Any]]]) -> None:
         if part.frameworks == frameworks:
@@ -149,25 +153,24 @@ def _over(
     for group in groups:
         submit(_Part(group, frameworks))
     while pending:
-        done, _ = concurrent.futures.wait(pending, return_when=concurrent.futures.FIRST_COMPLETED)
-        for future in done:
-            part = pending.pop(future)
-            error = _failure_of(future)
-            if error is None:
-                answer(part, future.result())
-                continue
-            status, reason = error
-            if len(part.cells) > 1:
-                for cell in part.cells:
-                    submit(_Part((cell,), part.frameworks))
-            elif len(part.frameworks) > 1:
-                apart[part.cells[0]] = ([], set(part.frameworks))
-                for name in part.frameworks:
-                    submit(_Part(part.cells, (name,)))
-            elif status == "crash" and not part.alone:  # it may have been killed from outside
-                submit(_Part(part.cells, part.frameworks, 1))
-            else:
-                answer(part, {part.cells[0]: lost(part.cells, part.frameworks, status, reason)})
+        future = done.get()
+        part = pending.pop(future)
+        error = _failure_of(future)
+        if error is None:
+            answer(part, future.result())
+            continue
+        status, reason = error
+        if len(part.cells) > 1:
+            for cell in part.cells:
+                submit(_Part((cell,), part.frameworks))
+        elif len(part.frameworks) > 1:
+            apart[part.cells[0]] = ([], set(part.frameworks))
+            for name in part.frameworks:
+                submit(_Part(part.cells, (name,)))
+        elif status == "crash" and not part.alone:  # it may have been killed from outside
+            submit(_Part(part.cells, part.frameworks, 1))
+        else:
+            answer(part, {part.cells[0]: lost(part.cells, part.frameworks, status, reason)})
 
 
 def _failure_of(future: concurrent.futures.Future[Any]) -> tuple[str, str] | None:
