@@ -1,9 +1,9 @@
 """The PyTorch half of the README's example of `xloss compare`."""
 
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 
 def token_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return the mean cross entropy of the tokens; padding is labelled -100."""
-    return F.cross_entropy(logits, labels, ignore_index=-100)
+    return functional.cross_entropy(logits, labels, ignore_index=-100)
