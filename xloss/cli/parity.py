@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import operator
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from xloss.cli import signals, validate
+from xloss.cli import executors, signals, validate
 from xloss.cli.console import BROKEN, DISAGREES, NOTHING, WELL, console, progress
 from xloss.files import write_text, write_whole
 
@@ -57,6 +57,12 @@ def parity(
     isolation: Annotated[
         bool, typer.Option("--isolation/--no-isolation", help="Check in worker processes, or, for a debugger, in this.")
     ] = True,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="dask[=ADDRESS]", help="Check on a dask cluster: a local one, or that of tcp://HOST:PORT."
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Ask only what --out has no valid answer to.")] = False,
     out: Annotated[
         Path | None,
@@ -74,7 +80,7 @@ def parity(
     """
     from xloss.catalog import FRAMEWORKS, get
     from xloss.ops.arguments import check_choice
-    from xloss.parity import Cell, cells
+    from xloss.parity import Cell, cells, sweep
     from xloss.parity.cells import DEVICES, check_seed
     from xloss.parity.store import StoreError
 
@@ -84,6 +90,7 @@ def parity(
         validate.within("jobs", jobs, 0, validate.MOST_JOBS, " (0: a worker per core)")
         validate.positive(validate.MOST_SECONDS, timeout=timeout)
         check_seed(seed)
+        executors.check(ctx, executor, isolation)
         for name in loss or ():
             get(name)
         asked = [Cell.parse(one) for one in case] if case else cells(loss, dtype, regime, device, seed, full)
@@ -95,7 +102,8 @@ def parity(
     except ValueError as error:
         validate.refuse(error)
     chosen = tuple(dict.fromkeys(framework or FRAMEWORKS))
-    _check_installed(chosen, "cuda" if any(cell.device == "cuda" for cell in asked) else device)
+    kind = "cuda" if any(cell.device == "cuda" for cell in asked) else device
+    _check_installed(chosen, "cpu" if executors.is_remote(executor) else kind)
     if not asked:
         typer.echo("nothing to check: no case has that loss, dtype and regime", err=True)
         raise typer.Exit(NOTHING)
@@ -107,11 +115,25 @@ def parity(
     if resume and out is None:
         validate.refuse("resume: needs the folder of the sweep to go on with; give it with --out")
     start = time.perf_counter()
-    store = _open_store(out, chosen, peers)
+    store = None
     try:
-        with signals.stoppable(), progress("cases", quiet=as_json) as show:
-            how = {"frameworks": chosen, "peers": peers, "progress": show, "store": store, "resume": resume}
-            table = _isolated(asked, jobs, timeout, how) if isolation else _inline(asked, how)
+        with (
+            signals.stoppable(),
+            executors.opened(executor, jobs, kind, chosen) as cluster,
+            progress("cases", quiet=as_json) as show,
+        ):
+            store = _open_store(out, chosen, peers, executors.machines(executor, cluster))
+            how: dict[str, Any] = {
+                "frameworks": chosen,
+                "peers": peers,
+                "progress": show,
+                "store": store,
+                "resume": resume,
+            }
+            if cluster is not None:
+                table = sweep(asked, cluster, timeout=timeout, **how)
+            else:
+                table = _isolated(asked, jobs, timeout, how) if isolation else _inline(asked, how)
         seconds = time.perf_counter() - start
         facts = _facts(
             table, seconds, len(asked), {"device": device, "seed": seed, "full": full, "frameworks": list(chosen)}
@@ -166,13 +188,15 @@ def _check_installed(frameworks: tuple[str, ...], device: str) -> None:
                 validate.refuse(str(error))
 
 
-def _open_store(out: Path | None, frameworks: tuple[str, ...], peers: bool) -> Store | None:
+def _open_store(
+    out: Path | None, frameworks: tuple[str, ...], peers: bool, machines: Sequence[str] = ()
+) -> Store | None:
     from xloss.parity.store import Store, StoreError
 
     if out is None:
         return None
     try:
-        return Store(out / "data" / "parity.sqlite", frameworks, peers)
+        return Store(out / "data" / "parity.sqlite", frameworks, peers, machines)
     except StoreError as error:
         validate.refuse(f"out: {error}")
 

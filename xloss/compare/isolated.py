@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from xloss.catalog import FRAMEWORKS
 from xloss.compare import diagnosis
 from xloss.compare.cases import Inputs, guesses
 from xloss.compare.reference import Truth
@@ -25,13 +26,19 @@ class Source:
 
     def side(self, which: int) -> Side:
         """Find one of the functions, in this process."""
-        a, b = self.texts
+        text, other = self.texts[which], self.texts[1 - which]
         # xloss's own is in the framework that the other function is not.
-        if which == 0:
-            own = a.startswith("xloss:") and not b.startswith("xloss:")
-            return resolve(a, resolve(b).framework if own else "jax")
-        own = b.startswith("xloss:")
-        return resolve(b, resolve(a, "jax").framework if own else "")
+        own = text.startswith("xloss:") and not other.startswith("xloss:")
+        known = resolve(other, default=FRAMEWORKS[1 - which]).framework if own else FRAMEWORKS[1 - which]
+        return resolve(text, known, default=self._default(which))
+
+    def _default(self, which: int) -> str:
+        """Return the framework of a function whose code does not tell: the one that the other is not."""
+        other = self.texts[1 - which]
+        if other.startswith("xloss:"):
+            return FRAMEWORKS[which]
+        known = resolve(other, default=FRAMEWORKS[1 - which]).framework
+        return next(name for name in FRAMEWORKS if name != known)
 
 
 def describe(source: Source) -> tuple[Side, Side]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from xloss.compare.comparison import Comparison, names_of
@@ -51,7 +52,7 @@ def compare(
     """
     start = time.perf_counter()
     sides = (a, b)
-    cases = [widened(case, "float32") for case in cases]
+    cases = _named_apart([widened(case, "float32") for case in cases])
     asked = units(sides, cases, dtypes, per_sample, microbatches, device)
     runner = runner or in_process(sides)
     answers: dict[tuple[int, str, str], Answer] = {}
@@ -67,6 +68,16 @@ def compare(
         few = [case for case in cases if case.name != "many_rows"]
         out.diagnoses = (diagnoser or _diagnose_here(sides, truth))(few, out.names, out.failures)
     out.seconds = time.perf_counter() - start
+    return out
+
+
+def _named_apart(cases: list[Case]) -> list[Case]:
+    """Number the cases that share a name: answers are kept by it."""
+    seen: dict[str, int] = {}
+    out = []
+    for case in cases:
+        seen[case.name] = seen.get(case.name, 0) + 1
+        out.append(case if seen[case.name] == 1 else replace(case, name=f"{case.name} {seen[case.name]}"))
     return out
 
 

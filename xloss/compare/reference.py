@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -47,17 +48,32 @@ class CatalogueTruth:
         return get(self.name)
 
     def __call__(self, case: Case, dtype: str = "float64") -> Right:
-        """Return what is right at the case's own inputs, precise enough for a dtype."""
+        """Return what is right at the case's own inputs, precise enough for a dtype.
+
+        The arrays are taken for the loss's own arguments by name, or else by position.
+        """
         from xloss.parity.evaluate import reference_of
         from xloss.parity.truth import balls
 
         own = self.loss.variant(self.variant_name) if self.variant_name else self.loss.variants[0]
         variant = replace(own, options={k: v for k, v in case.options.items() if k != "reduction"})
         reduction = str(case.options.get("reduction", self.reduction))
-        reference = reference_of(self.loss, variant, case.arrays, dtype, 2)
+        names = self._names(case)
+        arrays = {names[name]: array for name, array in case.arrays.items()}
+        reference = reference_of(self.loss, variant, arrays, dtype, 2)
         value = reference.value(reduction)
         pull = cotangent(value.high.shape, np.dtype(np.float64)) if reduction == "none" else np.ones(())
-        return Right(value, reference.gradient(balls(pull), reduction))
+        grads = reference.gradient(balls(pull), reduction)
+        return Right(value, {name: grads[own] for name, own in names.items() if own in grads and name in case.wrt})
+
+    def _names(self, case: Case) -> dict[str, str]:
+        """Return the loss's name of each of the case's arrays."""
+        parameters = list(inspect.signature(self.loss.torch).parameters)
+        if set(case.arrays) <= set(parameters):
+            return {name: name for name in case.arrays}
+        if len(case.arrays) > len(parameters):
+            raise ValueError(f"inputs: {self.name} takes {', '.join(parameters)}, got {len(case.arrays)} arrays")
+        return dict(zip(case.arrays, parameters, strict=False))
 
 
 class FormulaTruth:
@@ -76,16 +92,16 @@ class FormulaTruth:
 
     def __call__(self, case: Case, dtype: str = "float64") -> Right:
         """Return what is right at the case's own inputs."""
+        from xloss.parity.truth import Imprecise
+
         if not self.numeric:
             try:
                 return self._exact(case, dtype)
-            except (TypeError, AttributeError, ValueError, NotImplementedError, ArithmeticError):
+            except (TypeError, AttributeError, ValueError, NotImplementedError, ArithmeticError, Imprecise):
                 self.numeric = True
         return self._numeric(case)
 
     def _call(self, arrays: Mapping[str, Any], case: Case) -> Any:
-        import inspect
-
         try:
             names = set(inspect.signature(self.function).parameters)
         except (TypeError, ValueError):
@@ -122,8 +138,9 @@ class FormulaTruth:
                 for sign in (1, -1):
                     moved = {**wide, name: wide[name].copy()}
                     moved[name][index] += sign * step
-                    ends.append(np.sum(np.asarray(self._call(moved, case), dtype=np.longdouble) * pull))
-                slope[index] = float((ends[0] - ends[1]) / (2 * step))
+                    ends.append(np.asarray(self._call(moved, case), dtype=np.longdouble))
+                moving = ends[0] != ends[1]  # a value that stays infinite does not move
+                slope[index] = float(((ends[0] - ends[1])[moving] * pull[moving]).sum() / (2 * step))
             grads[name] = plain(slope)
         return Right(plain(value.astype(np.float64)), grads)
 

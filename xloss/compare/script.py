@@ -71,7 +71,7 @@ def _literal(array: np.ndarray) -> str:
     """Return an array as code; the cases' floating numbers are exact in float32, so its digits are enough."""
     if array.dtype.kind != "f":
         return f"np.array({array.tolist()}, dtype={array.dtype.name!r})"
-    numbers = np.vectorize(str, otypes=[object])(array.astype(np.float32)).tolist()
+    numbers = np.vectorize(lambda x: str(np.float32(x)), otypes=[object])(array).tolist()
     wide = '.astype("float64")' if array.dtype == np.float64 else ""
     text = str(numbers).replace("'", "").replace("nan", "np.nan").replace("inf", "np.inf")
     return f'np.array({text}, dtype="float32"){wide}'
@@ -81,14 +81,16 @@ def _run(side: Side, alias: str, case: Case, argument: str, name: str) -> str:
     """Return the lines that print the value and the gradient by one argument."""
     options = "".join(f", {k}={v!r}" for k, v in case.options.items() if side.takes(k))
     put = "torch.from_numpy({})" if side.framework == "torch" else "jnp.asarray({})"
-    given = [put.format(n) if n != argument else "x" for n in case.arrays if n not in case.keywords]
-    given += [f"{n}={put.format(n) if n != argument else 'x'}" for n in case.keywords]
+    given = [put.format(n) if n != argument else "leaf" for n in case.arrays if n not in case.keywords]
+    given += [f"{n}={put.format(n) if n != argument else 'leaf'}" for n in case.keywords]
     call = f"{alias}({', '.join(given)}{options})"
     if not argument:
         return f"print({name!r}, {call})"
     if side.framework == "torch":
         return (
-            f"x = torch.from_numpy({argument}).requires_grad_(); v = {call}; v.sum().backward()\n"
-            f"print({name!r}, v.detach().numpy(), x.grad.numpy())"
+            f"leaf = torch.from_numpy({argument}).requires_grad_(); v = {call}; v.sum().backward()\n"
+            f"print({name!r}, v.detach().numpy(), leaf.grad.numpy())"
         )
-    return f"v, grad = jax.value_and_grad(lambda x: jnp.sum({call}))(jnp.asarray({argument}))\nprint({name!r}, v, grad)"
+    return (
+        f"v, grad = jax.value_and_grad(lambda leaf: jnp.sum({call}))(jnp.asarray({argument}))\nprint({name!r}, v, grad)"
+    )

@@ -153,14 +153,13 @@ def _esc(cell: Any) -> str:
     return escaping.escape("".join(c if c.isprintable() else " " for c in str(cell)))
 
 
-def page(comparisons: Sequence[tuple[str, Comparison]]) -> str:
-    """Return a whole HTML page of comparisons by name."""
-    parts = "".join(f"<h2>{escaping.escape(name)}</h2>{html(one)}" for name, one in comparisons)
-    style = "body{font-family:sans-serif;margin:2em}td,th{padding:2px 8px;text-align:left}"
+def page_of(parts: Sequence[tuple[str, str]]) -> str:
+    """Return a whole HTML page of comparisons by name, each as `html` gives it."""
+    body = "".join(f"<h2>{_esc(name)}</h2>{shown}" for name, shown in parts) or "<p>Nothing was compared.</p>"
     return (
         "<!doctype html><html lang=en><meta charset=utf-8><title>xloss: comparisons</title>"
-        "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-        f"<style>{style}</style><h1>Comparisons</h1>{parts or '<p>none</p>'}</html>\n"
+        "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'\">"
+        f"<h1>Comparisons</h1>{body}</html>\n"
     )
 
 

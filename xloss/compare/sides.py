@@ -44,8 +44,10 @@ class Side:
         return self.keywords is None or keyword in self.keywords
 
 
-def side(function: Any, label: str = "", framework: str = "") -> Side:
+def side(function: Any, label: str = "", framework: str = "", default: str = "") -> Side:
     """Make a `Side` of a function, an `nn.Module`, a Flax or Equinox module, or a class of one without arguments.
+
+    `default` is the framework of one whose code does not tell (plain arithmetic).
 
     Raises:
         TypeError: it cannot be called.
@@ -61,7 +63,7 @@ def side(function: Any, label: str = "", framework: str = "") -> Side:
         raise TypeError(f"{label}: expected a function, got {type(function).__name__}")
     if framework and framework not in FRAMEWORKS:
         raise ValueError(f"framework of {label}: expected 'torch' or 'jax', got {framework!r}")
-    framework = framework or framework_of(function)
+    framework = framework or framework_of(function) or default
     if not framework:
         raise ValueError(
             f"{label}: its code names neither torch nor jax; write 'torch={label}' or 'jax={label}' (in Python: "
@@ -102,8 +104,14 @@ def framework_of(function: Any) -> str:
             return found
     if found := _package_framework(_top_package(function)):
         return found
-    votes = _votes(function, set(), 3)
+    votes = _votes(function, set(), 3) or _imports(function)
     return max(FRAMEWORKS, key=votes.count) if votes and votes.count("torch") != votes.count("jax") else ""
+
+
+def _imports(function: Any) -> list[str]:
+    """Return the frameworks that the module of a function imports."""
+    modules = [thing for thing in _globals(function).values() if isinstance(thing, types.ModuleType)]
+    return [found for one in modules if (found := _package_framework(one.__name__.partition(".")[0]))]
 
 
 def _package_framework(package: str) -> str:
@@ -154,12 +162,12 @@ def _filled(cell: Any) -> bool:
     return True
 
 
-def resolve(text: str, other: str = "") -> Side:
+def resolve(text: str, other: str = "", default: str = "") -> Side:
     """Find a function by "module:name" or "path/file.py:name".
 
-    A prefix names the framework where the code does not tell: "torch=losses.py:f". "xloss:cross_entropy" is the
-    catalogue's own, in the framework that `other` is not (or "xloss.torch:...", "xloss.jax:..."); "optax:", "keras:"
-    and "torch:" look in optax.losses, keras.losses and torch.nn.functional.
+    A prefix names the framework where the code does not tell ("torch=losses.py:f"); otherwise it is `default`.
+    "xloss:cross_entropy" is the catalogue's own, in the framework that `other` is not (or "xloss.torch:...",
+    "xloss.jax:..."); "optax:", "keras:" and "torch:" look in optax.losses, keras.losses and torch.nn.functional.
 
     Raises:
         ValueError: the text has another form, or names nothing; the message says what was found instead.
@@ -177,7 +185,7 @@ def resolve(text: str, other: str = "") -> Side:
             raise ValueError(f"function: {where} has no {name!r}{_near(part, found)}")
         found = getattr(found, part)
     try:
-        return side(found, rest, framework)
+        return side(found, rest, framework, default)
     except TypeError as error:
         raise ValueError(str(error)) from None
 

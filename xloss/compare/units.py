@@ -10,7 +10,7 @@ import numpy as np
 
 from xloss.compare.diagnosis import Evidence
 from xloss.compare.reference import nudged, spread_of
-from xloss.compare.run import Case, Failure, Result, per_sample, run, vmapped
+from xloss.compare.run import Case, Failure, Result, per_sample, run, twice, vmapped
 from xloss.compare.sides import Side
 from xloss.parity.inputs import DIGITS
 
@@ -64,7 +64,7 @@ def _one(side: Side, unit: Unit, what: str) -> Result | Failure:
 
 def _twice(side: Side, case: Case, dtype: str, device: str) -> Result | Failure:
     """Return the value with that of a second call beside it."""
-    both = [run(side, case, dtype, device=device, grads=False) for _ in range(2)]
+    both = twice(side, case, dtype, device=device)
     if isinstance(both[0], Failure) or isinstance(both[1], Failure):
         return next(got for got in both if isinstance(got, Failure))
     return Result(both[0].value, {"again": both[1].value})

@@ -34,11 +34,14 @@ class StoreError(Exception):
 
 
 class Store:
-    """The journal of one folder, for sweeps of these frameworks, with or without peers."""
+    """The journal of one folder, for sweeps of these frameworks, with or without peers.
 
-    def __init__(self, path: Path, frameworks: Sequence[str], peers: bool):
+    `machines` are the processors that answer, where this machine's does not.
+    """
+
+    def __init__(self, path: Path, frameworks: Sequence[str], peers: bool, machines: Sequence[str] = ()):
         self.path = path
-        self._question = json.dumps([list(frameworks), peers])
+        self._question = json.dumps([list(frameworks), peers, *machines])
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists() and path.stat().st_size:

@@ -131,11 +131,17 @@ def _over(
     def submit(*cells: Cell, names: tuple[str, ...] = frameworks, again: int = 0) -> None:
         part = _Part(cells, names, again)
         due[part] = list(cells)
-        if in_parts is None:
-            future = executor.submit(check_group, cells, names, peers)
-        else:
-            seen = lambda rows: events.put((part, rows))  # noqa: E731
-            future = in_parts(seen, timeout, check_group, cells, names, peers, worker.hand_over)
+        try:
+            if in_parts is None and timeout is not None and hasattr(executor, "submit_within"):
+                future = executor.submit_within(timeout * len(cells), check_group, cells, names, peers)
+            elif in_parts is None:
+                future = executor.submit(check_group, cells, names, peers)
+            else:
+                seen = lambda rows: events.put((part, rows))  # noqa: E731
+                future = in_parts(seen, timeout, check_group, cells, names, peers, worker.hand_over)
+        except concurrent.futures.BrokenExecutor as error:  # what is not answered becomes rows
+            future = concurrent.futures.Future()
+            future.set_exception(error)
         future.add_done_callback(lambda future: events.put((part, future)))
 
     def answer(part: _Part, rows: dict[Cell, Rows]) -> None:

@@ -50,6 +50,8 @@ class Evidence:
     right: Right | None = None
     found: Sequence[Mapping[str, Any]] = field(default_factory=list)
     _kept: dict[Any, Result | Failure] = field(default_factory=dict)
+    _values: dict[Any, np.ndarray | None] = field(default_factory=dict)
+    _exact: dict[Any, Result | None] = field(default_factory=dict)
 
     def run(self, which: int, case: Case, dtype: str = "float64") -> Result | None:
         """Run side 0 or 1 on a case; None where it raises. Results are kept."""
@@ -58,15 +60,38 @@ class Evidence:
 
     def answer(self, which: int, case: Case, dtype: str = "float64") -> Result | Failure:
         """Run side 0 or 1 on a case, and return also what it raised."""
-        key = (
-            which,
-            dtype,
-            tuple((name, array.dtype.str, array.shape, array.tobytes()) for name, array in case.arrays.items()),
-            repr(sorted(case.options.items())),
-        )
+        key = (which, dtype, *_key(case))
         if key not in self._kept:
             self._kept[key] = run(self.sides[which], case, dtype)
         return self._kept[key]
+
+    def value(self, which: int, case: Case, dtype: str = "float64") -> np.ndarray | None:
+        """Run side 0 or 1 without its gradients, which is cheaper; None where it raises. Values are kept."""
+        key = (which, dtype, *_key(case))
+        if isinstance(known := self._kept.get(key), Result):
+            return known.value
+        if key not in self._values:
+            got = run(self.sides[which], case, dtype, grads=False)
+            self._values[key] = got.value if isinstance(got, Result) else None
+        return self._values[key]
+
+    def exact(self, case: Case) -> Result | None:
+        """Return what is right on a case; None where it is not known, or not defined."""
+        if self.right is None:
+            return None
+        key = _key(case)
+        if key not in self._exact:
+            try:
+                self._exact[key] = self.right(case)
+            except Exception:  # inputs outside its domain: a hypothesis that asks for them is rejected
+                self._exact[key] = None
+        return self._exact[key]
+
+    def label(self, which: int) -> str:
+        """What a diagnosis calls a side: its framework, or "a" and "b" where both are in one."""
+        if self.sides[0].framework == self.sides[1].framework:
+            return "ab"[which]
+        return self.sides[which].framework
 
     def numerical_gradient(self, which: int, case: Case, name: str, step: float = 1e-6) -> np.ndarray | None:
         """Return the derivative of a side's own float64 value by central differences, elementwise; None if it raises.
@@ -88,3 +113,11 @@ class Evidence:
                 ends.append(float((got.value * cotangent(got.value.shape, np.dtype(np.float64))).sum()))
             out[index] = (ends[0] - ends[1]) / (2 * step)
         return out
+
+
+def _key(case: Case) -> tuple[Any, ...]:
+    return (
+        tuple((name, array.dtype.str, array.shape, array.tobytes()) for name, array in case.arrays.items()),
+        repr(sorted(case.options.items())),
+        case.wrt,
+    )

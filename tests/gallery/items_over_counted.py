@@ -1,0 +1,50 @@
+"""The first token of each row counts in the denominator.
+
+The shift drops the first label, but it is counted among the items of the batch. transformers Trainer before June
+2026.
+
+Reference: huggingface/transformers#46204, https://github.com/huggingface/transformers/pull/46204
+"""
+
+from typing import Any
+
+import numpy as np
+
+from tests.gallery import Case, right
+
+
+def torch_loss(input: Any, target: Any) -> Any:
+    from torch.nn import functional
+
+    return functional.cross_entropy(input[:-1], target[1:], reduction="sum") / len(target)
+
+
+def jax_loss(input: Any, target: Any) -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    log_p = jax.nn.log_softmax(input[:-1])
+    return -jnp.take_along_axis(log_p, target[1:, None], 1).mean()
+
+
+def truth(input: Any, target: Any) -> Any:
+    log_p = input - np.log(np.exp(input).sum(-1, keepdims=True))
+    return -log_p[np.arange(len(target) - 1), target[1:]].mean()
+
+
+def inputs(rows: int = 6, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {"input": rng.normal(size=(rows, 5)).astype(np.float32), "target": np.resize([0, 3, 1, 4, 2, 1], rows)}
+
+
+CASE = Case(
+    __doc__,
+    torch_loss,
+    jax_loss,
+    truth,
+    right.next_token,
+    inputs,
+    wrong="torch",
+    cause="ignored_in_denominator",
+    wrt=("input",),
+)

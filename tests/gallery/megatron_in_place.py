@@ -1,0 +1,54 @@
+"""Cross entropy shifts float32 logits in place.
+
+Casting a float32 tensor to float32 copies nothing, so the subtraction of the maximum changes the caller's logits.
+Megatron-LM; open.
+
+Reference: NVIDIA/Megatron-LM#1594, https://github.com/NVIDIA/Megatron-LM/pull/1594
+"""
+
+from typing import Any
+
+import numpy as np
+
+from tests.gallery import Case, right
+
+
+def torch_loss(input: Any, target: Any) -> Any:
+    import torch
+    from torch.nn import functional
+
+    logits = input.to(torch.promote_types(input.dtype, torch.float32))
+    logits.data -= logits.data.max(-1, keepdim=True).values
+    return functional.cross_entropy(logits, target)
+
+
+def jax_loss(input: Any, target: Any) -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    log_p = jax.nn.log_softmax(input)
+    picked = jnp.take_along_axis(log_p, target[:, None], 1)[:, 0]
+    return -picked.mean()
+
+
+def truth(input: Any, target: Any) -> Any:
+    log_p = input - np.log(np.exp(input).sum(-1, keepdims=True))
+    return -log_p[np.arange(len(target)), target].mean()
+
+
+def inputs(rows: int = 6, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {"input": rng.normal(size=(rows, 5)).astype(np.float32), "target": np.resize([0, 3, 1, 4, 2, 1], rows)}
+
+
+CASE = Case(
+    __doc__,
+    torch_loss,
+    jax_loss,
+    truth,
+    right.cross_entropy,
+    inputs,
+    wrong="torch",
+    cause="argument_mutated",
+    wrt=("input",),
+)
