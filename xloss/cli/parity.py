@@ -149,7 +149,7 @@ def parity(
         typer.echo(f"stopped by {stop}; {on}", err=True)
         raise typer.Exit(stop.code) from None
     except (StoreError, OSError) as error:
-        typer.echo(f"out: {error}", err=True)
+        typer.echo(f"out: {error}; --resume goes on from what was kept in {out}", err=True)
         raise typer.Exit(BROKEN) from None
     finally:
         if store is not None:
