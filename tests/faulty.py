@@ -15,6 +15,7 @@ from xloss.catalog import Loss, Variant
 from xloss.ops import arguments
 
 AT = {{"regime": ""}}
+kept = []
 
 
 def fault(input):
@@ -95,15 +96,28 @@ LEAKS = {
     "torch default dtype": "torch.set_default_dtype(torch.float64)",
     "torch number of threads": "torch.set_num_threads(2)",
     "torch grad mode": "torch._C._set_grad_enabled(False)",
+    "torch inference mode": "kept.append(torch.inference_mode()); kept[-1].__enter__()",
+    "torch default device": "torch.set_default_device('meta')",
+    "torch random state": "torch.manual_seed(3)",
+    "torch flushing of subnormal numbers": "torch.set_flush_denormal(True)",
+    "torch.backends.mkldnn enabled": "torch.backends.mkldnn.set_flags(False)",
     "torch autocast": "torch.set_autocast_enabled('cpu', True)",
     "torch deterministic": "torch.use_deterministic_algorithms(True)",
     "torch matmul precision": "torch.set_float32_matmul_precision('medium')",
     "jax_enable_x64": "import jax; jax.config.update('jax_enable_x64', True)",
     "jax_default_matmul_precision": "import jax; jax.config.update('jax_default_matmul_precision', 'float32')",
     "jax_debug_nans": "import jax; jax.config.update('jax_debug_nans', True)",
+    "jax_default_prng_impl": "import jax; jax.config.update('jax_default_prng_impl', 'rbg')",
     "jax_numpy_dtype_promotion": "import jax; jax.config.update('jax_numpy_dtype_promotion', 'strict')",
     "numpy error": "np.seterr(all='ignore')",
     "numpy random": "np.random.rand()",
+    "random state of Python": "import random; random.seed(4)",
+    "garbage collection": "import gc; gc.disable()",
+    "recursion limit": "sys.setrecursionlimit(5000)",
+    "module search path": "sys.path.append('/nowhere')",
+    "standard output": "import io; sys.stdout = io.StringIO()",
+    "handler of SIGTERM": "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+    "precision of ball arithmetic": "import flint; flint.ctx.prec = 20",
     "warnings filters": "warnings.simplefilter('once')",
     "environment variables": "os.environ['PLANTED'] = '1'",
     "working directory": "os.chdir('/')",

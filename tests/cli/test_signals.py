@@ -2,6 +2,7 @@
 
 import json
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 
 from xloss.parity.sweep import COLUMNS
+from xloss.report.source import digest
 
 SWEEP = (
     "--loss",
@@ -136,3 +138,75 @@ def test_resume_needs_a_folder():
     _out, errors = sweep.communicate(timeout=60)
     assert sweep.returncode == 2
     assert "--out" in errors
+
+
+SMALL = ("--framework", "torch", "--no-peers", "--regime", "typical", "--dtype", "float64", "--json")
+
+
+def test_two_sweeps_to_one_folder_lose_and_mix_nothing(tmp_path):
+    names = ("mse_loss", "l1_loss")
+    both = [start("--loss", name, *SMALL, "--out", tmp_path, "--jobs", 1) for name in names]
+    for one in both:
+        _out, errors = one.communicate(timeout=300)
+        assert one.returncode == 0, errors
+    facts = json.loads((tmp_path / "data" / "parity.json").read_text())
+    table = pd.read_parquet(tmp_path / "data" / "parity.parquet")
+    (last,) = set(table["loss"])
+    assert last in names
+    assert facts["table_sha256"] == digest(tmp_path / "data" / "parity.parquet")
+    assert facts["by_status"] == table["status"].value_counts().to_dict()
+    assert list(pd.read_csv(tmp_path / "data" / "parity.csv")["case_id"]) == list(table["case_id"])
+    for name in names:
+        again = start("--loss", name, *SMALL, "--out", tmp_path, "--resume")
+        out, errors = again.communicate(timeout=300)
+        assert again.returncode == 0, errors
+        assert json.loads(out)["ran"] == 0
+
+
+def check_full(sweep, data):
+    """Raise unless the sweep ends with a sentence, and leaves nothing by half."""
+    _out, errors = sweep.communicate(timeout=300)
+    assert sweep.returncode in (2, 3), errors
+    assert "Traceback" not in errors
+    assert "out: " in errors
+    assert str(data) in errors
+    assert not [one.name for one in data.iterdir() if not one.name.startswith(("parity.sqlite", ".parity.lock"))]
+
+
+@pytest.mark.parametrize("most", [1 << 12, 1 << 15, 1 << 16])
+def test_files_that_may_not_grow_are_a_sentence(tmp_path, most):
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))  # noqa: E731
+    sweep = start("--loss", "mse_loss", *SMALL[:-1], "--dtype", "float32", "--seed", 1, "--out", tmp_path,
+                  preexec_fn=limit)  # fmt: skip
+    check_full(sweep, tmp_path / "data")
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A small file system of its own, and how to mount it anew."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(options):
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("file systems may not be mounted here")
+        return place
+
+    yield mount
+    subprocess.run(["umount", str(place)], capture_output=True, check=False)
+
+
+def test_a_full_disk_is_a_sentence(disk):
+    place = disk("size=80k")
+    check_full(start("--loss", "mse_loss", *SMALL[:-1], "--out", place), place / "data")
+
+
+def test_a_disk_that_is_read_only_is_said_before_the_first_cell(disk):
+    place = disk("ro,size=1m")
+    sweep = start("--loss", "mse_loss", *SMALL[:-1], "--out", place)
+    out, errors = sweep.communicate(timeout=60)
+    assert sweep.returncode == 2
+    assert f"{place}" in errors
+    assert "Read-only file system" in errors
+    assert "cases" not in out + errors

@@ -1,5 +1,6 @@
 """Faults planted in a loss, through the real sweep and its workers: they cost their own cell, and are named."""
 
+import concurrent.futures
 import os
 import signal
 import threading
@@ -11,7 +12,9 @@ import pytest
 
 from xloss import losses
 from xloss.parity import Cell, sweep
+from xloss.parity.failures import DeadlineExceeded
 from xloss.parity.processes import Workers
+from xloss.parity.worker import hand_over
 
 REGIMES = ("typical", "large", "tiny")
 
@@ -61,6 +64,83 @@ def test_a_hang_costs_its_own_cell(run, fault):
     check_guilty(run(code, timeout=8.0, memory=(3 << 29) if status == "oom" else None), status, words)
 
 
+class Asked(Workers):
+    """Workers that note what they were asked."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.calls = []
+
+    def submit_in_parts(self, part, timeout, function, /, *args, **kwargs):
+        self.calls.append(([cell.regime for cell in args[0]], args[1]))
+        return super().submit_in_parts(part, timeout, function, *args, **kwargs)
+
+
+class Plain(concurrent.futures.Executor):
+    """An executor that answers whole groups only."""
+
+    def __init__(self, workers):
+        self.workers, self.calls = workers, []
+
+    def submit(self, function, /, *args, **kwargs):
+        self.calls.append(([cell.regime for cell in args[0]], args[1]))
+        return self.workers.submit(function, *args, **kwargs)
+
+
+class Kept:
+    """A journal in memory: the regimes, as their cells were finished."""
+
+    def __init__(self):
+        self.regimes = []
+
+    def load(self, cells):
+        return {}
+
+    def add(self, rows):
+        self.regimes += [cell.regime for cell in rows]
+
+
+BOTH = ("torch", "jax")
+
+
+def test_after_a_death_only_the_cell_that_did_it_is_asked_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(losses, "__path__", [*losses.__path__, str(tmp_path)])
+    faulty.write(tmp_path, "os._exit(1)")
+    journal = Kept()
+    with Asked(1, 60.0, initializer=faulty.plant, initargs=(str(tmp_path),)) as workers:
+        table = sweep(cells(), workers, peers=False, timeout=60.0, store=journal)
+    check_guilty(table, "crash", "exited with code 1")
+    apart = [(["large"], ("torch",)), (["large"], ("jax",))]
+    assert workers.calls == [(list(REGIMES), BOTH), (["tiny"], BOTH), *apart, apart[0]]
+    assert journal.regimes == ["typical", "tiny"]  # what died is not kept
+
+
+def test_an_executor_that_answers_whole_groups_is_asked_cell_by_cell(tmp_path, monkeypatch):
+    monkeypatch.setattr(losses, "__path__", [*losses.__path__, str(tmp_path)])
+    faulty.write(tmp_path, "os._exit(1)")
+    with Workers(1, 60.0, initializer=faulty.plant, initargs=(str(tmp_path),)) as workers:
+        plain = Plain(workers)
+        check_guilty(sweep(cells(), plain, peers=False), "crash", "exited with code 1")
+    assert plain.calls[:4] == [(list(REGIMES), BOTH), *[([regime], BOTH) for regime in REGIMES]]
+
+
+def hand_over_slowly(parts, seconds):
+    for number in range(parts):
+        time.sleep(seconds)
+        hand_over(number)
+    return "end"
+
+
+def test_the_time_begins_anew_with_each_part():
+    seen = []
+    with Workers(1) as workers:
+        assert workers.submit_in_parts(seen.append, 4.0, hand_over_slowly, 4, 1.2).result() == "end"
+        assert seen == [0, 1, 2, 3]
+        late = workers.submit_in_parts(seen.append, 0.5, hand_over_slowly, 1, 1000)
+        assert isinstance(late.exception(), DeadlineExceeded)
+        assert workers.submit(nothing).result() is None
+
+
 @pytest.mark.parametrize("leak", faulty.LEAKS)
 def test_a_leak_is_named_and_spoils_nothing(run, leak):
     table = run(faulty.LEAKS[leak])
@@ -68,6 +148,7 @@ def test_a_leak_is_named_and_spoils_nothing(run, leak):
     assert len(named) == 1, table[table["status"] == "error"]["reason"].tolist()
     assert named["regime"].item() == faulty.REGIME
     assert named["status"].item() == "error"
+    assert named["framework"].item() == "torch"  # which ran when it changed, whosever it is
     others = table[table["regime"] != faulty.REGIME]
     assert set(others["status"]) <= {"ok", "unsupported"}
 

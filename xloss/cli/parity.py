@@ -149,7 +149,7 @@ def parity(
         typer.echo(f"stopped by {stop}; {on}", err=True)
         raise typer.Exit(stop.code) from None
     except (StoreError, OSError) as error:
-        typer.echo(f"out: {error}", err=True)
+        typer.echo(f"out: {error}; --resume goes on from what was kept in {out}", err=True)
         raise typer.Exit(BROKEN) from None
     finally:
         if store is not None:
@@ -334,9 +334,10 @@ def conclusion(facts: Mapping[str, Any], bad: int) -> str:
     )
     others = f"{facts['checks'] - own} checks of other libraries" if facts["checks"] > own else "no other library asked"
     rate = facts["checks"] / facts["seconds"]
-    cases = f"{facts['cells']} cases"
-    if facts.get("resumed") or facts.get("lost"):
-        cases += f" asked, {facts['answered']} answered, {facts['resumed']} of them resumed, {facts['lost']} lost"
+    cases = (
+        f"{facts['cells']} cases asked, {facts['answered']} answered, {facts['resumed']} of them resumed, "
+        f"{facts['lost']} lost"
+    )
     return f"{verdict}; {others}; {cases}, {facts['seconds']} s, {rate:.0f} checks/s"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from xloss.catalog import FRAMEWORKS, Loss, Unsupported, Variant
-from xloss.parity import policy, truth
+from xloss.parity import policy, state, truth
 from xloss.parity.cells import NUMBERS, OURS, Cell
 from xloss.parity.diagnosis import explain
 from xloss.parity.inputs import DIGITS, Draw
@@ -55,29 +56,27 @@ def evaluate(loss: Loss, cell: Cell, frameworks: tuple[str, ...] = FRAMEWORKS, p
         peers: whether the peers of the record are judged as well.
         programs: handed from cell to cell of one loss, variant and dtype, keeps compiled programs for the next regime.
     """
+    before = state.Snapshot()
     question = prepare(loss, cell)
     programs = {} if programs is None else programs
-    rows: list[Row] = []
+    rows: list[Row] = [
+        _misdeed(cell, load(frameworks[0]), OURS, *_leak(name, change, " by truth or inputs"))
+        for name, change in before.restore()
+    ]
     for name in frameworks:
         if cell.torch_only and name == "jax" and len(frameworks) > 1:
             continue
         framework = load(name)
-        with framework.scope(cell.dtype):
-            problem, directions = _on_device(question, framework)
-            for implementation, function in contestants(loss, name, peers and policy.peers_are_asked(loss, cell, name)):
-                asked = [p for p in question.probes if name in p.frameworks and (p.peers or implementation == OURS)]
-                running = [probe for probe in asked if not probe.reason]
-                tasks = [_task(question, framework, probe, replace(problem, function=function)) for probe in running]
-                key = (name, implementation, _signature(question, running))
-                before = {name: framework.get(array).tobytes() for name, array in problem.arrays.items()}
-                outcomes = iter(framework.run(tasks, directions, programs, key))
-                after = {name: framework.get(array).tobytes() for name, array in problem.arrays.items()}
-                if mutated := [name for name in before if before[name] != after[name]]:
-                    rows.append(_mutation(cell, framework, implementation, mutated))
-                    problem, directions = _on_device(question, framework)
-                for probe in asked:
-                    outcome = None if probe.reason else next(outcomes)
-                    rows += _rows(question, framework, implementation, probe, outcome)
+        for implementation, function in contestants(loss, name, peers and policy.peers_are_asked(loss, cell, name)):
+            asked = [p for p in question.probes if name in p.frameworks and (p.peers or implementation == OURS)]
+            running = [probe for probe in asked if not probe.reason]
+            key = (name, implementation, _signature(question, running))
+            found, misdeeds = _run(question, framework, function, running, programs, key)
+            rows += [_misdeed(cell, framework, implementation, *one) for one in misdeeds]
+            outcomes = iter(found)
+            for probe in asked:
+                outcome = None if probe.reason else next(outcomes)
+                rows += _rows(question, framework, implementation, probe, outcome)
     return rows
 
 
@@ -179,16 +178,45 @@ def _on_device(question: Question, framework: Framework) -> tuple[Problem, Direc
     return problem, Directions(put({"": directions.cotangent})[""], put(directions.tangents))
 
 
-def _mutation(cell: Cell, framework: Framework, implementation: str, arguments: list[str]) -> Row:
-    """Return the row of an implementation that has written to its arguments."""
+def _run(
+    question: Question, framework: Framework, function: Any, running: list[Probe], programs: dict[Any, Any], key: Any
+) -> tuple[list[Outcome], list[tuple[str, str, str]]]:
+    """Run the probes of one implementation; return their outcomes, and what it changed that is not its own.
+
+    What a library changes when it is first imported, or first compiles, is not the loss's doing: where modules were
+    imported meanwhile, all is run again, and what the second run does not change any more is no finding.
+    """
+    for last in (False, True):
+        before, imported = state.Snapshot(), len(sys.modules)
+        with framework.scope(question.cell.dtype):
+            problem, directions = _on_device(question, framework)
+            tasks = [_task(question, framework, probe, replace(problem, function=function)) for probe in running]
+            arrays = {name: framework.get(array).tobytes() for name, array in problem.arrays.items()}
+            outcomes = framework.run(tasks, directions, programs, key)
+            written = [name for name, array in problem.arrays.items() if framework.get(array).tobytes() != arrays[name]]
+        changed = before.restore()
+        if last or not changed or len(sys.modules) == imported:
+            break
+        programs.pop(key, None)
+    misdeeds = [_leak(name, change) for name, change in changed]
+    if written:
+        misdeeds.append((f"mutated its argument {', '.join(written)}", "mutated", written[0]))
+    return outcomes, misdeeds
+
+
+def _leak(name: str, change: str, when: str = "") -> tuple[str, str, str]:
+    """Return reason, check and argument of state that was left changed."""
+    return f"left changed{when}: {name} ({change})"[:300], f"state: {name}", ""
+
+
+def _misdeed(cell: Cell, framework: Framework, implementation: str, reason: str, check: str, argument: str) -> Row:
+    """Return the row of an implementation that has written to its arguments, or to what all share."""
     common = {"loss": cell.loss, "variant": cell.variant, "reduction": "", "mechanism": "", "dtype": cell.dtype,
               "device": cell.device, "regime": cell.regime, "shape": cell.shape_text, "implementation": implementation,
               "framework": framework.name, "version": framework.version()}  # fmt: skip
     numbers = dict.fromkeys((*NUMBERS, "seconds"), float("nan"))
-    reason = f"mutated its argument {', '.join(arguments)}"
-    check = f"{implementation}/{framework.name}/mutated"
-    return {**common, **numbers, "argument": arguments[0], "status": "error", "reason": reason,
-            "case_id": f"{cell.case_id}#{check}"}  # fmt: skip
+    return {**common, **numbers, "argument": argument, "status": "error", "reason": reason,
+            "case_id": f"{cell.case_id}#{implementation}/{framework.name}/{check}"}  # fmt: skip
 
 
 def _signature(question: Question, running: list[Probe]) -> tuple[Any, ...]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import random
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +16,7 @@ import numpy as np
 
 # Variables that the frameworks, or xloss for one of them, set for themselves when they are first used.
 LIBRARIES = ("KERAS_", "TF_", "TORCHINDUCTOR_", "TRITON_")
+HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
 Entry = tuple[str, Callable[[], Any], Callable[[Any], Any]]
 
 
@@ -21,6 +26,7 @@ def _torch() -> Iterator[Entry]:
         return
     yield "torch default dtype", torch.get_default_dtype, torch.set_default_dtype
     yield "torch number of threads", torch.get_num_threads, torch.set_num_threads
+    yield "torch inference mode", torch.is_inference_mode_enabled, _set_inference_mode  # which sets the next one, too
     yield "torch grad mode", torch.is_grad_enabled, torch.set_grad_enabled
     yield (
         "torch autocast on the CPU",
@@ -39,14 +45,44 @@ def _torch() -> Iterator[Entry]:
     )
     yield "torch matmul precision", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision
     yield "torch anomaly mode", torch.is_anomaly_enabled, torch.set_anomaly_enabled
+    yield "torch default device", lambda: str(torch.get_default_device()), torch.set_default_device
+    yield "torch random state", lambda: torch.get_rng_state().numpy().tobytes(), _set_torch_random
+    yield "torch flushing of subnormal numbers", _flushes, torch.set_flush_denormal
+    for owner, name in ((torch.backends.cudnn, "deterministic"), (torch.backends.cudnn, "benchmark"),
+                        (torch.backends.cudnn, "enabled"), (torch.backends.mkldnn, "enabled")):  # fmt: skip
+        yield (
+            f"{owner.__name__} {name}",
+            lambda owner=owner, name=name: getattr(owner, name),  # type: ignore[misc]
+            lambda was, owner=owner, name=name: setattr(owner, name, was),  # type: ignore[misc]
+        )
+
+
+_held: list[Any] = []  # a mode of PyTorch's lasts as long as the object that set it
+
+
+def _set_inference_mode(was: bool) -> None:
+    mode = sys.modules["torch"].inference_mode(was)
+    mode.__enter__()
+    _held.append(mode)
+
+
+def _set_torch_random(was: bytes) -> None:
+    torch = sys.modules["torch"]
+    torch.set_rng_state(torch.frombuffer(bytearray(was), dtype=torch.uint8))
+
+
+def _flushes() -> bool:
+    return float.fromhex("0x1p-1074") * len(_LEAST) == 0.0
+
+
+_LEAST = (0,)  # a length that no compiler knows
 
 
 def _jax() -> Iterator[Entry]:
     jax: Any = sys.modules.get("jax")
     if jax is None:
         return
-    for option in ("jax_enable_x64", "jax_default_matmul_precision", "jax_debug_nans", "jax_debug_infs",
-                   "jax_numpy_dtype_promotion", "jax_disable_jit", "jax_numpy_rank_promotion"):  # fmt: skip
+    for option in filter(lambda one: hasattr(jax.config, one), jax.config.values):
         yield (
             f"jax option {option}",
             lambda option=option: getattr(jax.config, option),  # type: ignore[misc]
@@ -94,6 +130,28 @@ def _common() -> Iterator[Entry]:
     yield "warnings filters", _filters, _set_filters
     yield "environment variables", _variables, _environment
     yield "working directory", os.getcwd, os.chdir
+    yield "random state of Python", random.getstate, random.setstate
+    yield "garbage collection", gc.isenabled, lambda was: gc.enable() if was else gc.disable()
+    yield "recursion limit", sys.getrecursionlimit, sys.setrecursionlimit
+    yield "module search path", lambda: list(sys.path), _set_path
+    yield "standard output", lambda: (sys.stdout, sys.stderr), _set_output
+    if threading.current_thread() is threading.main_thread():
+        for number in HANDLED:
+            yield (
+                f"handler of {number.name}",
+                lambda number=number: signal.getsignal(number),  # type: ignore[misc]
+                lambda was, number=number: signal.signal(number, was),  # type: ignore[misc]
+            )
+    if (flint := sys.modules.get("flint")) is not None:
+        yield "precision of ball arithmetic", lambda: flint.ctx.prec, lambda was: setattr(flint.ctx, "prec", was)
+
+
+def _set_path(was: list[str]) -> None:
+    sys.path[:] = was
+
+
+def _set_output(was: tuple[Any, Any]) -> None:
+    sys.stdout, sys.stderr = was
 
 
 class Snapshot:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from xloss.catalog import FRAMEWORKS, get
-from xloss.parity import state
+from xloss.parity import state, worker
 from xloss.parity.cells import NUMBERS, OURS, Cell
 from xloss.parity.failures import WorkerFailure
 from xloss.parity.policy import MAIN_DTYPE
@@ -30,29 +30,30 @@ STOPPED = ("error", "crash", "timeout", "oom")
 GUILTY = ("crash", "timeout", "oom")  # what may be the machine's fault: not kept, asked again by the next sweep
 
 Group = tuple[Cell, ...]
+Rows = list[dict[str, Any]]  # of one cell
 # Seconds that one cell may take. A healthy one, compiling included, takes a few.
 CELL_TIMEOUT = 120.0
 
 
-class Rows(Protocol):
+class Journal(Protocol):
     """Keeps the rows of finished cells: `xloss.parity.store.Store`."""
 
-    def load(self, cells: Sequence[Cell]) -> dict[Cell, list[dict[str, Any]]]:
+    def load(self, cells: Sequence[Cell]) -> dict[Cell, Rows]:
         """Return what is kept, and still holds, of these cells."""
         ...
 
-    def add(self, rows: dict[Cell, list[dict[str, Any]]]) -> None:
+    def add(self, rows: dict[Cell, Rows]) -> None:
         """Keep the rows of cells that are finished."""
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Part:
-    """What is asked of a worker at once; `alone` counts how often these cells were asked again."""
+    """What is asked of a worker at once; `again` counts how often the very same was asked before."""
 
     cells: Group
     frameworks: tuple[str, ...]
-    alone: int = 0
+    again: int = 0
 
 
 def sweep(
@@ -62,7 +63,7 @@ def sweep(
     frameworks: tuple[str, ...] = FRAMEWORKS,
     peers: bool = True,
     progress: Callable[[int, int], None] | None = None,
-    store: Rows | None = None,
+    store: Journal | None = None,
     resume: bool = False,
     timeout: float | None = CELL_TIMEOUT,
 ) -> pd.DataFrame:
@@ -76,20 +77,22 @@ def sweep(
         progress: called with the number of cells answered and of all.
         store: keeps the rows of each cell as it finishes.
         resume: takes from the store what still holds.
-        timeout: seconds a cell, of an executor that has a `submit_within`; a group of cells has the sum of its cells'.
+        timeout: seconds a cell, of an executor that has a `submit_in_parts` (`xloss.parity.processes.Workers`): each
+            finished cell of a group comes at once, and the time begins anew. Any other executor answers whole groups.
 
-    Where a worker dies, takes too long or needs too much memory, its cells are asked again one by one, and the one that
-    does it again framework by framework: only what is at fault gets a row of status `crash`, `timeout` or `oom`.
-    `table.attrs` has the numbers of cells: `ran`, `resumed`, `lost`.
+    Where a worker dies, takes too long or needs too much memory, the cell at which it was is asked again framework by
+    framework, and those after it in a new group; of an executor that answers whole groups, all cells are asked again
+    one by one first. Only what is at fault gets a row of status `crash`, `timeout` or `oom`.
+    `table.attrs` has the numbers of cells: `asked`, `ran`, `resumed`, `lost`.
     """
     import pandas as pd
 
     asked = list(dict.fromkeys(cells))
     kept = store.load(asked) if store is not None and resume else {}
-    answered: dict[Cell, list[dict[str, Any]]] = dict(kept)
+    answered: dict[Cell, Rows] = dict(kept)
     waiting = [cell for cell in asked if cell not in kept]
 
-    def finished(rows: dict[Cell, list[dict[str, Any]]]) -> None:
+    def finished(rows: dict[Cell, Rows]) -> None:
         answered.update(rows)
         if store is not None:
             store.add({cell: of for cell, of in rows.items() if not any(row["status"] in GUILTY for row in of)})
@@ -115,62 +118,91 @@ def _over(
     frameworks: tuple[str, ...],
     peers: bool,
     timeout: float | None,
-    finished: Callable[[dict[Cell, list[dict[str, Any]]]], None],
+    finished: Callable[[dict[Cell, Rows]], None],
 ) -> None:
     """Ask all groups over an executor, and again in smaller parts what gave no answer."""
-    pending: dict[concurrent.futures.Future[Any], _Part] = {}
-    # `concurrent.futures.wait` looks at all that is pending each time: 20 ms of 17,000.
-    done: queue.SimpleQueue[concurrent.futures.Future[Any]] = queue.SimpleQueue()
-    # What frameworks asked apart have given of a cell, and of how many of them the answer is still due.
-    apart: dict[Cell, tuple[list[dict[str, Any]], set[str]]] = {}
+    # Of a part: a cell's rows as it is finished, then its future. One queue, so that the former are seen first.
+    events: queue.SimpleQueue[tuple[_Part, concurrent.futures.Future[Any] | dict[Cell, Rows]]] = queue.SimpleQueue()
+    due: dict[_Part, list[Cell]] = {}
+    # What frameworks asked apart have given of a cell, and of which of them the answer is still due.
+    apart: dict[Cell, tuple[Rows, set[str]]] = {}
+    in_parts = getattr(executor, "submit_in_parts", None)
 
-    def submit(part: _Part) -> None:
+    def submit(*cells: Cell, names: tuple[str, ...] = frameworks, again: int = 0) -> None:
+        part = _Part(cells, names, again)
+        due[part] = list(cells)
         try:
-            if timeout is not None and hasattr(executor, "submit_within"):
-                within = timeout * len(part.cells)
-                future = executor.submit_within(within, check_group, part.cells, part.frameworks, peers)
+            if in_parts is None and timeout is not None and hasattr(executor, "submit_within"):
+                future = executor.submit_within(timeout * len(cells), check_group, cells, names, peers)
+            elif in_parts is None:
+                future = executor.submit(check_group, cells, names, peers)
             else:
-                future = executor.submit(check_group, part.cells, part.frameworks, peers)
+                seen = lambda rows: events.put((part, rows))  # noqa: E731
+                future = in_parts(seen, timeout, check_group, cells, names, peers, worker.hand_over)
         except concurrent.futures.BrokenExecutor as error:  # what is not answered becomes rows
             future = concurrent.futures.Future()
             future.set_exception(error)
-        pending[future] = part
-        future.add_done_callback(done.put)
+        future.add_done_callback(lambda future: events.put((part, future)))
 
-    def answer(part: _Part, rows: dict[Cell, list[dict[str, Any]]]) -> None:
+    def answer(part: _Part, rows: dict[Cell, Rows]) -> None:
+        rows = {cell: rows[cell] for cell in due[part] if cell in rows}
+        due[part] = [cell for cell in due[part] if cell not in rows]
         if part.frameworks == frameworks:
             finished(rows)
             return
-        (cell,) = part.cells
-        so_far, due = apart[cell]
-        so_far += rows[cell]
-        due -= set(part.frameworks)
-        if not due:
-            finished({cell: apart.pop(cell)[0]})
+        for cell, some in rows.items():
+            so_far, missing = apart[cell]
+            so_far += some
+            missing -= set(part.frameworks)
+            if not missing:
+                order = [row for name in frameworks for row in so_far if row["framework"] == name]
+                del apart[cell]
+                finished({cell: order})
+
+    def fail(part: _Part, status: str, reason: str) -> None:
+        """Ask again what gave no answer."""
+        first, *rest = due.pop(part)
+        if rest and in_parts is None:
+            for cell in (first, *rest):
+                submit(cell, names=part.frameworks)
+            return
+        if rest:  # the cells before `first` are finished, those after it were not begun
+            submit(*rest, names=part.frameworks)
+        names = _asked_of(first, part.frameworks)
+        if len(names) > 1:
+            apart[first] = ([], set(names))
+            for name in names:
+                submit(first, names=(name,))
+        elif status == "crash" and not part.again:  # it may have been killed from outside
+            submit(first, names=part.frameworks, again=1)
+        else:
+            due[part] = [first]
+            answer(part, {first: lost([first], names, status, reason)})
+            del due[part]
 
     # The long ones first, so that no worker is left alone with one at the end.
     groups.sort(key=lambda group: (group[0].dtype == MAIN_DTYPE, len(group)), reverse=True)
     for group in groups:
-        submit(_Part(group, frameworks))
-    while pending:
-        future = done.get()
-        part = pending.pop(future)
-        error = _failure_of(future)
-        if error is None:
-            answer(part, future.result())
-            continue
-        status, reason = error
-        if len(part.cells) > 1:
-            for cell in part.cells:
-                submit(_Part((cell,), part.frameworks))
-        elif len(part.frameworks) > 1:
-            apart[part.cells[0]] = ([], set(part.frameworks))
-            for name in part.frameworks:
-                submit(_Part(part.cells, (name,)))
-        elif status == "crash" and not part.alone:  # it may have been killed from outside
-            submit(_Part(part.cells, part.frameworks, 1))
-        else:
-            answer(part, {part.cells[0]: lost(part.cells, part.frameworks, status, reason)})
+        submit(*group)
+    while due:
+        part, event = events.get()
+        if isinstance(event, dict):
+            answer(part, event)
+        elif (error := _failure_of(event)) is None:
+            answer(part, event.result())
+            if due[part]:
+                fail(part, "crash", "the executor gave no answer")
+            else:
+                del due[part]
+        elif due[part]:
+            fail(part, *error)
+        else:  # all its cells were answered before it ended
+            del due[part]
+
+
+def _asked_of(cell: Cell, frameworks: tuple[str, ...]) -> tuple[str, ...]:
+    """Return which of these frameworks a cell is asked of."""
+    return tuple(name for name in frameworks if len(frameworks) == 1 or not (cell.torch_only and name == "jax"))
 
 
 def _failure_of(future: concurrent.futures.Future[Any]) -> tuple[str, str] | None:
@@ -190,19 +222,32 @@ def _failure_of(future: concurrent.futures.Future[Any]) -> tuple[str, str] | Non
 
 
 def check_group(
-    group: Group, frameworks: tuple[str, ...] = FRAMEWORKS, peers: bool = True
-) -> dict[Cell, list[dict[str, Any]]]:
-    """Check cells of one loss, variant and dtype one after the other; a cell that cannot be asked becomes a row."""
+    group: Group,
+    frameworks: tuple[str, ...] = FRAMEWORKS,
+    peers: bool = True,
+    hand_over: Callable[[dict[Cell, Rows]], None] | None = None,
+) -> dict[Cell, Rows]:
+    """Check cells of one loss, variant and dtype one after the other; a cell that cannot be asked becomes a row.
+
+    The rows are returned by cell, or each cell's are handed over as it is finished.
+    """
     programs: dict[Any, Any] = {}
-    return {cell: _check(cell, frameworks, peers, programs) for cell in group}
+    answered = {}
+    for cell in group:
+        rows = {cell: _check(cell, frameworks, peers, programs)}
+        if hand_over is None:
+            answered.update(rows)
+        else:
+            hand_over(rows)
+    return answered
 
 
-def _check(cell: Cell, frameworks: tuple[str, ...], peers: bool, programs: dict[Any, Any]) -> list[dict[str, Any]]:
+def _check(cell: Cell, frameworks: tuple[str, ...], peers: bool, programs: dict[Any, Any]) -> Rows:
     from xloss.parity.evaluate import evaluate  # which imports ball arithmetic
 
     before = state.Snapshot()
     try:
-        rows = evaluate(get(cell.loss), cell, frameworks, peers, programs)
+        return evaluate(get(cell.loss), cell, frameworks, peers, programs)
     except (
         BaseException
     ) as error:  # of truth or inputs, or one that no mechanism catches: SystemExit, KeyboardInterrupt
@@ -210,14 +255,10 @@ def _check(cell: Cell, frameworks: tuple[str, ...], peers: bool, programs: dict[
             raise  # someone stops this very process
         before.restore()
         if len(frameworks) > 1 and not isinstance(error, Exception):
-            return [row for name in frameworks for row in _check(cell, (name,), peers, {})]
+            return [row for name in _asked_of(cell, frameworks) for row in _check(cell, (name,), peers, {})]
         names = frameworks if not isinstance(error, Exception) else (OURS,)
         status = "oom" if isinstance(error, MemoryError) else "error"
         return lost([cell], names, status, f"{type(error).__name__}: {error}".split("\n")[0][:300])
-    for name, change in before.restore():
-        framework = next((one for one in frameworks if name.startswith(one)), frameworks[0])
-        rows += lost([cell], (framework,), "error", f"left changed: {name} ({change})"[:300], f"state/{name}")
-    return rows
 
 
 def _grouped(cells: Sequence[Cell]) -> list[Group]:
@@ -225,9 +266,7 @@ def _grouped(cells: Sequence[Cell]) -> list[Group]:
     return [tuple(group) for _, group in itertools.groupby(sorted(cells, key=key), key=key)]
 
 
-def lost(
-    group: Iterable[Cell], frameworks: Sequence[str], status: str, reason: str, check: str = ""
-) -> list[dict[str, Any]]:
+def lost(group: Iterable[Cell], frameworks: Sequence[str], status: str, reason: str, check: str = "") -> Rows:
     """Return rows for cells that gave none."""
     nan = float("nan")
     return [

@@ -21,8 +21,17 @@ from typing import Any
 HEADER = struct.Struct("!Q")
 GREATEST = 1 << 30  # bytes of a message; what claims to be longer is no message
 PR_SET_PDEATHSIG = 1
+RESULT, FAILURE, PART = "result", "failure", "part"  # what a message says, in its first field
 # Asks a worker for the traceback of where it is.
 WHERE = signal.SIGUSR1
+
+
+_connection: list[socket.socket] = []  # of this process, where it is a worker
+
+
+def hand_over(part: Any) -> None:
+    """Send a part of the result of the call that is running to who has asked for it; only in a worker."""
+    send(_connection[0], pickle.dumps((PART, part)))
 
 
 def serve(channel: socket.socket, output: Any, initializer: Callable[..., Any] | None, initargs: Any) -> None:
@@ -39,6 +48,7 @@ def serve(channel: socket.socket, output: Any, initializer: Callable[..., Any] |
     _prepare()
     if initializer is not None:
         initializer(*initargs)
+    _connection.append(channel)
     send(channel, b"ready")
     while (task := _receive(channel)) is not None:
         answer = _run(task)
@@ -74,12 +84,12 @@ def _prepare() -> None:
 
 
 def _run(task: bytes) -> bytes:
-    """Return the pickled outcome of a pickled call: (True, result), or (False, type, message, traceback, of memory)."""
+    """Return the pickled outcome of a pickled call: RESULT and it, or FAILURE, type, message, traceback, of memory."""
     try:
         function, args, kwargs = pickle.loads(task)
-        return pickle.dumps((True, function(*args, **kwargs)))
+        return pickle.dumps((RESULT, function(*args, **kwargs)))
     except BaseException as error:  # also SystemExit and KeyboardInterrupt: the task's fault, not the worker's
-        return pickle.dumps((False, *_described(error)))
+        return pickle.dumps((FAILURE, *_described(error)))
 
 
 def _described(error: BaseException) -> tuple[str, str, str, bool]:
