@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-import faulty
+import faulty_loss
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -91,11 +91,11 @@ def client(cluster):
 def planted(tmp_path, monkeypatch):
     """Let this process know the faulty loss; return the arguments that let isolated processes know it."""
     monkeypatch.setattr(losses, "__path__", [*losses.__path__, str(tmp_path)])
-    return {"initializer": faulty.plant, "initargs": (str(tmp_path),)}
+    return {"initializer": faulty_loss.plant, "initargs": (str(tmp_path),)}
 
 
 def ours(regimes=REGIMES):
-    return [Cell(faulty.NAME, "default", (6, 3), regime, "float64") for regime in regimes]
+    return [Cell(faulty_loss.NAME, "default", (6, 3), regime, "float64") for regime in regimes]
 
 
 def same(left, right):
@@ -122,15 +122,15 @@ def isolated_processes(folder):
 def test_a_fault_costs_its_own_cell_and_no_dask_worker(cluster, client, planted, tmp_path, fault, timeout):
     from xloss.parity.cluster import DaskExecutor
 
-    code, status, words = {**faulty.DEADLY, **faulty.SLOW}[fault]
-    faulty.write(tmp_path, code)
+    code, status, words = {**faulty_loss.DEADLY, **faulty_loss.SLOW}[fault]
+    faulty_loss.write(tmp_path, code)
     cluster.worker()
     with DaskExecutor(client, **planted) as executor:
         before = set(client.nthreads())
         table = sweep(ours(), executor, peers=False, timeout=timeout)
         assert set(client.nthreads()) == before
     bad = table[~table["status"].isin(["ok", "unsupported"])]
-    assert set(bad["regime"]) == {faulty.REGIME}
+    assert set(bad["regime"]) == {faulty_loss.REGIME}
     assert set(bad["framework"]) == {"torch"}
     assert set(bad["status"]) == {status}
     assert bad["reason"].str.contains(words, regex=False).any()
@@ -141,7 +141,7 @@ def test_a_fault_costs_its_own_cell_and_no_dask_worker(cluster, client, planted,
 def test_a_worker_killed_in_the_middle_changes_no_row(cluster, client, planted, tmp_path):
     from xloss.parity.cluster import DaskExecutor
 
-    faulty.write(tmp_path, "time.sleep(0.2)")
+    faulty_loss.write(tmp_path, "time.sleep(0.2)")
     asked = [*ours(), *cells(["mse_loss", "l1_loss"], ["float64"], ["typical", "large"])]
     with Workers(1, 60.0, **planted) as workers:
         local = sweep(asked, workers, peers=False)
@@ -171,7 +171,7 @@ def test_a_cell_that_kills_dask_workers_is_named(cluster, client, planted, tmp_p
     from xloss.parity.cluster import DaskExecutor
 
     # The grandparent of an isolated process is the dask worker; its nanny starts another.
-    faulty.write(tmp_path, "server = os.getppid()\n"
+    faulty_loss.write(tmp_path, "server = os.getppid()\n"
                            "of = int(open(f'/proc/{server}/stat').read().rsplit(')', 1)[1].split()[1])\n"
                            "os.kill(of, signal.SIGKILL); time.sleep(60)")  # fmt: skip
     client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
@@ -179,7 +179,9 @@ def test_a_cell_that_kills_dask_workers_is_named(cluster, client, planted, tmp_p
     with DaskExecutor(client, **planted) as executor:
         table = sweep(ours(), executor, peers=False)
     bad = table[~table["status"].isin(["ok", "unsupported"])]
-    assert set(zip(bad["regime"], bad["framework"], bad["status"], strict=True)) == {(faulty.REGIME, "torch", "crash")}
+    assert set(zip(bad["regime"], bad["framework"], bad["status"], strict=True)) == {
+        (faulty_loss.REGIME, "torch", "crash")
+    }
     assert bad["reason"].str.startswith("KilledWorker").all()
     assert table.attrs["lost"] == 0
 
@@ -244,7 +246,7 @@ def test_without_scheduler_the_sweep_ends_and_can_be_resumed(cluster, planted, t
     from xloss.parity.cluster import DaskExecutor
     from xloss.parity.store import Store
 
-    faulty.write(tmp_path, "time.sleep(0.2)")
+    faulty_loss.write(tmp_path, "time.sleep(0.2)")
     asked = [*ours(), *cells(["mse_loss", "l1_loss"], ["float64"], ["typical", "large"])]
     cluster.worker()
     store = Store(tmp_path / "parity.sqlite", ("torch", "jax"), False)
@@ -360,11 +362,11 @@ def test_a_process_pool_gives_the_same_rows(alone):
 def test_a_process_pool_that_broke_loses_no_cell(planted, tmp_path):
     import multiprocessing
 
-    faulty.write(tmp_path, "os._exit(1)")
+    faulty_loss.write(tmp_path, "os._exit(1)")
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, context, **planted) as executor:
         table = sweep([*CELLS, *ours()], executor, peers=False, frameworks=("torch",))
     assert table.attrs["lost"] == 0
     broken = table[table["status"] == "crash"]
     assert broken["reason"].str.contains("BrokenProcessPool").all()
-    assert faulty.REGIME in set(broken[broken["loss"] == faulty.NAME]["regime"])
+    assert faulty_loss.REGIME in set(broken[broken["loss"] == faulty_loss.NAME]["regime"])

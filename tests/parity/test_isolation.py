@@ -7,7 +7,7 @@ import threading
 import time
 from pathlib import Path
 
-import faulty
+import faulty_loss
 import pytest
 
 from xloss import losses
@@ -19,7 +19,7 @@ from xloss.parity.worker import hand_over
 REGIMES = ("typical", "large", "tiny")
 
 
-def cells(name=faulty.NAME):
+def cells(name=faulty_loss.NAME):
     return [Cell(name, "default", (6, 3), regime, "float64") for regime in REGIMES]
 
 
@@ -29,8 +29,8 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(losses, "__path__", [*losses.__path__, str(tmp_path)])
 
     def swept(fault, timeout=60.0, memory=None, **more):
-        faulty.write(tmp_path, fault)
-        with Workers(1, timeout, memory, initializer=faulty.plant, initargs=(str(tmp_path),)) as workers:
+        faulty_loss.write(tmp_path, fault)
+        with Workers(1, timeout, memory, initializer=faulty_loss.plant, initargs=(str(tmp_path),)) as workers:
             return sweep(cells(), workers, peers=False, timeout=timeout, **more)
 
     return swept
@@ -39,28 +39,28 @@ def run(tmp_path, monkeypatch):
 def check_guilty(table, status, words):
     """Raise unless the faulty cell alone is blamed, in PyTorch alone, and all others are answered."""
     bad = table[~table["status"].isin(["ok", "unsupported"])]
-    assert set(bad["regime"]) == {faulty.REGIME}, bad[["regime", "status", "reason"]]
+    assert set(bad["regime"]) == {faulty_loss.REGIME}, bad[["regime", "status", "reason"]]
     assert set(bad["framework"]) == {"torch"}
     assert set(bad["status"]) == {status}
     assert bad["reason"].str.contains(words, regex=False).any(), bad["reason"].tolist()
     for regime in REGIMES:
         own = table[table["regime"] == regime]
         assert (own[own["framework"] == "jax"]["status"] == "ok").any()
-        if regime != faulty.REGIME:
+        if regime != faulty_loss.REGIME:
             assert (own[own["framework"] == "torch"]["status"] == "ok").any()
     assert table.attrs == {"asked": 3, "ran": 3, "resumed": 0, "lost": 0}
 
 
-@pytest.mark.parametrize("fault", faulty.DEADLY)
+@pytest.mark.parametrize("fault", faulty_loss.DEADLY)
 def test_a_deadly_fault_costs_its_own_cell(run, fault):
-    code, status, words = faulty.DEADLY[fault]
+    code, status, words = faulty_loss.DEADLY[fault]
     check_guilty(run(code), status, words)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", faulty.SLOW)
+@pytest.mark.parametrize("fault", faulty_loss.SLOW)
 def test_a_hang_costs_its_own_cell(run, fault):
-    code, status, words = faulty.SLOW[fault]
+    code, status, words = faulty_loss.SLOW[fault]
     check_guilty(run(code, timeout=8.0, memory=(3 << 29) if status == "oom" else None), status, words)
 
 
@@ -105,9 +105,9 @@ BOTH = ("torch", "jax")
 
 def test_after_a_death_only_the_cell_that_did_it_is_asked_again(tmp_path, monkeypatch):
     monkeypatch.setattr(losses, "__path__", [*losses.__path__, str(tmp_path)])
-    faulty.write(tmp_path, "os._exit(1)")
+    faulty_loss.write(tmp_path, "os._exit(1)")
     journal = Kept()
-    with Asked(1, 60.0, initializer=faulty.plant, initargs=(str(tmp_path),)) as workers:
+    with Asked(1, 60.0, initializer=faulty_loss.plant, initargs=(str(tmp_path),)) as workers:
         table = sweep(cells(), workers, peers=False, timeout=60.0, store=journal)
     check_guilty(table, "crash", "exited with code 1")
     apart = [(["large"], ("torch",)), (["large"], ("jax",))]
@@ -117,8 +117,8 @@ def test_after_a_death_only_the_cell_that_did_it_is_asked_again(tmp_path, monkey
 
 def test_an_executor_that_answers_whole_groups_is_asked_cell_by_cell(tmp_path, monkeypatch):
     monkeypatch.setattr(losses, "__path__", [*losses.__path__, str(tmp_path)])
-    faulty.write(tmp_path, "os._exit(1)")
-    with Workers(1, 60.0, initializer=faulty.plant, initargs=(str(tmp_path),)) as workers:
+    faulty_loss.write(tmp_path, "os._exit(1)")
+    with Workers(1, 60.0, initializer=faulty_loss.plant, initargs=(str(tmp_path),)) as workers:
         plain = Plain(workers)
         check_guilty(sweep(cells(), plain, peers=False), "crash", "exited with code 1")
     assert plain.calls[:4] == [(list(REGIMES), BOTH), *[([regime], BOTH) for regime in REGIMES]]
@@ -141,15 +141,15 @@ def test_the_time_begins_anew_with_each_part():
         assert workers.submit(nothing).result() is None
 
 
-@pytest.mark.parametrize("leak", faulty.LEAKS)
+@pytest.mark.parametrize("leak", faulty_loss.LEAKS)
 def test_a_leak_is_named_and_spoils_nothing(run, leak):
-    table = run(faulty.LEAKS[leak])
+    table = run(faulty_loss.LEAKS[leak])
     named = table[table["reason"].str.contains(leak, regex=False)]
     assert len(named) == 1, table[table["status"] == "error"]["reason"].tolist()
-    assert named["regime"].item() == faulty.REGIME
+    assert named["regime"].item() == faulty_loss.REGIME
     assert named["status"].item() == "error"
     assert named["framework"].item() == "torch"  # which ran when it changed, whosever it is
-    others = table[table["regime"] != faulty.REGIME]
+    others = table[table["regime"] != faulty_loss.REGIME]
     assert set(others["status"]) <= {"ok", "unsupported"}
 
 
@@ -164,8 +164,8 @@ def pid():
 
 @pytest.mark.parametrize("victim", ["worker", "forkserver"])
 def test_what_is_killed_from_outside_is_asked_again(run, tmp_path, victim):
-    faulty.write(tmp_path, "time.sleep(0.3)")
-    with Workers(1, 60.0, initializer=faulty.plant, initargs=(str(tmp_path),)) as workers:
+    faulty_loss.write(tmp_path, "time.sleep(0.3)")
+    with Workers(1, 60.0, initializer=faulty_loss.plant, initargs=(str(tmp_path),)) as workers:
         worker = workers.submit(pid).result()
         target = worker if victim == "worker" else os.getpgid(worker) and _parent(worker)
         threading.Timer(0.5, os.kill, (target, signal.SIGKILL)).start()

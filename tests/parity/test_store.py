@@ -7,7 +7,7 @@ import shutil
 import signal
 import sqlite3
 
-import faulty
+import faulty_loss
 import pytest
 
 from xloss import losses
@@ -51,8 +51,8 @@ def test_another_question_is_another_answer(open_store):
 def test_a_changed_loss_makes_only_its_own_cells_stale(open_store, tmp_path, monkeypatch):
     monkeypatch.setattr(losses, "__path__", [*losses.__path__, str(tmp_path)])
     store.loss_digest.cache_clear()
-    cell = Cell(faulty.NAME, "default", (6, 3), "typical", "float64")
-    file = faulty.write(tmp_path, "pass")
+    cell = Cell(faulty_loss.NAME, "default", (6, 3), "typical", "float64")
+    file = faulty_loss.write(tmp_path, "pass")
     open_store().add({cell: [], CELLS[0]: []})
     assert set(open_store().load([cell, CELLS[0]])) == {cell, CELLS[0]}
     file.write_text(file.read_text() + "# changed\n")

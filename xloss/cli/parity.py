@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -280,12 +281,17 @@ def keep(table: pd.DataFrame, facts: dict[str, Any], out: Path) -> None:
     data.mkdir(parents=True, exist_ok=True)
     table = table.copy()
     table.attrs = {}
-    with (data / ".parity.lock").open("w") as lock:
+    lock = os.open(data, os.O_RDONLY)  # the folder itself: a lock file would be left behind
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         write_whole(data / "parity.parquet", lambda path: table.to_parquet(path, index=False))
-        facts["table_sha256"] = digest(data / "parity.parquet")
+        others = dict(facts)
+        facts.clear()
+        facts.update(table_sha256=digest(data / "parity.parquet"), **others)
         write_whole(data / "parity.csv", lambda path: table.to_csv(path, index=False))
         write_text(data / "parity.json", json.dumps(facts, indent=2) + "\n")
+    finally:
+        os.close(lock)
 
 
 def _print(table: pd.DataFrame, facts: dict[str, Any]) -> None:
