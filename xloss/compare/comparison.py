@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from xloss.compare.rows import BAD, STOPPED
 from xloss.compare.run import Case
 from xloss.compare.sides import Side
+from xloss.parity.sweep import BAD, STOPPED
 
 
 @dataclass

@@ -10,6 +10,7 @@ from typing import Any
 from xloss.catalog import FRAMEWORKS
 from xloss.compare import diagnosis
 from xloss.compare.cases import Inputs, guesses
+from xloss.compare.pair import diagnoser_of
 from xloss.compare.reference import Truth
 from xloss.compare.run import Case, Failure, run
 from xloss.compare.sides import Side, resolve
@@ -72,8 +73,7 @@ def answer_here(source: Source, unit: Unit) -> Answer:
 def diagnose_here(source: Source, cases: list[Case], names: tuple[str, str], truth: Truth | None,
                   found: Sequence[Mapping[str, Any]]) -> list[diagnosis.Diagnosis]:  # fmt: skip
     """Diagnose in a worker."""
-    right = None if truth is None else lambda case: truth(case).result()
-    return diagnosis.diagnose(diagnosis.Evidence((source.side(0), source.side(1)), cases, names, right, list(found)))
+    return diagnoser_of((source.side(0), source.side(1)), truth)(cases, names, found)
 
 
 class Isolated:

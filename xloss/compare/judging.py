@@ -11,11 +11,12 @@ import numpy as np
 from xloss.compare.comparison import Comparison
 from xloss.compare.microbatches import judge_accumulation
 from xloss.compare.reference import CatalogueTruth, Right, Truth, agree, plain, ulps_apart, with_scale
-from xloss.compare.rows import BAD, COLUMNS
+from xloss.compare.rows import COLUMNS
 from xloss.compare.run import Case, Failure, Result, cast
 from xloss.compare.units import Answer, Run, Unit, widened
 from xloss.parity.inputs import DIGITS, DTYPES
 from xloss.parity.reference import Expected
+from xloss.parity.sweep import BAD, GUILTY
 from xloss.parity.verdict import Verdict, judge
 
 # A central difference of a float64 value with step 1e-6 is right to about 1e-9 of the values' size.
@@ -311,7 +312,7 @@ def _one_is_right(got: Sequence[np.ndarray | None], exact: Expected, scale: floa
 def _status_of(failed: Failure) -> str:
     if failed.unsupported:
         return "unsupported"
-    for status in ("crash", "timeout", "oom"):
+    for status in GUILTY:
         if failed.error.startswith(f"{status}:"):
             return status
     return "error"

@@ -14,6 +14,7 @@ from xloss.compare.reference import Truth
 from xloss.compare.run import Case
 from xloss.compare.sides import Side
 from xloss.compare.units import Answer, Run, in_process, units, widened
+from xloss.parity.sweep import GUILTY
 
 Diagnoser = Callable[[list[Case], tuple[str, str], Sequence[Mapping[str, Any]]], list[Diagnosis]]
 
@@ -64,9 +65,9 @@ def compare(
     judge_all = Judge(out, answers, truth, strict, dtypes, runner, device)
     judge_all(cases, microbatches)
     # Where a function crashed or hung, running it again on other inputs would, too.
-    if out.failures and not any(row["status"] in ("crash", "timeout", "oom") for row in out.rows):
+    if out.failures and not any(row["status"] in GUILTY for row in out.rows):
         few = [case for case in cases if case.name != "many_rows"]
-        out.diagnoses = (diagnoser or _diagnose_here(sides, truth))(few, out.names, out.failures)
+        out.diagnoses = (diagnoser or diagnoser_of(sides, truth))(few, out.names, out.failures)
     out.seconds = time.perf_counter() - start
     return out
 
@@ -81,6 +82,7 @@ def _named_apart(cases: list[Case]) -> list[Case]:
     return out
 
 
-def _diagnose_here(sides: tuple[Side, Side], truth: Truth | None) -> Diagnoser:
+def diagnoser_of(sides: tuple[Side, Side], truth: Truth | None) -> Diagnoser:
+    """Return what diagnoses in this process."""
     right = None if truth is None else lambda case: truth(case).result()
     return lambda cases, names, found: diagnose(Evidence(sides, cases, names, right, found))

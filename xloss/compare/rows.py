@@ -1,9 +1,7 @@
-"""The columns of a comparison's rows, and what their statuses mean."""
+"""The columns of a comparison's rows."""
 
 from __future__ import annotations
 
-BAD = ("inaccurate", "differs")
-STOPPED = ("error", "crash", "timeout", "oom")
 COLUMNS = (
     "case",
     "dtype",

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from xloss.compare.comparison import Comparison
-from xloss.compare.rows import BAD
 from xloss.compare.run import Case
 from xloss.compare.sides import SHORT, Side
+from xloss.parity.sweep import BAD
 
 MOST_ELEMENTS = 120
 

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from xloss.compare.rows import BAD, COLUMNS, STOPPED
+from xloss.compare.rows import COLUMNS
+from xloss.parity.sweep import BAD, STOPPED
 
 if TYPE_CHECKING:
     from xloss.compare.comparison import Comparison
@@ -125,15 +126,20 @@ def markdown(comparison: Comparison) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _printable(cell: Any) -> str:
+    """Return text with control characters, escape sequences among them, as blanks."""
+    return "".join(c if c.isprintable() else " " for c in str(cell))
+
+
 def _md(cell: Any) -> str:
-    plain = "".join(c if c.isprintable() else " " for c in str(cell))
+    plain = _printable(cell)
     for mark in "\\`*_[]<>|":
         plain = plain.replace(mark, f"\\{mark}" if mark not in "<>" else {"<": "&lt;", ">": "&gt;"}[mark])
     return plain
 
 
 def _code(cell: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in cell).replace("`", "'")
+    return _printable(cell).replace("`", "'")
 
 
 def html(comparison: Comparison) -> str:
@@ -153,7 +159,7 @@ def html(comparison: Comparison) -> str:
 
 
 def _esc(cell: Any) -> str:
-    return escaping.escape("".join(c if c.isprintable() else " " for c in str(cell)))
+    return escaping.escape(_printable(cell))
 
 
 def page_of(parts: Sequence[tuple[str, str]]) -> str:
@@ -206,8 +212,7 @@ def junit(comparison: Comparison) -> str:
         if row["status"] == "ok":
             continue
         kind = "skipped" if row["status"] == "unsupported" else "failure" if row["status"] in BAD else "error"
-        message = "".join(c if c.isprintable() else " " for c in str(row["reason"]))
-        ElementTree.SubElement(test, kind, message=message)
+        ElementTree.SubElement(test, kind, message=_printable(row["reason"]))
     for found in comparison.diagnoses:
         ElementTree.SubElement(suite, "system-out").text = f"cause: {found.sentence}"
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"

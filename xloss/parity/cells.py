@@ -46,6 +46,12 @@ class Cell:
         return shape_text(self.shape)
 
     @property
+    def columns(self) -> dict[str, str]:
+        """What every row of the cell says of it."""
+        return {"loss": self.loss, "variant": self.variant, "dtype": self.dtype, "device": self.device,
+                "regime": self.regime, "shape": self.shape_text}  # fmt: skip
+
+    @property
     def case_id(self) -> str:
         """The cell in one word."""
         parts = [self.loss, self.variant, self.shape_text, self.regime, self.dtype, self.device, str(self.seed)]

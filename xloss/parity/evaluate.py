@@ -211,8 +211,7 @@ def _leak(name: str, change: str, when: str = "") -> tuple[str, str, str]:
 
 def _misdeed(cell: Cell, framework: Framework, implementation: str, reason: str, check: str, argument: str) -> Row:
     """Return the row of an implementation that has written to its arguments, or to what all share."""
-    common = {"loss": cell.loss, "variant": cell.variant, "reduction": "", "mechanism": "", "dtype": cell.dtype,
-              "device": cell.device, "regime": cell.regime, "shape": cell.shape_text, "implementation": implementation,
+    common = {**cell.columns, "reduction": "", "mechanism": "", "implementation": implementation,
               "framework": framework.name, "version": framework.version()}  # fmt: skip
     numbers = dict.fromkeys((*NUMBERS, "seconds"), float("nan"))
     return {**common, **numbers, "argument": argument, "status": "error", "reason": reason,
@@ -240,14 +239,9 @@ def _rows(question: Question, framework: Framework, implementation: str, probe: 
     cell = question.cell
     result, seconds = outcome or ({}, 0.0)
     common = {
-        "loss": cell.loss,
-        "variant": cell.variant,
+        **cell.columns,
         "reduction": probe.reduction,
         "mechanism": probe.mechanism,
-        "dtype": cell.dtype,
-        "device": cell.device,
-        "regime": cell.regime,
-        "shape": cell.shape_text,
         "implementation": implementation,
         "framework": framework.name,
         "version": framework.version(),

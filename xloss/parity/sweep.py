@@ -273,12 +273,7 @@ def lost(group: Iterable[Cell], frameworks: Sequence[str], status: str, reason: 
         {
             **dict.fromkeys(COLUMNS, ""),
             **dict.fromkeys((*NUMBERS, "seconds"), nan),
-            "loss": cell.loss,
-            "variant": cell.variant,
-            "dtype": cell.dtype,
-            "device": cell.device,
-            "regime": cell.regime,
-            "shape": cell.shape_text,
+            **cell.columns,
             "implementation": OURS,
             "framework": framework,
             "status": status,
