@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import random
@@ -82,12 +83,18 @@ def _jax() -> Iterator[Entry]:
     jax: Any = sys.modules.get("jax")
     if jax is None:
         return
-    for option in filter(lambda one: hasattr(jax.config, one), jax.config.values):
+    for option in _jax_options():
         yield (
             f"jax option {option}",
             lambda option=option: getattr(jax.config, option),  # type: ignore[misc]
             lambda value, option=option: jax.config.update(option, value),  # type: ignore[misc]
         )
+
+
+@functools.cache  # some two hundred, looked through several times a cell
+def _jax_options() -> tuple[str, ...]:
+    config = sys.modules["jax"].config
+    return tuple(name for name in config.values if hasattr(config, name))
 
 
 def _variables() -> dict[str, str]:
