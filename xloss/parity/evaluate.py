@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -46,7 +45,7 @@ class Question:
 
 
 def evaluate(loss: Loss, cell: Cell, frameworks: tuple[str, ...] = FRAMEWORKS, peers: bool = True,
-             programs: dict[Any, Any] | None = None) -> list[Row]:  # fmt: skip
+             programs: dict[Any, Any] | None = None, before: state.Snapshot | None = None) -> list[Row]:  # fmt: skip
     """Judge all implementations of a loss in one cell; return a row (the columns of a sweep) for every check.
 
     Args:
@@ -55,8 +54,9 @@ def evaluate(loss: Loss, cell: Cell, frameworks: tuple[str, ...] = FRAMEWORKS, p
         frameworks: which of "torch" and "jax".
         peers: whether the peers of the record are judged as well.
         programs: handed from cell to cell of one loss, variant and dtype, keeps compiled programs for the next regime.
+        before: the state of the process that is to be left as it was; None takes it as it is now.
     """
-    before = state.Snapshot()
+    before = state.Snapshot() if before is None else before
     question = prepare(loss, cell)
     programs = {} if programs is None else programs
     rows: list[Row] = [
@@ -67,11 +67,12 @@ def evaluate(loss: Loss, cell: Cell, frameworks: tuple[str, ...] = FRAMEWORKS, p
         if cell.torch_only and name == "jax" and len(frameworks) > 1:
             continue
         framework = load(name)
+        before.imported()
         for implementation, function in contestants(loss, name, peers and policy.peers_are_asked(loss, cell, name)):
             asked = [p for p in question.probes if name in p.frameworks and (p.peers or implementation == OURS)]
             running = [probe for probe in asked if not probe.reason]
             key = (name, implementation, _signature(question, running))
-            found, misdeeds = _run(question, framework, function, running, programs, key)
+            found, misdeeds = _run(question, framework, function, running, programs, key, before)
             rows += [_misdeed(cell, framework, implementation, *one) for one in misdeeds]
             outcomes = iter(found)
             for probe in asked:
@@ -179,7 +180,13 @@ def _on_device(question: Question, framework: Framework) -> tuple[Problem, Direc
 
 
 def _run(
-    question: Question, framework: Framework, function: Any, running: list[Probe], programs: dict[Any, Any], key: Any
+    question: Question,
+    framework: Framework,
+    function: Any,
+    running: list[Probe],
+    programs: dict[Any, Any],
+    key: Any,
+    before: state.Snapshot,
 ) -> tuple[list[Outcome], list[tuple[str, str, str]]]:
     """Run the probes of one implementation; return their outcomes, and what it changed that is not its own.
 
@@ -187,7 +194,6 @@ def _run(
     imported meanwhile, all is run again, and what the second run does not change any more is no finding.
     """
     for last in (False, True):
-        before, imported = state.Snapshot(), len(sys.modules)
         with framework.scope(question.cell.dtype):
             problem, directions = _on_device(question, framework)
             tasks = [_task(question, framework, probe, replace(problem, function=function)) for probe in running]
@@ -195,7 +201,7 @@ def _run(
             outcomes = framework.run(tasks, directions, programs, key)
             written = [name for name, array in problem.arrays.items() if framework.get(array).tobytes() != arrays[name]]
         changed = before.restore()
-        if last or not changed or len(sys.modules) == imported:
+        if not before.imported() or last or not changed:
             break
         programs.pop(key, None)
     misdeeds = [_leak(name, change) for name, change in changed]

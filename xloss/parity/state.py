@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import gc
 import os
@@ -120,20 +121,22 @@ def _set_filters(was: list[Any]) -> None:
     warnings._filters_mutated()  # type: ignore[attr-defined]
 
 
-def _random() -> tuple[Any, ...]:
+def _numpy_random() -> Entry:
+    """Compare the global random state by its memory: `get_state` makes 624 Python objects, which takes longest here."""
     state: Any = np.random.get_state()  # noqa: NPY002 - the global state is what may leak
-    name, keys, *rest = state
-    return (name, keys.tobytes(), *rest)
 
+    def words() -> bytes:
+        generator: Any = np.random.get_bit_generator()
+        if isinstance(generator, np.random.MT19937):  # 624 words, and the place among them
+            return ctypes.string_at(generator.ctypes.state_address, 625 * 4)
+        return repr(generator.state).encode()
 
-def _set_random(was: tuple[Any, ...]) -> None:
-    name, keys, *rest = was
-    np.random.set_state((name, np.frombuffer(keys, dtype=np.uint32), *rest))  # noqa: NPY002
+    return "numpy random state", words, lambda _was: np.random.set_state(state)  # noqa: NPY002
 
 
 def _common() -> Iterator[Entry]:
     yield "numpy error handling", np.geterr, lambda was: np.seterr(**was)
-    yield "numpy random state", _random, _set_random
+    yield _numpy_random()
     yield "warnings filters", _filters, _set_filters
     yield "environment variables", _variables, _environment
     yield "working directory", os.getcwd, os.chdir
@@ -162,9 +165,13 @@ def _set_output(was: tuple[Any, Any]) -> None:
 
 
 class Snapshot:
-    """The state of this process at one moment."""
+    """The state of this process at one moment; `restore` brings it back, as often as it is called."""
 
     def __init__(self) -> None:
+        self._take()
+
+    def _take(self) -> None:
+        self._imported = len(sys.modules)
         self._was = [(name, get, put, get()) for name, get, put in (*_torch(), *_jax(), *_common())]
 
     def restore(self) -> list[tuple[str, str]]:
@@ -179,6 +186,13 @@ class Snapshot:
                 put(was)
                 changed.append((name, _change(was, now)))
         return changed
+
+    def imported(self) -> bool:
+        """Tell whether modules were imported since; then the state of these is noted, too."""
+        if len(sys.modules) == self._imported:
+            return False
+        self._take()
+        return True
 
 
 def _change(was: Any, now: Any) -> str:

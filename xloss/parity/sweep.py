@@ -233,8 +233,9 @@ def check_group(
     """
     programs: dict[Any, Any] = {}
     answered = {}
+    before = state.Snapshot()
     for cell in group:
-        rows = {cell: _check(cell, frameworks, peers, programs)}
+        rows = {cell: _check(cell, frameworks, peers, programs, before)}
         if hand_over is None:
             answered.update(rows)
         else:
@@ -242,12 +243,14 @@ def check_group(
     return answered
 
 
-def _check(cell: Cell, frameworks: tuple[str, ...], peers: bool, programs: dict[Any, Any]) -> Rows:
+def _check(
+    cell: Cell, frameworks: tuple[str, ...], peers: bool, programs: dict[Any, Any], before: state.Snapshot
+) -> Rows:
     from xloss.parity.evaluate import evaluate  # which imports ball arithmetic
 
-    before = state.Snapshot()
+    before.imported()
     try:
-        return evaluate(get(cell.loss), cell, frameworks, peers, programs)
+        return evaluate(get(cell.loss), cell, frameworks, peers, programs, before)
     except (
         BaseException
     ) as error:  # of truth or inputs, or one that no mechanism catches: SystemExit, KeyboardInterrupt
@@ -255,7 +258,7 @@ def _check(cell: Cell, frameworks: tuple[str, ...], peers: bool, programs: dict[
             raise  # someone stops this very process
         before.restore()
         if len(frameworks) > 1 and not isinstance(error, Exception):
-            return [row for name in _asked_of(cell, frameworks) for row in _check(cell, (name,), peers, {})]
+            return [row for name in _asked_of(cell, frameworks) for row in _check(cell, (name,), peers, {}, before)]
         names = frameworks if not isinstance(error, Exception) else (OURS,)
         status = "oom" if isinstance(error, MemoryError) else "error"
         return lost([cell], names, status, f"{type(error).__name__}: {error}".split("\n")[0][:300])
