@@ -126,7 +126,7 @@ def _numpy_random() -> Entry:
     state: Any = np.random.get_state()  # noqa: NPY002 - the global state is what may leak
 
     def words() -> bytes:
-        generator: Any = np.random.get_bit_generator()
+        generator: Any = np.random.mtrand.get_bit_generator()
         if isinstance(generator, np.random.MT19937):  # 624 words, and the place among them
             return ctypes.string_at(generator.ctypes.state_address, 625 * 4)
         return repr(generator.state).encode()
