@@ -134,7 +134,8 @@ def parity(
             if cluster is not None:
                 table = sweep(asked, cluster, timeout=timeout, **how)
             else:
-                table = _isolated(asked, jobs, timeout, how) if isolation else _inline(asked, how)
+                truth = None if out is None else out / "data" / "truth.sqlite"
+                table = _isolated(asked, jobs, timeout, truth, how) if isolation else _inline(asked, truth, how)
         seconds = time.perf_counter() - start
         facts = _facts(
             table, seconds, len(asked), {"device": device, "seed": seed, "full": full, "frameworks": list(chosen)}
@@ -202,12 +203,13 @@ def _open_store(
         validate.refuse(f"out: {error}")
 
 
-def _isolated(asked: Any, jobs: int, timeout: float, how: dict[str, Any]) -> pd.DataFrame:
+def _isolated(asked: Any, jobs: int, timeout: float, truth: Path | None, how: dict[str, Any]) -> pd.DataFrame:
     from xloss.parity import sweep
     from xloss.parity.processes import Workers, fair_memory
+    from xloss.parity.sweep import keep_truth
 
     try:
-        workers = Workers(jobs or None, timeout)
+        workers = Workers(jobs or None, timeout, initializer=keep_truth, initargs=(truth,))
     except ValueError as error:
         validate.refuse(str(error))
     workers.memory = fair_memory(workers.jobs)
@@ -215,11 +217,13 @@ def _isolated(asked: Any, jobs: int, timeout: float, how: dict[str, Any]) -> pd.
         return sweep(asked, workers, timeout=timeout, **how)
 
 
-def _inline(asked: Any, how: dict[str, Any]) -> pd.DataFrame:
+def _inline(asked: Any, truth: Path | None, how: dict[str, Any]) -> pd.DataFrame:
     import warnings
 
     from xloss.parity import sweep
+    from xloss.parity.sweep import keep_truth
 
+    keep_truth(truth)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a sweep reports what it finds in its table
         return sweep(asked, **how)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from xloss.catalog import FRAMEWORKS, Loss, Unsupported, Variant
-from xloss.parity import policy, state, truth
+from xloss.parity import policy, state, truth_cache
 from xloss.parity.cells import NUMBERS, OURS, Cell
 from xloss.parity.diagnosis import explain
-from xloss.parity.inputs import DIGITS, Draw
+from xloss.parity.inputs import Draw
 from xloss.parity.mechanisms import Framework, Problem, load
 from xloss.parity.mechanisms.base import Directions, Outcome, Task, out_of_memory
 from xloss.parity.probes import Probe, probes
@@ -106,7 +106,7 @@ def exact(loss: Loss, cell: Cell, order: int = 2) -> tuple[dict[str, np.ndarray]
 def reference_of(loss: Loss, variant: Variant, arrays: Mapping[str, np.ndarray], dtype: str, order: int) -> Reference:
     """Return the exact results at these inputs, with derivatives up to `order`."""
     wrt = loss.arguments.differentiable(arrays)
-    exact = truth.evaluate(loss.truth, arrays, variant.options, wrt, loss.arguments.class_axes, order, *DIGITS[dtype])
+    exact = truth_cache.evaluate(loss, variant, arrays, dtype, wrt, order)
     mask = loss.domain.differentiable_mask
     differentiable = None if mask is None else np.asarray(mask(**arrays, **variant.options))
     return Reference(exact, differentiable, batch_size(loss, arrays))
