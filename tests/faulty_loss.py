@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-NAME = "faulty_loss"
+NAME = "planted_loss"  # not of this file: workers have the folder of either in their path
 REGIME = "large"
 TEXT = '''"""A faulty loss.
 
@@ -24,7 +24,7 @@ def fault(input):
     {fault}
 
 
-def torch_faulty_loss(input, target, reduction="mean"):
+def torch_planted_loss(input, target, reduction="mean"):
     from xloss.ops import torch as ops
     if AT["regime"] == "{regime}":
         fault(input)
@@ -32,7 +32,7 @@ def torch_faulty_loss(input, target, reduction="mean"):
     return ops.reduce((input - target) * (input - target), reduction, dtype)
 
 
-def jax_faulty_loss(input, target, reduction="mean"):
+def jax_planted_loss(input, target, reduction="mean"):
     from xloss.ops import jax as ops
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     return ops.reduce((input - target) * (input - target), reduction, dtype)
@@ -48,7 +48,7 @@ def inputs(draw):
     return draw.arrays(input=input, target=target)
 
 
-LOSS = Loss(name="faulty_loss", summary="faulty", torch=torch_faulty_loss, jax=jax_faulty_loss, truth=truth,
+LOSS = Loss(name="planted_loss", summary="faulty", torch=torch_planted_loss, jax=jax_planted_loss, truth=truth,
             inputs=inputs, variants=(Variant(shapes=((6, 3),)),), source="a test")
 '''
 

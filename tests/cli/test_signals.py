@@ -170,7 +170,7 @@ def check_full(sweep, data):
     assert "Traceback" not in errors
     assert "out: " in errors
     assert str(data) in errors
-    assert not [one.name for one in data.iterdir() if not one.name.startswith("parity.sqlite")]
+    assert not [one.name for one in data.iterdir() if not one.name.startswith(("parity.sqlite", "truth.sqlite"))]
 
 
 @pytest.mark.parametrize("most", [1 << 12, 1 << 15, 1 << 16])

@@ -26,13 +26,25 @@ def compare(
     first: Annotated[str, typer.Argument(help="A function: module:name, file.py:name, xloss:NAME, optax:NAME, ...")],
     second: Annotated[str, typer.Argument(help="The other one.")],
     like: Annotated[
-        str, typer.Option(help="The functions are this catalogue loss: its inputs, its exact result.")
-    ] = "",
-    variant: Annotated[str, typer.Option(help="With --like: which variant; `xloss explain LOSS` names them.")] = "",
+        str | None,
+        typer.Option(
+            parser=validate.text,
+            metavar="LOSS",
+            help="The functions are this catalogue loss: its inputs, its exact result.",
+        ),
+    ] = None,
+    variant: Annotated[
+        str | None,
+        typer.Option(
+            parser=validate.text, metavar="NAME", help="With --like: which variant; `xloss explain LOSS` names them."
+        ),
+    ] = None,
     inputs: Annotated[
         Path | None, typer.Option(parser=validate.path, metavar="FILE", help="Inputs as a TOML file describes them.")
     ] = None,
-    shape: Annotated[str, typer.Option(help="Shape of the first argument: 64,10.")] = "",
+    shape: Annotated[
+        str | None, typer.Option(parser=validate.text, metavar="SIZES", help="Shape of the first argument: 64,10.")
+    ] = None,
     labels: Annotated[
         int | None,
         typer.Option(
@@ -43,8 +55,13 @@ def compare(
         int | None, typer.Option(parser=validate.integer, metavar="INTEGER", help="A third of the labels are this.")
     ] = None,
     truth: Annotated[
-        str, typer.Option(help="The right value: a function in plain arithmetic (NumPy), module:name or file.py:name.")
-    ] = "",
+        str | None,
+        typer.Option(
+            parser=validate.text,
+            metavar="FUNCTION",
+            help="The right value: a function in plain arithmetic (NumPy), module:name or file.py:name.",
+        ),
+    ] = None,
     dtype: Annotated[
         list[str] | None, typer.Option(help="Only this dtype (float64, float32, bfloat16, float16); several times.")
     ] = None,
@@ -105,6 +122,7 @@ def compare(
         validate.within("jobs", jobs, 0, validate.MOST_JOBS, " (0: a worker per core)")
         validate.within("microbatches", microbatches, 0, 1024, " (0: none)")
         validate.positive(validate.MOST_SECONDS, timeout=timeout)
+        like, variant, truth = like or "", variant or "", truth or ""
         _check_together(like, variant, inputs, shape, labels, ignore_index, truth)
         sizes = _sizes(shape)
         for name, text in (("first", first), ("second", second)):
@@ -147,7 +165,7 @@ def compare(
     raise typer.Exit(comparison.exit_code())
 
 
-def _check_together(like: str, variant: str, inputs: Any, shape: str, labels: Any, ignore_index: Any,
+def _check_together(like: str, variant: str, inputs: Any, shape: str | None, labels: Any, ignore_index: Any,
                     truth: str) -> None:  # fmt: skip
     """Refuse options that contradict each other."""
     if variant and not like:
@@ -173,10 +191,12 @@ def _check_together(like: str, variant: str, inputs: Any, shape: str, labels: An
         raise ValueError(f"labels: expected a number of classes from 1 to {2**20}, got {labels}")
     if ignore_index is not None and labels is None:
         raise ValueError("ignore-index: needs --shape and --labels")
+    if ignore_index is not None:
+        validate.within("ignore-index", ignore_index, -(2**31), 2**31 - 1, " (labels have 32 bits in JAX)")
 
 
-def _sizes(shape: str) -> tuple[int, ...] | None:
-    if not shape:
+def _sizes(shape: str | None) -> tuple[int, ...] | None:
+    if shape is None:
         return None
     parts = shape.replace("x", ",").split(",")
     if not all(part.strip().isascii() and part.strip().isdigit() and 0 < int(part) <= 2**20 for part in parts):

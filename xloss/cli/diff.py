@@ -58,9 +58,15 @@ def diff(
     try:
         if not 0 <= digits <= 100:
             raise ValueError(f"digits: expected a number from 0 to 100, got {digits:g}")
-        (before, facts_a), (after, facts_b) = read_run(run_a), read_run(run_b)
-    except (ReportError, ValueError) as error:
+    except ValueError as error:
         validate.refuse(error)
+    runs = []
+    for name, run in (("RUN_A", run_a), ("RUN_B", run_b)):
+        try:
+            runs.append(read_run(run))
+        except (ReportError, ValueError) as error:
+            validate.refuse(f"{name}: {error}")
+    (before, facts_a), (after, facts_b) = runs
     changed, facts = compare(before, after, digits), facts_that_differ(facts_a, facts_b)
     sides = changed["side"].value_counts()
     both = int(sides.get("both", 0))

@@ -111,10 +111,23 @@ def number(text: str) -> float:
         raise typer.BadParameter(f"expected a number, got {_short(text)}") from None
 
 
+def text(given: str) -> str:
+    """Read a word; the parser of an option that is left out to have none."""
+    if not str(given).strip():
+        raise typer.BadParameter(f"expected a value, got {given!r}; leave the option out to have none")
+    return given
+
+
 def path(text: str) -> Path:
     """Read a path; the parser of an option."""
     if not str(text).strip() or _CONTROL.search(str(text)):
         raise typer.BadParameter(f"expected a path without control characters, got {_short(text)}")
+    try:
+        Path(text).stat()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass  # it may be made, or the command says what is wrong with it
+    except OSError as error:  # too long, a circle of links
+        raise typer.BadParameter(f"expected a path, got {_short(text)} ({error.strerror or error})") from None
     return Path(text)
 
 
