@@ -30,6 +30,7 @@ def nondeterministic(question: Question) -> Diagnosis | None:
     for which in (f for f in question.pair if f.index < 2):
         for case in question.evidence.cases[:2]:
             first = which.result(case)
+            question.evidence.check_time()
             again = run(question.evidence.sides[which.index], case)
             if first is None or not isinstance(again, Result) or same(first, again):
                 continue
