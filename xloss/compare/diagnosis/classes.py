@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from xloss.compare.diagnosis.evidence import Diagnosis
@@ -19,16 +21,27 @@ def class_weights(question: Question) -> Diagnosis | None:
             continue
         for name in question.cases[0].wrt:
             seen: dict[float, list[float]] = {}
-            if all(_collect(question, case, target, name, seen) for case in question.telling) and (
+            if all(_collect(question, case, target, name, seen) for case in _relabelled(question, target)) and (
                 found := _weights(seen)
             ):
                 return _says(question, target, name, found)
     return None
 
 
+def _relabelled(question: Question, target: str) -> Iterator[Case]:
+    """Return the cases that differ, and each with its labels moved on, so that a label meets other samples."""
+    for case in question.telling:
+        yield case
+        for turn in (1, 2) if case.arrays[target].ndim else ():
+            yield case.with_arrays(**{target: np.roll(case.arrays[target], turn, axis=0)})
+
+
 def _collect(question: Question, case: Case, target: str, name: str, seen: dict[float, list[float]]) -> bool:
     """Add the ratio of the gradients at each sample to its label's; False where there is none, or it is not one."""
-    ((a, b),) = question.results([case])
+    pairs = question.results([case])
+    if not pairs:
+        return False
+    ((a, b),) = pairs
     label, mine, its = case.arrays[target], a.grads[name], b.grads[name]
     if not label.ndim or len(np.unique(label)) > MOST_LABELS:
         return False

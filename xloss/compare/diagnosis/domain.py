@@ -27,10 +27,23 @@ def outside_domain(question: Question) -> Diagnosis | None:
         for case in told:
             for name in floating(case):
                 for words, outside, inside in DOMAINS:
-                    out = outside(case.arrays[name])
-                    if out.any() and _agree_inside(lax, strict, case, name, inside):
+                    x = case.arrays[name]
+                    out = outside(x)
+                    if not out.any() or not np.isfinite(x).all() or _goes_beyond(question, name, outside):
+                        continue
+                    if _agree_inside(lax, strict, case, name, np.where(out, inside(x), x)):
                         return _says(question, lax, strict, case, name, words, out)
     return None
+
+
+def _goes_beyond(question: Question, name: str, outside: Callable[[np.ndarray], np.ndarray]) -> bool:
+    """Tell whether both agree on a case that goes beyond that range: then it is not the domain."""
+    for case in question.evidence.cases:
+        a, b = (f.value(case) for f in question.pair)
+        beyond = name in case.arrays and outside(case.arrays[name]).any()
+        if beyond and a is not None and b is not None and np.isfinite(a).all() and equal(a, b):
+            return True
+    return False
 
 
 def lets_through(evidence: Evidence, lax: Function, strict: Function, case: Case) -> bool:
@@ -42,15 +55,18 @@ def lets_through(evidence: Evidence, lax: Function, strict: Function, case: Case
     return exact is None or bool(np.isnan(exact.value).any())
 
 
-def _agree_inside(lax: Function, strict: Function, case: Case, name: str,
-                  inside: Callable[[np.ndarray], np.ndarray]) -> bool:  # fmt: skip
-    """Tell whether both are the same with the argument moved inside: it alone, or all that lies on an edge with it."""
-    x = case.arrays[name]
-    moved = {name: inside(x)}
-    alike = [n for n in floating(case) if n != name and case.arrays[n].shape == x.shape]
+def _agree_inside(lax: Function, strict: Function, case: Case, name: str, moved: np.ndarray) -> bool:
+    """Tell whether both are the same with those elements moved inside: them alone, or what lies on an edge with them.
+
+    What lies on an edge (0 * log 0) may be the only reason, too: then it is not the domain.
+    """
+    alike = [n for n in floating(case) if n != name and case.arrays[n].shape == moved.shape]
     edges = {n: np.clip(a, 0.2, 0.7) for n in alike if np.isin(a := case.arrays[n], (0.0, 1.0)).any()}
-    for arrays in (moved, {**moved, **edges}):
-        changed = case.with_arrays(**arrays)
+    for besides in ({}, edges) if edges else ({},):
+        before = strict.value(case.with_arrays(**besides))
+        if besides and before is not None and np.isfinite(before).all():
+            return False
+        changed = case.with_arrays(**{name: moved}, **besides)
         a, b = lax.value(changed), strict.value(changed)
         if a is not None and b is not None and np.isfinite(a).all() and equal(a, b):
             return True
