@@ -1,7 +1,7 @@
 """What each check catches of the gallery: xloss.compare, and the usual ones; and what it says of healthy pairs.
 
 `python -m tests.gallery.oracles` prints the table; `--json` prints it with the cases missed, `--write` writes
-reports/gallery.md.
+reports/gallery.md and gallery.json.
 """
 
 from __future__ import annotations

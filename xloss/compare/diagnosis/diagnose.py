@@ -94,8 +94,8 @@ def diagnose(evidence: Evidence, seconds: float = SECONDS) -> list[Diagnosis]:
             for answer in _answer(question):
                 if answer.cause not in {f.cause for f in found}:
                     found.append(answer)
-    except OutOfTime:  # a cause that is not yet found is not known
-        pass
+    except OutOfTime:
+        return found or [_unfinished("before a cause was tried")]
     return found
 
 
@@ -159,7 +159,7 @@ def _answer(question: Question) -> list[Diagnosis]:
             with np.errstate(all="ignore"):
                 answer = hypothesis(question)
         except OutOfTime:
-            return found or [_unfinished(number, len(tried))]
+            return found or [_unfinished(f"after {number} of {len(tried)} causes")]
         if answer:
             return [answer, *found]
     with np.errstate(all="ignore"):
@@ -169,8 +169,8 @@ def _answer(question: Question) -> list[Diagnosis]:
     return [*found, last] if any(d.cause == "argument_mutated" for d in found) else [last, *found]
 
 
-def _unfinished(number: int, of: int) -> Diagnosis:
-    return Diagnosis("unfinished", "", f"the search for the cause ran out of time: {number} of {of} causes were tried")
+def _unfinished(when: str) -> Diagnosis:
+    return Diagnosis("unfinished", "", f"the search for the cause ran out of time {when}: it may be any")
 
 
 def _with_odd_labels(question: Question) -> list[Case]:
