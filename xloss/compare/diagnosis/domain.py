@@ -61,7 +61,7 @@ def _agree_inside(lax: Function, strict: Function, case: Case, name: str, moved:
     What lies on an edge (0 * log 0) may be the only reason, too: then it is not the domain.
     """
     alike = [n for n in floating(case) if n != name and case.arrays[n].shape == moved.shape]
-    edges = {n: np.clip(a, 0.2, 0.7) for n in alike if np.isin(a := case.arrays[n], (0.0, 1.0)).any()}
+    edges = {n: np.clip(x, 0.2, 0.7) for n in alike if np.isin(x := case.arrays[n], (0.0, 1.0)).any()}
     for besides in ({}, edges) if edges else ({},):
         before = strict.value(case.with_arrays(**besides))
         if besides and before is not None and np.isfinite(before).all():
