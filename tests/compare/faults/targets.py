@@ -166,6 +166,13 @@ def faults() -> list[Fault]:
         F("Gaussians swapped", "swapped_arguments", gaussian_kl, gaussian_kl_swapped, _gaussians(pairs), "pairs"),
         F("four ranks", "additive_constant", planted.cross_entropy, ce_gathered, label, "log 4"),
         F("both viewed", "axis_transposed", kl_pixels, kl_pixels_viewed, _pairs_of_images(), "x and y"),
-        F("a cube", "wrong_formula", planted.mse, logcosh_squared, pairs, "first element"),
-        F("focal of a logarithm", "wrong_formula", focal_of_probability, focal_of_logarithm, label, "first element"),
+        F("a cube", "wrong_formula", planted.mse, logcosh_squared, pairs, "that differs"),
+        F(
+            "focal of a logarithm",
+            "wrong_formula",
+            focal_of_probability,
+            focal_of_logarithm,
+            label,
+            "that differs",
+        ),
     ]

@@ -27,7 +27,8 @@ def wrong_formula(question: Question, tried: int) -> Diagnosis | None:
     a, b = question.pair
     at, where = _first(question, case)
     says = [
-        f"{b.name} and {a.name} differ in float64, and none of {tried} causes that were tried fits: another formula",
+        f"{b.name} computes another formula than {a.name}: they differ in float64, and none of the {tried} causes that "
+        "were tried fits",
         where,
         *(part for part in (_cases(question), _depends(question), _option(question)) if part),
     ]
@@ -47,16 +48,18 @@ def _first(question: Question, case: Case) -> tuple[dict[str, Any], str]:
         if len(alone) == len(rows) and np.isfinite(alone).all():
             first, second = np.array(alone).T
             if (np.abs(first - second) > 1e-9 * np.abs(first).max()).any():
-                one, two, place = first, second, f"of the rows of the case '{case.name}' alone"
+                one, two, place = first, second, f"alone, of the case '{case.name}'"
             else:
                 place += ", though not on any of its rows alone: the difference is in how the rows are put together"
     off = np.abs(one - two) > 1e-9 * max(float(np.abs(one).max()), float(np.abs(two).max()))
     index = tuple(int(i) for i in np.argwhere(off)[0]) if off.any() else (0,) * one.ndim
     u, v = float(one[index]), float(two[index])
-    name = f"element [{', '.join(map(str, index))}]" if index else "the value"
+    rows_alone = one.ndim > x.value.ndim
+    name = f"{'row' if rows_alone else 'element'} ({', '.join(map(str, index))})" if index else "value"
     ratio = f", ratio {show(v / u)}" if u else ""
-    text = f"first {name} {place}: {b.name} {v:.9g}, {a.name} {u:.9g} (difference {show(v - u)}{ratio})"
-    share = f", {int(off.sum())} of {off.size} differ" if one.ndim and off.size > 1 else ""
+    text = f"the first {name} that differs, {place}: {b.name} {v:.9g}, {a.name} {u:.9g}"
+    text += f" (difference {show(v - u)}{ratio})"
+    share = f", {int(off.sum())} of {off.size} {'rows' if rows_alone else 'elements'} differ" if off.size > 1 else ""
     return {"difference": v - u, "ratio": v / u if u else float("nan")}, text + share
 
 
