@@ -65,7 +65,7 @@ def table(answers: Iterable[tuple[Job, dict[str, Verdict | str]]] | None = None)
                 "caught": sum(said[job].caught for job in bugs),
                 "side named": sum(said[job].side for job in bugs),
                 "cause named": sum(said[job].cause for job in bugs),
-                "healthy": len(healthy),
+                "healthy": sum(isinstance(got[job], Verdict) for job in healthy),  # one that raises says nothing
                 "false alarms": sum(said[job].caught for job in healthy),
                 "missed": [job[1] for job in bugs if not said[job].caught],
                 "side missed": [job[1] for job in bugs if not said[job].side],
