@@ -83,7 +83,7 @@ def bugs(answers: Mapping[Job, Mapping[str, Verdict | str]]) -> list[dict[str, A
     for slug, case in cases().items():
         said = answers.get(("bug", slug), {}).get(XLOSS)
         verdict = said if isinstance(said, Verdict) else Verdict(False)
-        named = ("caught", verdict.caught), ("side", verdict.side), ("cause", verdict.cause)
+        named = ("caught", verdict.caught), ("side named", verdict.side), ("cause named", verdict.cause)
         rows.append({"case": slug, "title": case.title, "reference": case.reference, "url": case.url,
                      "wrong": case.wrong, "cause": case.cause, **dict(named)})  # fmt: skip
     return rows
@@ -122,7 +122,9 @@ def markdown(found: Mapping[str, Any]) -> str:
         lines += [f"{title} by xloss: {', '.join(first[key]) or 'none'}.", ""]
     lines += ["| case | reported | wrong | cause | named |", "|---|---|---|---|---|"]
     for bug in found["bugs"]:
-        named = ", ".join(what for what in ("side", "cause") if bug[what]) or ("caught" if bug["caught"] else "no")
+        named = ", ".join(what for what in ("side", "cause") if bug[f"{what} named"]) or (
+            "caught" if bug["caught"] else "no"
+        )
         reported = f"[{bug['reference']}]({bug['url']})"
         lines.append(f"| {bug['title']} | {reported} | {bug['wrong']} | {bug['cause']} | {named} |")
     versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
