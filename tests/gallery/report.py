@@ -96,7 +96,8 @@ def facts(rows: list[dict[str, Any]], answers: Mapping[Job, Mapping[str, Verdict
 
     packages = ("torch", "jax", "optax", "numpy")
     versions = {"Python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
-    return {"rows": rows, "bugs": bugs(answers), "versions": versions, "command": COMMAND}
+    left = len(jobs()) - len(answers)
+    return {"rows": rows, "bugs": bugs(answers), "left": left, "versions": versions, "command": COMMAND}
 
 
 def markdown(found: Mapping[str, Any]) -> str:
@@ -120,6 +121,8 @@ def markdown(found: Mapping[str, Any]) -> str:
     ]
     for key, title in (("missed", "Not caught"), ("cause missed", "Cause not named"), ("alarms", "False alarms")):
         lines += [f"{title} by xloss: {', '.join(first[key]) or 'none'}.", ""]
+    if found["left"]:
+        lines += [f"{found['left']} pairs of the catalogue were not asked in this run.", ""]
     lines += ["| case | reported | wrong | cause | named |", "|---|---|---|---|---|"]
     for bug in found["bugs"]:
         named = ", ".join(what for what in ("side", "cause") if bug[f"{what} named"]) or (
