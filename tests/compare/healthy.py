@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import planted
 
+from tests.compare import planted
 from xloss.catalog import LOSSES, Loss, Variant
 from xloss.compare.diagnosis import Evidence
 from xloss.compare.run import Case

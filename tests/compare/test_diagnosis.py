@@ -7,16 +7,10 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # the planted pairs lie beside this file
-
-import faults
-import healthy
-import planted
-
+from tests.compare import faults, healthy, planted
 from xloss.catalog import LOSSES
 from xloss.compare.diagnosis import Diagnosis, diagnose
 from xloss.compare.run import Result
@@ -48,13 +42,15 @@ QUICK = (
     "writes",
     "constant term",
 )
+SECONDS = 300.0  # far more than it takes: what is named shall not depend on how busy the machine is
 WHERE = ("torch", "jax")
 
 
 def planted_in(where: str, fault: faults.Fault, known: bool) -> list[Diagnosis]:
     """Diagnose a fault planted in one framework, the healthy loss in the other, with or without what is right."""
     pair = (fault.bad, fault.good) if where == "torch" else (fault.good, fault.bad)
-    return diagnose(planted.evidence(*pair, fault.cases, fault.good if known else None))
+
+    return diagnose(planted.evidence(*pair, fault.cases, fault.good if known else None), SECONDS)
 
 
 def check(fault: faults.Fault, where: str, known: bool) -> None:
@@ -111,12 +107,12 @@ def test_healthy_pair_has_no_cause(kind: str) -> None:
     names = {"cross_entropy", "mse", "nll_ignore", "quantile"}
     for name, evidence in healthy.base_pairs((kind,)):
         if name.partition(",")[0] in names:
-            assert diagnose(evidence) == [], name
+            assert diagnose(evidence, SECONDS) == [], name
 
 
 @pytest.mark.slow
 def test_no_healthy_base_pair_has_a_cause() -> None:
-    named = {name: found for name, evidence in healthy.base_pairs() if (found := diagnose(evidence))}
+    named = {name: found for name, evidence in healthy.base_pairs() if (found := diagnose(evidence, SECONDS))}
     assert named == {}
 
 
@@ -128,7 +124,7 @@ def test_no_loss_of_the_catalogue_has_a_cause(loss: str) -> None:
     for name, evidence in pairs:
         ran = [evidence.run(side, case) is not None for side in (0, 1) for case in evidence.cases]
         assert all(ran), name
-        assert diagnose(evidence) == [], name
+        assert diagnose(evidence, SECONDS) == [], name
 
 
 def confusion() -> Counter[tuple[str, str]]:

@@ -54,6 +54,12 @@ CAUSES = frozenset(
         "missing_term",
         "lost_digits",
         "wrong_shape",
+        "gradient_factor",
+        "additive_constant",
+        "option_convention",
+        "class_weights",
+        "labels_shifted",
+        "outside_domain",
         "wrong_formula",
     )
 )

@@ -1,7 +1,7 @@
 """Binary cross entropy has no gradient at a confident prediction.
 
 The probability is clipped to [1e-7, 1 - 1e-7], and beyond the edge the clip passes no gradient: 0 where it is -1.
-Keras.
+Keras. It is the value that is clipped, and the gradient is that of the clipped value.
 
 Reference: keras-team/keras#9664, https://github.com/keras-team/keras/issues/9664
 """
@@ -40,6 +40,4 @@ def inputs() -> dict[str, np.ndarray]:
     return {"input": np.array([1, 0.25, 0.5], np.float32), "target": np.array([1, 0, 1], np.float32)}
 
 
-CASE = Case(
-    __doc__, torch_loss, jax_loss, truth, healthy, inputs, wrong="jax", cause="clipped_gradient", wrt=("input",)
-)
+CASE = Case(__doc__, torch_loss, jax_loss, truth, healthy, inputs, wrong="jax", cause="clipped_value", wrt=("input",))

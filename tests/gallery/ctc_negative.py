@@ -25,8 +25,9 @@ def jax_loss(input: Any) -> Any:
     import jax.numpy as jnp
     import optax
 
-    zeros = jnp.zeros((1, 2), input.dtype)
-    return optax.ctc_loss(input, zeros, jnp.array([[1]]), jnp.zeros((1, 1), input.dtype))
+    rows = len(input)
+    zeros, label = jnp.zeros((rows, 2), input.dtype), jnp.ones((rows, 1), int)
+    return optax.ctc_loss(input, zeros, label, jnp.zeros((rows, 1), input.dtype))
 
 
 def healthy(input: Any) -> Any:

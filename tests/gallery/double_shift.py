@@ -1,6 +1,7 @@
 """Labels are shifted twice, so that a token predicts the one after the next.
 
 The model shifts the labels and the loss function shifts them again. GitForCausalLM since 4.49.
+Classes are counted from 0 on both sides; it is the places in the sequence that are off by one.
 
 Reference: huggingface/transformers#47394, https://github.com/huggingface/transformers/issues/47394
 """
@@ -44,6 +45,6 @@ CASE = Case(
     right.next_token,
     inputs,
     wrong="torch",
-    cause="labels_off_by_one",
+    cause="labels_shifted",
     wrt=("input",),
 )

@@ -1,6 +1,7 @@
 """alpha of a focal loss weighs the negatives.
 
 The weights are indexed by the label as [alpha, 1 - alpha], so positives get 1 - alpha. focal_loss_pytorch.
+No argument stands in another's place, but the classes have each other's weights.
 
 Reference: clcarwin/focal_loss_pytorch#10, https://github.com/clcarwin/focal_loss_pytorch/issues/10
 """
@@ -39,5 +40,5 @@ def inputs(rows: int = 6, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 CASE = Case(
-    __doc__, torch_loss, jax_loss, truth, right.focal, inputs, wrong="torch", cause="swapped_arguments", wrt=("input",)
+    __doc__, torch_loss, jax_loss, truth, right.focal, inputs, wrong="torch", cause="class_weights", wrt=("input",)
 )

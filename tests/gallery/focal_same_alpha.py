@@ -1,6 +1,7 @@
 """Both classes of a focal loss get the weight alpha.
 
 Negatives should get 1 - alpha; with the same weight alpha balances nothing. segmentation_models before 1.0.
+All that differs is the weight of a class.
 
 Reference: qubvel/segmentation_models#187, https://github.com/qubvel/segmentation_models/issues/187
 """
@@ -39,5 +40,5 @@ def inputs(rows: int = 6, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 CASE = Case(
-    __doc__, torch_loss, jax_loss, truth, right.focal, inputs, wrong="torch", cause="wrong_formula", wrt=("input",)
+    __doc__, torch_loss, jax_loss, truth, right.focal, inputs, wrong="torch", cause="class_weights", wrt=("input",)
 )

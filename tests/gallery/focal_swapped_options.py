@@ -10,27 +10,34 @@ from typing import Any
 
 import numpy as np
 
-from tests.gallery import Case, right
+from tests.gallery import Case
 
 
-def torch_loss(input: Any, target: Any) -> Any:
+def focal(input: Any, target: Any, alpha: float, gamma: float) -> Any:
     import torch
 
     p = torch.sigmoid(input)
-    return (-target * 2 * (1 - p) ** 0.25 * p.log() - (1 - target) * -1 * p**0.25 * (1 - p).log()).mean()
+    positive = -target * alpha * (1 - p) ** gamma * p.log()
+    return (positive - (1 - target) * (1 - alpha) * p**gamma * (1 - p).log()).mean()
 
 
-def jax_loss(input: Any, target: Any) -> Any:
+def torch_loss(input: Any, target: Any, alpha: float = 0.25, gamma: float = 2.0) -> Any:
+    return focal(input, target, gamma, alpha)
+
+
+def jax_loss(input: Any, target: Any, alpha: float = 0.25, gamma: float = 2.0) -> Any:
     import jax
     import jax.numpy as jnp
 
     p = jax.nn.sigmoid(input)
-    return (-target * 0.25 * (1 - p) ** 2 * jnp.log(p) - (1 - target) * 0.75 * p**2 * jnp.log(1 - p)).mean()
+    positive = -target * alpha * (1 - p) ** gamma * jnp.log(p)
+    return (positive - (1 - target) * (1 - alpha) * p**gamma * jnp.log(1 - p)).mean()
 
 
-def truth(input: Any, target: Any) -> Any:
+def truth(input: Any, target: Any, alpha: float = 0.25, gamma: float = 2.0) -> Any:
     p = 1 / (1 + np.exp(-input))
-    return (-target * 0.25 * (1 - p) ** 2 * np.log(p) - (1 - target) * 0.75 * p**2 * np.log(1 - p)).mean()
+    positive = -target * alpha * (1 - p) ** gamma * np.log(p)
+    return (positive - (1 - target) * (1 - alpha) * p**gamma * np.log(1 - p)).mean()
 
 
 def inputs(rows: int = 6, seed: int = 0) -> dict[str, np.ndarray]:
@@ -39,6 +46,11 @@ def inputs(rows: int = 6, seed: int = 0) -> dict[str, np.ndarray]:
     return {"input": rng.normal(size=rows).astype(np.float32), "target": target}
 
 
+def focal_right(input: Any, target: Any, alpha: float = 0.25, gamma: float = 2.0) -> Any:
+    return focal(input, target, alpha, gamma)
+
+
 CASE = Case(
-    __doc__, torch_loss, jax_loss, truth, right.focal, inputs, wrong="torch", cause="swapped_arguments", wrt=("input",)
-)
+    __doc__, torch_loss, jax_loss, truth, focal_right, inputs, wrong="torch", cause="swapped_arguments", wrt=("input",),
+    options={"alpha": 0.25, "gamma": 2.0},
+)  # fmt: skip

@@ -1,7 +1,7 @@
 """A gather with gradient multiplies the gradient by the number of processes.
 
 Every process computes the whole loss, and the backward of the gather adds up the gradients of all of them.
-open_clip with gather-with-grad and without local-loss.
+open_clip with gather-with-grad and without local-loss. The value itself has no factor.
 
 Reference: mlfoundations/open_clip#616, https://github.com/mlfoundations/open_clip/issues/616
 """
@@ -44,5 +44,6 @@ def inputs(rows: int = 4, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 CASE = Case(
-    __doc__, torch_loss, jax_loss, truth, right.contrastive, inputs, wrong="torch", cause="factor", wrt=("input",)
-)
+    __doc__, torch_loss, jax_loss, truth, right.contrastive, inputs, wrong="torch", cause="gradient_factor",
+    wrt=("input",),
+)  # fmt: skip

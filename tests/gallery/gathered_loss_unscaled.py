@@ -1,7 +1,7 @@
 """The gradient through a gather is off by the number of processes.
 
 Each process has a gradient for its own part only and the averaging divides by their number again. DeCLUTR before
-May 2021.
+May 2021. The value itself has no factor.
 
 Reference: JohnGiorgi/DeCLUTR#212, https://github.com/JohnGiorgi/DeCLUTR/pull/212
 """
@@ -43,5 +43,6 @@ def inputs(rows: int = 4, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 CASE = Case(
-    __doc__, torch_loss, jax_loss, truth, right.contrastive, inputs, wrong="torch", cause="factor", wrt=("input",)
-)
+    __doc__, torch_loss, jax_loss, truth, right.contrastive, inputs, wrong="torch", cause="gradient_factor",
+    wrt=("input",),
+)  # fmt: skip

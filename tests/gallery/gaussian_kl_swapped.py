@@ -13,33 +13,31 @@ import numpy as np
 from tests.gallery import Case
 
 
-def torch_loss(input: Any, scale: Any, mean: Any) -> Any:
-    return (-scale.log() + (scale**2 + (input - mean) ** 2) / 2 - 0.5).sum(-1).mean()
+def torch_loss(input: Any, scale: Any, mean: Any, spread: Any) -> Any:
+    return ((spread / scale).log() + (scale**2 + (input - mean) ** 2) / (2 * spread**2) - 0.5).sum(-1).mean()
 
 
-def jax_loss(input: Any, scale: Any, mean: Any) -> Any:
+def jax_loss(input: Any, scale: Any, mean: Any, spread: Any) -> Any:
     import jax.numpy as jnp
 
-    return (jnp.log(scale) + (1 + (input - mean) ** 2) / (2 * scale**2) - 0.5).sum(-1).mean()
+    return (jnp.log(scale / spread) + (spread**2 + (input - mean) ** 2) / (2 * scale**2) - 0.5).sum(-1).mean()
 
 
-def healthy(input: Any, scale: Any, mean: Any) -> Any:
+def healthy(input: Any, scale: Any, mean: Any, spread: Any) -> Any:
     import jax.numpy as jnp
 
-    return (-jnp.log(scale) + (scale**2 + (input - mean) ** 2) / 2 - 0.5).sum(-1).mean()
+    return (jnp.log(spread / scale) + (scale**2 + (input - mean) ** 2) / (2 * spread**2) - 0.5).sum(-1).mean()
 
 
-def truth(input: Any, scale: Any, mean: Any) -> Any:
-    return (-np.log(scale) + (scale**2 + (input - mean) ** 2) / 2 - 0.5).sum(-1).mean()
+def truth(input: Any, scale: Any, mean: Any, spread: Any) -> Any:
+    return (np.log(spread / scale) + (scale**2 + (input - mean) ** 2) / (2 * spread**2) - 0.5).sum(-1).mean()
 
 
 def inputs(rows: int = 4, seed: int = 0) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
-    return {
-        "input": rng.normal(size=(rows, 3)).astype(np.float32),
-        "scale": rng.uniform(0.5, 2, (rows, 3)).astype(np.float32),
-        "mean": rng.normal(size=(rows, 3)).astype(np.float32),
-    }
+    x, y = rng.normal(size=(2, rows, 3)).astype(np.float32)
+    s, r = rng.uniform(0.5, 2, (2, rows, 3)).astype(np.float32)
+    return {"input": x, "scale": s, "mean": y, "spread": r}
 
 
 CASE = Case(

@@ -1,7 +1,7 @@
 """A loss announced as a mean over sequences divides by all tokens.
 
 The documentation names the sum over tokens divided by the number of sequences, the code divides by the number of
-tokens: long answers weigh otherwise. TRL 0.16.
+tokens: long answers weigh otherwise. TRL 0.16. Both are means, one by rows and one by elements.
 
 Reference: huggingface/trl#3178, https://github.com/huggingface/trl/issues/3178
 """
@@ -38,5 +38,5 @@ def inputs(rows: int = 3, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 CASE = Case(
-    __doc__, torch_loss, jax_loss, truth, healthy, inputs, wrong="torch", cause="sum_against_mean", wrt=("input",)
+    __doc__, torch_loss, jax_loss, truth, healthy, inputs, wrong="torch", cause="mean_against_batchmean", wrt=("input",)
 )

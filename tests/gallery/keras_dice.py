@@ -1,7 +1,7 @@
 """A Dice loss is taken over the whole batch.
 
 The intersection and the total are summed over all samples, where each sample should have its own. Keras 3 before
-the argument axis.
+the argument axis. One loss of all samples stands where the mean of each sample's should be.
 
 Reference: keras-team/keras#19637, https://github.com/keras-team/keras/issues/19637
 """
@@ -35,4 +35,4 @@ def inputs(rows: int = 3, seed: int = 0) -> dict[str, np.ndarray]:
     return {"input": rng.uniform(0.1, 0.9, (rows, 4)).astype(np.float32), "target": target}
 
 
-CASE = Case(__doc__, torch_loss, jax_loss, truth, healthy, inputs, wrong="jax", cause="wrong_formula", wrt=("input",))
+CASE = Case(__doc__, torch_loss, jax_loss, truth, healthy, inputs, wrong="jax", cause="mean_of_means", wrt=("input",))

@@ -1,7 +1,7 @@
 """Every token's gradient is scaled by the first token's weight.
 
 The backward of an unreduced fused loss reads one number of the incoming gradient and multiplies all rows by it.
-Liger-Kernel before July 2026.
+Liger-Kernel before July 2026. The value is right; each row of the gradient has a factor of its own.
 
 Reference: linkedin/Liger-Kernel#968, https://github.com/linkedin/Liger-Kernel/issues/968
 """
@@ -50,4 +50,6 @@ def inputs(rows: int = 6, seed: int = 0) -> dict[str, np.ndarray]:
     }
 
 
-CASE = Case(__doc__, torch_loss, jax_loss, truth, healthy, inputs, wrong="torch", cause="wrong_formula", wrt=("input",))
+CASE = Case(
+    __doc__, torch_loss, jax_loss, truth, healthy, inputs, wrong="torch", cause="gradient_factor", wrt=("input",)
+)  # fmt: skip

@@ -1,7 +1,7 @@
 """What each check catches of the gallery: xloss.compare, and the usual ones; and what it says of healthy pairs.
 
 `python -m tests.gallery.oracles` prints the table; `--json` prints it with the cases missed, `--write` writes
-reports/gallery.md.
+reports/gallery.md and gallery.json.
 """
 
 from __future__ import annotations
@@ -66,8 +66,12 @@ def numerical(function: Callable[..., Any], arrays: Mapping[str, np.ndarray], na
     return grad
 
 
+SECONDS = 300.0  # for a cause: far more than it takes, so that the table does not depend on how busy the machine was
+
+
 def xloss(case: Case) -> Verdict:
     """Compare the two sides by xloss.compare, with the right value as truth, on two sets of inputs."""
+    from xloss.compare.diagnosis import Evidence, diagnose
     from xloss.compare.pair import compare
     from xloss.compare.reference import CatalogueTruth, FormulaTruth
     from xloss.compare.run import Case as Inputs
@@ -75,15 +79,18 @@ def xloss(case: Case) -> Verdict:
 
     both = {"typical": case.inputs(), "more_rows": case.second_inputs()}
     truth = case.truth if isinstance(case.truth, CatalogueTruth) else FormulaTruth(case.truth)
+    sides = (side(case.torch, framework="torch"), side(case.jax, framework="jax"))
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         found = compare(
-            side(case.torch, framework="torch"),
-            side(case.jax, framework="jax"),
+            *sides,
             [Inputs(name, arrays, case.options, wrt=case.wrt) for name, arrays in both.items()],
             dtypes=case.dtypes,
             truth=truth,
             per_sample=False,  # many of the losses are not a mean over samples
+            diagnoser=lambda cases, names, rows, _: diagnose(
+                Evidence(sides, cases, names, lambda case: truth(case).result(), rows), SECONDS
+            ),
         )
     named = found.diagnoses[0].side if found.diagnoses else ""
     guilty = {row["framework"] for row in found.failures}

@@ -7,7 +7,7 @@ import json
 import multiprocessing
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +18,8 @@ from tests.gallery.healthy import names, pair
 from tests.gallery.oracles import ORACLES, XLOSS
 from tests.gallery.verdicts import Verdict
 
-REPORT = Path(__file__).parents[2] / "reports" / "gallery.md"
+REPORTS = Path(__file__).parents[2] / "reports"
+COMMAND = "python -m tests.gallery.oracles --write"
 # What is asked: ("bug", slug), ("mended", slug), or (loss, variant).
 Job = tuple[str, str]
 
@@ -64,7 +65,7 @@ def table(answers: Iterable[tuple[Job, dict[str, Verdict | str]]] | None = None)
                 "caught": sum(said[job].caught for job in bugs),
                 "side named": sum(said[job].side for job in bugs),
                 "cause named": sum(said[job].cause for job in bugs),
-                "healthy": len(healthy),
+                "healthy": sum(isinstance(got[job], Verdict) for job in healthy),  # one that raises says nothing
                 "false alarms": sum(said[job].caught for job in healthy),
                 "missed": [job[1] for job in bugs if not said[job].caught],
                 "side missed": [job[1] for job in bugs if not said[job].side],
@@ -76,13 +77,32 @@ def table(answers: Iterable[tuple[Job, dict[str, Verdict | str]]] | None = None)
     return rows
 
 
-def markdown(rows: list[dict[str, Any]], command: str) -> str:
-    """Return the table as Markdown, with the versions and the command that made it."""
+def bugs(answers: Mapping[Job, Mapping[str, Verdict | str]]) -> list[dict[str, Any]]:
+    """Return one row a case: what it is, where it was reported, and whether xloss names its side and its cause."""
+    rows = []
+    for slug, case in cases().items():
+        said = answers.get(("bug", slug), {}).get(XLOSS)
+        verdict = said if isinstance(said, Verdict) else Verdict(False)
+        named = ("caught", verdict.caught), ("side named", verdict.side), ("cause named", verdict.cause)
+        rows.append({"case": slug, "title": case.title, "reference": case.reference, "url": case.url,
+                     "wrong": case.wrong, "cause": case.cause, **dict(named)})  # fmt: skip
+    return rows
+
+
+def facts(rows: list[dict[str, Any]], answers: Mapping[Job, Mapping[str, Verdict | str]]) -> dict[str, Any]:
+    """Return all that the pages show: the rows of the table, the cases, the versions."""
     import importlib.metadata
     import platform
 
     packages = ("torch", "jax", "optax", "numpy")
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages)
+    versions = {"Python": platform.python_version(), **{name: importlib.metadata.version(name) for name in packages}}
+    left = len(jobs()) - len(answers)
+    return {"rows": rows, "bugs": bugs(answers), "left": left, "versions": versions, "command": COMMAND}
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """Return the table as Markdown, with the cases, the versions and the command that made it."""
+    rows = found["rows"]
     first = rows[0]
     lines = [
         "# Public bugs, and what each check says of them",
@@ -91,23 +111,37 @@ def markdown(rows: list[dict[str, Any]], command: str) -> str:
         f"function beside the right one, and {first['healthy']} healthy pairs: the right functions of each case in "
         "both frameworks, and losses of the catalogue in torch and JAX.",
         "",
-        "| check | caught | side named | cause named | false alarms |",
-        "|---|---|---|---|---|",
-    ]
-    for row in rows:
-        counts = [f"{row[column]} of {row['cases']}" for column in ("caught", "side named", "cause named")]
-        lines.append(f"| {row['oracle']} | {' | '.join(counts)} | {row['false alarms']} of {row['healthy']} |")
-    lines += [
+        *counts(rows),
         "",
         "Side named: all failing rows are of the faulty function (for gradcheck and check_grads: the check of that "
-        "side fails). `xloss` knows the right value as plain arithmetic, the others do not take one. "
-        "gradcheck and check_grads are asked about cases with a gradient only.",
+        "side fails). Cause named: the first diagnosis is the cause that the case's file gives. `xloss` knows the "
+        "right value as plain arithmetic, the others do not take one. gradcheck and check_grads are asked about cases "
+        "with a gradient only.",
         "",
     ]
-    for key, title in (("missed", "Not caught"), ("alarms", "False alarms")):
+    for key, title in (("missed", "Not caught"), ("cause missed", "Cause not named"), ("alarms", "False alarms")):
         lines += [f"{title} by xloss: {', '.join(first[key]) or 'none'}.", ""]
-    lines += [f"Python {platform.python_version()}, {versions}; `{command}`."]
+    if found["left"]:
+        lines += [f"{found['left']} pairs of the catalogue were not asked in this run.", ""]
+    lines += ["| case | reported | wrong | cause | named |", "|---|---|---|---|---|"]
+    for bug in found["bugs"]:
+        named = ", ".join(what for what in ("side", "cause") if bug[f"{what} named"]) or (
+            "caught" if bug["caught"] else "no"
+        )
+        reported = f"[{bug['reference']}]({bug['url']})"
+        lines.append(f"| {bug['title']} | {reported} | {bug['wrong']} | {bug['cause']} | {named} |")
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    lines += ["", f"{versions}; `{found['command']}`."]
     return "\n".join(lines) + "\n"
+
+
+def counts(rows: list[dict[str, Any]]) -> list[str]:
+    """Return the table of the checks, as README has it, too."""
+    lines = ["| check | caught | side named | cause named | false alarms |", "|---|---|---|---|---|"]
+    for row in rows:
+        cells = [f"{row[column]} of {row['cases']}" for column in ("caught", "side named", "cause named")]
+        lines.append(f"| {row['oracle']} | {' | '.join(cells)} | {row['false alarms']} of {row['healthy']} |")
+    return lines
 
 
 def kept(path: Path) -> dict[Job, dict[str, Verdict | str]]:
@@ -143,17 +177,20 @@ def main(argv: list[str]) -> int:
     """Print the table, or write it; return 1 where xloss misses a case or raises a false alarm."""
     parser = argparse.ArgumentParser(prog="python -m tests.gallery.oracles", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the rows as JSON, with the cases missed")
-    parser.add_argument("--write", action="store_true", help=f"write {REPORT.name}")
+    parser.add_argument("--write", action="store_true", help="write reports/gallery.md and gallery.json")
     parser.add_argument("--jobs", type=int, default=1, help="number of processes")
     parser.add_argument("--keep", type=Path, help="file for the answers: a run that was stopped goes on from it")
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
-        rows = table(measured(options.jobs, options.keep or Path(folder) / "answers.jsonl"))
-    text = markdown(rows, "python -m tests.gallery.oracles --write")
+        answers = dict(measured(options.jobs, options.keep or Path(folder) / "answers.jsonl"))
+    rows = table(answers.items())
+    found = facts(rows, answers)
+    text = markdown(found)
     if options.write:
         from xloss.files import write_text
 
-        write_text(REPORT, text)
+        write_text(REPORTS / "gallery.md", text)
+        write_text(REPORTS / "gallery.json", json.dumps(found, indent=1) + "\n")
     sys.stdout.write(json.dumps(rows, indent=1) + "\n" if options.json else text)
     ours = next(row for row in rows if row["oracle"] == XLOSS)
     return int(ours["caught"] < ours["cases"] or ours["false alarms"] > 0)

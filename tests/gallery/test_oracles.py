@@ -6,7 +6,19 @@ import pytest
 from tests.gallery import cases
 from tests.gallery.healthy import names, pair
 from tests.gallery.oracles import ORACLES, check_grads, gradcheck, outputs_and_numerical, xloss
-from tests.gallery.report import ask, case_of, jobs, kept, markdown, measured, table
+from tests.gallery.report import (
+    COMMAND,
+    REPORTS,
+    ask,
+    case_of,
+    counts,
+    facts,
+    jobs,
+    kept,
+    markdown,
+    measured,
+    table,
+)  # fmt: skip
 from tests.gallery.verdicts import Verdict
 
 pytest.importorskip("torch")
@@ -73,14 +85,31 @@ def test_the_table_counts_what_each_check_says():
     rows = table([(job, answers), (("bug", "b"), quiet), (("mended", "b"), refused), (("mse_loss", "default"), quiet)])
     first = rows[0]
     assert (first["oracle"], first["cases"], first["caught"], first["side named"]) == ("xloss", 2, 1, 1)
-    assert (first["missed"], first["healthy"], first["false alarms"]) == (["b"], 2, 0)
+    assert (first["missed"], first["healthy"], first["false alarms"]) == (["b"], 1, 0)
     assert first["raised"] == {"mended b": "ValueError: no"}
     alarm = dict.fromkeys(ORACLES, Verdict(True))
     assert table([(("mended", "b"), alarm), (job, answers)])[0]["alarms"] == ["mended b"]
-    text = markdown(rows, "the command")
+    found = facts(rows, {job: answers})
+    text = markdown(found)
     assert "| xloss | 1 of 2 | 1 of 2 |" in text
     assert "Not caught by xloss: b." in text
-    assert "`the command`" in text
+    assert f"`{COMMAND}`" in text
+    assert "| torch | mean_against_batchmean | side, cause |" in text
+    assert "| jax | wrong_shape | no |" not in text
+    assert sum(bug["caught"] for bug in found["bugs"]) == 1
+
+
+def test_what_is_committed_is_of_these_cases():
+    found = json.loads((REPORTS / "gallery.json").read_text("utf-8"))
+    assert markdown(found) == (REPORTS / "gallery.md").read_text("utf-8")
+    assert {bug["case"]: bug["cause"] for bug in found["bugs"]} == {n: case.cause for n, case in cases().items()}
+    first = found["rows"][0]
+    assert first["oracle"] == "xloss"
+    assert first["caught"] == first["cases"] == len(cases())
+    assert min(first["side named"], first["cause named"]) >= 52
+    assert first["false alarms"] == 0
+    readme = (REPORTS.parent / "README.md").read_text("utf-8")
+    assert "\n".join(counts(found["rows"])) in readme
 
 
 def test_a_stopped_run_goes_on_from_what_it_has_kept(tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from xloss.compare.sides import Side
 
 IMPORTING = 180.0  # seconds that importing both files, with their frameworks, may take
+STARTING = 10.0  # seconds that a worker may take to start, or a function to come back when the time is up
 
 
 def compare(
@@ -252,7 +253,7 @@ def _compared(isolated: Isolated, like: str, variant: str, inputs: Path | None, 
         found = pair.compare(
             sides[0], sides[1], cases, dtypes=dtypes, truth=chosen, per_sample=per_sample, microbatches=microbatches,
             strict=strict, device=device, runner=isolated, progress=tell,
-            diagnoser=lambda cases, names, rows: _diagnosed(isolated, cases, names, chosen, rows),
+            diagnoser=lambda cases, names, rows, seconds: _diagnosed(isolated, cases, names, chosen, rows, seconds),
         )  # fmt: skip
     found.assumed = assumed
     return found
@@ -294,13 +295,14 @@ def _cases(isolated: Isolated, sides: tuple[Side, Side], like: str, variant: str
     return guessed.cases(seed=seed), guessed.assumed
 
 
-def _diagnosed(isolated: Isolated, cases: Any, names: Any, truth: Any, rows: Any) -> Any:
+def _diagnosed(isolated: Isolated, cases: Any, names: Any, truth: Any, rows: Any, seconds: float) -> Any:
     from xloss.compare import isolated as worker
     from xloss.parity.failures import WorkerFailure
 
     try:
         plain = [{key: row[key] for key in row} for row in rows]
-        return isolated.call(worker.diagnose_here, cases, names, truth, plain, timeout=60.0)
+        # It ends by itself; a call that hangs in a function is ended soon after.
+        return isolated.call(worker.diagnose_here, cases, names, truth, plain, seconds, timeout=seconds + STARTING)
     except WorkerFailure as error:
         typer.echo(validate.plain(f"the search for a cause ended early: {error.status}: {error}"), err=True)
         return []

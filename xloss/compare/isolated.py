@@ -71,9 +71,9 @@ def answer_here(source: Source, unit: Unit) -> Answer:
 
 
 def diagnose_here(source: Source, cases: list[Case], names: tuple[str, str], truth: Truth | None,
-                  found: Sequence[Mapping[str, Any]]) -> list[diagnosis.Diagnosis]:  # fmt: skip
+                  found: Sequence[Mapping[str, Any]], seconds: float) -> list[diagnosis.Diagnosis]:  # fmt: skip
     """Diagnose in a worker."""
-    return diagnoser_of((source.side(0), source.side(1)), truth)(cases, names, found)
+    return diagnoser_of((source.side(0), source.side(1)), truth)(cases, names, found, seconds)
 
 
 class Isolated:

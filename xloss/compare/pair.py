@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from xloss.compare.comparison import Comparison, names_of
-from xloss.compare.diagnosis import Diagnosis, Evidence, diagnose
+from xloss.compare.diagnosis import SECONDS, Diagnosis, Evidence, diagnose
 from xloss.compare.judging import Judge
 from xloss.compare.reference import Truth
 from xloss.compare.run import Case
@@ -16,7 +16,9 @@ from xloss.compare.sides import Side
 from xloss.compare.units import Answer, Run, in_process, units, widened
 from xloss.parity.sweep import GUILTY
 
-Diagnoser = Callable[[list[Case], tuple[str, str], Sequence[Mapping[str, Any]]], list[Diagnosis]]
+Diagnoser = Callable[[list[Case], tuple[str, str], Sequence[Mapping[str, Any]], float], list[Diagnosis]]
+WHOLE = 45.0  # seconds after which a comparison ends, its diagnosis included; what is asked of the sides has its own
+LEAST = 5.0  # seconds for a diagnosis in any case
 
 
 def compare(
@@ -48,7 +50,7 @@ def compare(
             the size of typical results.
         device: "cpu" or "cuda".
         runner: runs the units, by default in this process.
-        diagnoser: looks for the cause of a disagreement, by default in this process.
+        diagnoser: looks for the cause of a disagreement within some seconds, by default in this process.
         progress: called with the number of units done and of all.
     """
     start = time.perf_counter()
@@ -67,7 +69,8 @@ def compare(
     # Where a function crashed or hung, running it again on other inputs would, too.
     if out.failures and not any(row["status"] in GUILTY for row in out.rows):
         few = [case for case in cases if case.name != "many_rows"]
-        out.diagnoses = (diagnoser or diagnoser_of(sides, truth))(few, out.names, out.failures)
+        left = max(LEAST, min(SECONDS, WHOLE - (time.perf_counter() - start)))
+        out.diagnoses = (diagnoser or diagnoser_of(sides, truth))(few, out.names, out.failures, left)
     out.seconds = time.perf_counter() - start
     return out
 
@@ -85,4 +88,4 @@ def _named_apart(cases: list[Case]) -> list[Case]:
 def diagnoser_of(sides: tuple[Side, Side], truth: Truth | None) -> Diagnoser:
     """Return what diagnoses in this process."""
     right = None if truth is None else lambda case: truth(case).result()
-    return lambda cases, names, found: diagnose(Evidence(sides, cases, names, right, found))
+    return lambda cases, names, found, seconds: diagnose(Evidence(sides, cases, names, right, found), seconds)

@@ -1,8 +1,9 @@
 """Report what the sweep, the benchmarks and the claims found: one HTML page that opens offline, and Markdown summaries.
 
 `write` reads a folder that ``xloss parity --out`` wrote (``data/``) and benchmarks were stored in (``history/``,
-``data/bench.parquet``). `source` reads, `parity` and `speed` turn rows into tables, `svg` draws, `pages` lays out. None
-of them imports a framework; importing this package imports neither pandas nor jinja2.
+``data/bench.parquet``), with the table of public bugs (``gallery.json``). `source` reads, `parity` and `speed` turn
+rows into tables, `svg` draws, `pages` lays out. None of them imports a framework; importing this package imports
+neither pandas nor jinja2.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def write(source: Path, out: Path, claims: Sequence[Result] | None = None) -> li
         claims: results of `xloss.claims.run`, listed in the last section of the page.
     """
     from xloss.files import write_text, write_whole
-    from xloss.report import pages, speed
+    from xloss.report import gallery, pages, speed
 
     table, environment = read_parity(source)
     benchmarks = speed.build(source)
@@ -40,7 +41,8 @@ def write(source: Path, out: Path, claims: Sequence[Result] | None = None) -> li
         from xloss.report.claims import html
 
         fragment = html(claims)
-    files = pages.build(table, environment, fragment, benchmarks)
+    bugs = gallery.html(gallery.read(source))
+    files = pages.build(table, environment, fragment, benchmarks, bugs)
     paths = [write_text(out / name, text) for name, text in files.items()]
     for name, rows in benchmarks.tables.items():
         flat = rows.drop(columns="samples", errors="ignore")

@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import numpy as np
 
-from xloss.compare.diagnosis import behaviour, factors, gradients, inputs, labels, nonfinite, numerics, reductions
-from xloss.compare.diagnosis.evidence import Diagnosis, Evidence
+from xloss.compare.diagnosis import (
+    behaviour,
+    classes,
+    domain,
+    factors,
+    fits,
+    formula,
+    gradients,
+    inputs,
+    inside,
+    kinks,
+    labels,
+    nonfinite,
+    numerics,
+    options,
+    reductions,
+    shifts,
+    terms,
+)  # fmt: skip
+from xloss.compare.diagnosis.evidence import Diagnosis, Evidence, OutOfTime
 from xloss.compare.diagnosis.question import Function, Question, finite, same
 from xloss.compare.run import Case
 
 Hypothesis = Callable[[Question], Diagnosis | None]
+SECONDS = 25.0  # of the clock on the wall: a comparison that waits longer for its cause is not waited for
 
 # Exact ones before those that only bound a difference; within these, the cheaper first.
 EQUAL_VALUES: tuple[Hypothesis, ...] = (
-    gradients.kink_convention,
+    kinks.kink_convention,
     gradients.detached,
     gradients.gradient_factor,
+    gradients.gradient_rows,
     gradients.clipped_gradient,
     numerics.lost_digits,
     gradients.stopped_term,
@@ -25,11 +46,11 @@ EQUAL_VALUES: tuple[Hypothesis, ...] = (
 VALUES: tuple[Hypothesis, ...] = (
     factors.sign,
     factors.factor,
-    factors.additive_constant,
+    terms.additive_constant,
     inputs.swapped_arguments,
-    factors.wrong_power,
+    terms.wrong_power,
     labels.smoothing_convention,
-    inputs.option_convention,
+    options.option_convention,
     inputs.argument_unused,
     inputs.argument_scaled,
     inputs.link,
@@ -39,18 +60,42 @@ VALUES: tuple[Hypothesis, ...] = (
     reductions.clipped_probabilities,
     reductions.mean_of_means,
     reductions.clipped_value,
+    shifts.labels_shifted,
+    classes.class_weights,
+    inside.link_inside,
+    options.option_turned_inside,
+    fits.option_fixed,
+    fits.target_changed,
+    fits.argument_rescaled,
+)
+LAST: tuple[Hypothesis, ...] = (
+    reductions.wrong_shape,
+    numerics.lost_digits,
+    numerics.eps_placement,
+    gradients.own_gradient_wrong,
 )
 
 
-def diagnose(evidence: Evidence) -> list[Diagnosis]:
-    """Return the causes that explain why two functions disagree, best first; [] where nothing fits.
+def diagnose(evidence: Evidence, seconds: float = SECONDS) -> list[Diagnosis]:
+    """Return the causes that explain why two functions disagree, best first; [] where they do not, or time is up.
 
     Each cause is a hypothesis: one function is the other of transformed inputs, or transformed itself. It is accepted
-    where both are then equal, in float64, values and gradients, on every case.
+    where both are then equal, in float64, values and gradients, on every case. Where none fits and the values differ
+    plainly, the last one says where and by how much ("wrong_formula").
+
+    Args:
+        evidence: both functions and their inputs.
+        seconds: wall time after which no function is run any more: what is found until then is returned.
     """
+    evidence.deadline = time.monotonic() + seconds
     found: list[Diagnosis] = []
-    for question in _questions(evidence):
-        found += [d for d in _answer(question) if d.cause not in {f.cause for f in found}]
+    try:
+        for question in _questions(evidence):
+            for answer in _answer(question):
+                if answer.cause not in {f.cause for f in found}:
+                    found.append(answer)
+    except OutOfTime:
+        return found or [_unfinished("before a cause was tried")]
     return found
 
 
@@ -64,6 +109,11 @@ def _questions(evidence: Evidence) -> list[Question]:
         good = b if wrong[0] is a else a
         return [Question(evidence, (good, wrong[0]), wrong[0].label)]
     if not wrong:
+        lax = [
+            f for f in (a, b) if any(domain.lets_through(evidence, f, b if f is a else a, c) for c in evidence.cases)
+        ]
+        if len(lax) == 1:
+            return [Question(evidence, (b if lax[0] is a else a, lax[0]), lax[0].label)]
         return [Question(evidence, (a, b))]
     exact = Function(evidence, 2)
     return [Question(evidence, (exact, f), f.label) for f in wrong]
@@ -86,6 +136,8 @@ def _answer(question: Question) -> list[Diagnosis]:
     if found:
         return found
     question.prepare()
+    if outside := domain.outside_domain(question):
+        return [outside]
     found = [d for d in (behaviour.argument_mutated(question), nonfinite.non_finite(question)) if d]
     if odd := labels.labels_out_of_range(question, _with_odd_labels(question)):
         return [odd, *found]
@@ -101,16 +153,24 @@ def _answer(question: Question) -> list[Diagnosis]:
     if question.values_equal:
         tried: tuple[Hypothesis, ...] = (*first, *EQUAL_VALUES)
     else:
-        tried = (*first, *VALUES, reductions.wrong_shape, numerics.lost_digits, numerics.eps_placement,
-                 gradients.own_gradient_wrong)  # fmt: skip
-    for hypothesis in tried:
-        if question.expired:
-            break
-        with np.errstate(all="ignore"):
-            answer = hypothesis(question)
+        tried = (*first, *VALUES, *LAST)
+    for number, hypothesis in enumerate(tried):
+        try:
+            with np.errstate(all="ignore"):
+                answer = hypothesis(question)
+        except OutOfTime:
+            return found or [_unfinished(f"after {number} of {len(tried)} causes")]
         if answer:
             return [answer, *found]
-    return found
+    with np.errstate(all="ignore"):
+        last = formula.wrong_formula(question, len(tried))
+    if last is None:
+        return found
+    return [*found, last] if any(d.cause == "argument_mutated" for d in found) else [last, *found]
+
+
+def _unfinished(when: str) -> Diagnosis:
+    return Diagnosis("unfinished", "", f"the search for the cause ran out of time {when}: it may be any")
 
 
 def _with_odd_labels(question: Question) -> list[Case]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +14,10 @@ from xloss.compare.run import Case, Failure, Result, run
 from xloss.compare.sides import Side
 
 Right = Callable[[Case], Result]
+
+
+class OutOfTime(Exception):
+    """Say that a diagnosis has used up its time: raised by the next run of a function, within any hypothesis."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,7 @@ class Evidence:
         names: what the sides are called in sentences: ("torch", "jax"), or their labels.
         right: `right(case)` returns value and gradients of the exact result in float64; None where it is not known.
         found: the disagreements and failures that were seen, as rows of the comparison.
+        deadline: the time (of `time.monotonic`) after which no function is run any more.
     """
 
     sides: tuple[Side, Side]
@@ -49,9 +56,15 @@ class Evidence:
     names: tuple[str, str] = ("torch", "jax")
     right: Right | None = None
     found: Sequence[Mapping[str, Any]] = field(default_factory=list)
+    deadline: float = math.inf
     _kept: dict[Any, Result | Failure] = field(default_factory=dict)
     _values: dict[Any, np.ndarray | None] = field(default_factory=dict)
     _exact: dict[Any, Result | None] = field(default_factory=dict)
+
+    def check_time(self) -> None:
+        """Raise `OutOfTime` where the time is up: before each run, as one hypothesis may run a function very often."""
+        if time.monotonic() > self.deadline:
+            raise OutOfTime
 
     def run(self, which: int, case: Case, dtype: str = "float64") -> Result | None:
         """Run side 0 or 1 on a case; None where it raises. Results are kept."""
@@ -62,6 +75,7 @@ class Evidence:
         """Run side 0 or 1 on a case, and return also what it raised."""
         key = (which, dtype, *_key(case))
         if key not in self._kept:
+            self.check_time()
             self._kept[key] = run(self.sides[which], case, dtype)
         return self._kept[key]
 
@@ -71,6 +85,7 @@ class Evidence:
         if isinstance(known := self._kept.get(key), Result):
             return known.value
         if key not in self._values:
+            self.check_time()
             got = run(self.sides[which], case, dtype, grads=False)
             self._values[key] = got.value if isinstance(got, Result) else None
         return self._values[key]
@@ -81,6 +96,7 @@ class Evidence:
             return None
         key = _key(case)
         if key not in self._exact:
+            self.check_time()
             try:
                 self._exact[key] = self.right(case)
             except Exception:  # inputs outside its domain: a hypothesis that asks for them is rejected
@@ -107,6 +123,7 @@ class Evidence:
             for sign in (1, -1):
                 moved = base.copy()
                 moved[index] += sign * step
+                self.check_time()
                 got = run(self.sides[which], case.with_arrays(**{name: moved}), grads=False)
                 if isinstance(got, Failure):
                     return None

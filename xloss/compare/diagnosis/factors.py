@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from xloss.compare.diagnosis.evidence import Diagnosis
-from xloss.compare.diagnosis.quantities import Quantity, altered, candidates
-from xloss.compare.diagnosis.question import Function, Question, equal, numbers, same_grads, show
+from xloss.compare.diagnosis.quantities import Quantity, altered, candidates, ignored, masks
+from xloss.compare.diagnosis.question import Question, equal, numbers, same_grads, show
 from xloss.compare.run import Case, Result
 
 
@@ -38,7 +37,8 @@ def ratio_of_results(a: Result, b: Result) -> float | None:
 def sign(question: Question) -> Diagnosis | None:
     """B = -A, B = 1 - A."""
     pairs = question.results()
-    if all(ratio_of_results(a, b) == -1 for a, b in pairs if np.abs(a.value).max(initial=0)):
+    ratios = [ratio_of_results(a, b) for a, b in pairs if np.abs(a.value).max(initial=0)]
+    if ratios and all(c is not None and abs(c + 1) < 1e-9 for c in ratios):
         a, b = question.pair
         return question.says("sign", f"{b.name} = -{a.name} throughout, value and gradients: the sign is turned round")
     if all(same_grads({n: -g for n, g in a.grads.items()}, b.grads) for a, b in pairs) and any(
@@ -75,9 +75,36 @@ def factor(question: Question) -> Diagnosis | None:
         if other is not None and pairs and (c := ratio_of_results(*pairs[0])) is not None:
             ratios.append((other, c))
     named = [q for q in name_of(ratios) if _follows(question, q)]
+    if (not named or "less one" in named[0].kind) and (found := _without_part(question, ratios)):
+        return found
     if not named:
         return _constant(question, ratios)
     return _reduction(question, named[0], ratios)
+
+
+def _without_part(question: Question, ratios: list[tuple[Case, float]]) -> Diagnosis | None:
+    """One divides by all samples, the other by those alone that have part in the loss: that have a gradient."""
+    a, b = question.pair
+    for name in question.cases[0].wrt:
+        ndim = question.cases[0].arrays[name].ndim
+        for axis in dict.fromkeys([None, *([1, ndim - 1] if ndim > 1 else [])]):
+            counts: list[tuple[int, int, float]] = []
+            for case, c in ratios:
+                grad = question.results([case])[0][0].grads[name]
+                live = grad != 0 if axis is None else (grad != 0).any(axis=axis)
+                counts.append((int(live.sum()), live.size, c))
+            if all(0 < n < size for n, size, _ in counts) and any(
+                all(abs(abs(c) * (n / size) ** power - 1) < 1e-9 for n, size, c in counts) for power in (1, -1)
+            ):
+                n, size, c = counts[0]
+                return question.says(
+                    "ignored_in_denominator",
+                    f"{b.name}/{a.name} = {show(c)} throughout, {n} against {size} in the first case: only {n} of "
+                    f"{size} samples have a gradient by {name}; one divides by the number of all, the other only by "
+                    "those that have part in the loss",
+                    factor=c,
+                )
+    return None
 
 
 def name_of(ratios: list[tuple[Case, float]]) -> list[Quantity]:
@@ -93,7 +120,7 @@ def name_of(ratios: list[tuple[Case, float]]) -> list[Quantity]:
             found.append(quantity)
     # One that differs between the cases and fits each cannot be chance; an option's value can be a constant's.
     varies = [q for q in found if len({round(table[q.text].value, 12) for table in tables}) > 1]
-    return varies or found
+    return varies or sorted(found, key=lambda q: "less one" in q.kind)  # a plain 2 rather than a C - 1 that is 2
 
 
 def _follows(question: Question, quantity: Quantity) -> bool:
@@ -117,6 +144,8 @@ def _constant(question: Question, ratios: list[tuple[Case, float]]) -> Diagnosis
     if all(abs(other / c - 1) < 1e-9 for _, other in ratios):
         text = f"{b.name}/{a.name} = {show(c)} throughout, value and gradients: a constant factor"
         return question.says("factor", text, factor=c, quantity="a constant")
+    if not question.cases[0].wrt and all(not a.value.ndim for a, _ in question.results()):
+        return None  # two numbers always have a ratio
     each = ", ".join(show(c) for _, c in ratios[:3])
     return question.says(
         "factor",
@@ -137,6 +166,12 @@ def _reduction(question: Question, quantity: Quantity, ratios: list[tuple[Case, 
     kinds = set(quantity.kind.split("/"))
     if "less one" in kinds and "constant" not in kinds:
         return question.says("biased_variance", f"{says}: one divides by n, the other by n - 1", **numbers)
+    if kinds == {"valid", "total"} and not _of_its_own_total(ratios):
+        return question.says(
+            "mean_against_batchmean",
+            f"{says}: one divides by the rows (or samples), the other by the elements in them that are not ignored",
+            **numbers,
+        )
     if kinds == {"valid", "total"}:
         return question.says(
             "ignored_in_denominator",
@@ -169,6 +204,20 @@ def _reduction(question: Question, quantity: Quantity, ratios: list[tuple[Case, 
     return question.says("factor", f"{says}, value and gradients", **numbers)
 
 
+def _of_its_own_total(ratios: list[tuple[Case, float]]) -> bool:
+    """Tell whether the factor is the share that is not ignored of one mask or one array of labels."""
+    for name in ratios[0][0].arrays:
+        each = []
+        for case, c in ratios:
+            array = case.arrays[name]
+            valid = int(np.count_nonzero(array)) if name in masks(case) else int((~ignored(case, name)).sum())
+            each.append(array.size and valid and min(abs(abs(c) * valid / array.size - 1),
+                                                     abs(abs(c) * array.size / valid - 1)) < 1e-8)  # fmt: skip
+        if all(each):
+            return True
+    return False
+
+
 def _grows(question: Question) -> tuple[bool, bool] | None:
     """Tell for both whether the value doubles with the batch repeated; None where that cannot be told."""
     case = question.cases[0]
@@ -183,109 +232,3 @@ def _grows(question: Question) -> tuple[bool, bool] | None:
             return None
         out.append(float(both) / float(once) > 1.5)
     return out[0], out[1]
-
-
-POWERS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
-    "square": (np.square, "the square of"),
-    "sqrt": (np.sqrt, "the square root of"),
-    "exp": (np.exp, "e to the power of"),
-    "log": (np.log, "the logarithm of"),
-    "half square": (lambda v: 0.5 * v * v, "half the square of"),
-    "log1p": (np.log1p, "the logarithm of 1 plus"),
-    "reciprocal": (lambda v: 1 / v, "1 divided by"),
-    "abs": (np.abs, "the absolute value of"),
-}
-
-
-def wrong_power(question: Question) -> Diagnosis | None:
-    """B = A**2, sqrt(A), log(A), ..., value and gradients."""
-    for base, deviating in question.directions():
-        for name, (function, words) in POWERS.items():
-            if question.explains(_applied(base, function), deviating, question.cases):
-                return question.says(
-                    "wrong_power",
-                    f"{deviating.name} is {words} {base.name}, value and gradients: the value goes through one "
-                    "more or one "
-                    "less operation at the end",
-                    function=name,
-                )
-    return None
-
-
-def _applied(base: Function, function: Callable[[np.ndarray], np.ndarray]) -> Callable[[Case], np.ndarray | None]:
-    def model(case: Case) -> np.ndarray | None:
-        value = base.value(case)
-        if value is None:
-            return None
-        with np.errstate(all="ignore"):
-            return np.asarray(function(value))
-
-    return model
-
-
-def additive_constant(question: Question) -> Diagnosis | None:
-    """B = A + c with the same gradients; or a difference that does not depend on some argument."""
-    pairs = question.results()
-    if any(a.value.shape != b.value.shape for a, b in pairs) or question.values_equal:
-        return None
-    a, b = question.pair
-    wrt = list(pairs[0][0].grads)
-    free = [n for n in wrt if all(equal(x.grads[n], y.grads[n], floor=1e-6) for x, y in pairs)]
-    if not free:
-        return None
-    ratios: list[tuple[Case, float]] = []
-    for case, (x, y) in zip(question.cases, pairs, strict=True):
-        gap = y.value - x.value
-        if float(np.ptp(gap)) > 1e-9 * max(1.0, float(np.abs(gap).max())):
-            ratios = []
-            break
-        ratios.append((case, float(gap.flat[0])))
-    visible = all(abs(c) > 1e-9 * np.abs(x.value).max() for (_, c), (x, _) in zip(ratios, pairs, strict=False))
-    if len(free) == len(wrt) and ratios and visible and (known := _known_constant(ratios)) is not None:
-        c = ratios[0][1]
-        text = f"{b.name} - {a.name} = {show(c)} throughout{known}, with the same gradients: a constant term"
-        return question.says("additive_constant", text, constant=c)
-    told = [float(np.abs(y.value - x.value).max()) > 1e-8 * float(np.abs(x.value).max()) for x, y in pairs]
-    if not all(told[: question.differing]) or not _gap_stays(question, free):
-        return None
-    others = [n for n in question.cases[0].arrays if n not in free]
-    on = f", only on {' and '.join(others)}" if others else ""
-    which = " and ".join(free)
-    return question.says(
-        "missing_term",
-        f"{b.name} - {a.name} ({show(float((pairs[0][1].value - pairs[0][0].value).flat[0]))} in the first "
-        "case) does not "
-        f"depend on {which}{on}: the gradients by {which} are the same, a term of the value is missing in one",
-        independent_of=tuple(free),
-    )
-
-
-def _gap_stays(question: Question, free: list[str]) -> bool:
-    """Tell whether the values' difference stays as it is when those arguments are changed throughout."""
-    for case in question.telling[:2]:
-        before = question.results([case])
-        after = question.results([case.with_arrays(**{n: np.flip(case.arrays[n], axis=0) for n in free
-                                                      if case.arrays[n].ndim})])  # fmt: skip
-        if not after or not before:
-            return False
-        (x, y), (v, w) = before[0], after[0]
-        scale = max(float(np.abs(v.value).max(initial=0)), float(np.abs(x.value).max(initial=0)))
-        if np.abs((y.value - x.value) - (w.value - v.value)).max(initial=0) > 1e-9 * scale:
-            return False
-    return True
-
-
-def _known_constant(ratios: list[tuple[Case, float]]) -> str | None:
-    """Return " = log(2 pi)/2" or the like where the constant is one in every case; None where it is not."""
-    half = math.log(2 * math.pi) / 2
-    known = {"log(2 pi)/2": half, "log(2 pi)": 2 * half, "log 2": math.log(2), "1": 1.0, "1/2": 0.5, "2": 2.0}
-    if all(abs(c - ratios[0][1]) <= 1e-9 * max(1.0, abs(c)) for _, c in ratios):
-        text = next((t for t, v in known.items() if abs(v - abs(ratios[0][1])) < 1e-9), "")
-        return f" = {'-' if ratios[0][1] < 0 else ''}{text}" if text else ""
-    tables = [candidates(case) for case, _ in ratios]
-    for term, value in known.items():
-        for text in tables[0]:
-            if all(text in t and abs(t[text].value * value - abs(c)) <= 1e-9 * abs(c)
-                   for t, (_, c) in zip(tables, ratios, strict=True)):  # fmt: skip
-                return f" = {text} * {term}"
-    return None

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from xloss.compare.diagnosis.evidence import Diagnosis
 from xloss.compare.diagnosis.factors import name_of, ratio_of
 from xloss.compare.diagnosis.question import Function, Question, equal, show
-from xloss.compare.run import Case, Result, cotangent
-
-KINK_STEP = 1e-6
-MOST_ELEMENTS = 10
+from xloss.compare.run import Case, Result
 
 
 def differing_arguments(question: Question) -> list[str]:
@@ -27,50 +22,9 @@ def _floor(a: Result, b: Result) -> float:
     return 1e-3 * max((float(np.abs(g).max(initial=0.0)) for g in [*a.grads.values(), *b.grads.values()]), default=0.0)
 
 
-def _dishonest(question: Question, name: str) -> list[Function]:
+def dishonest(question: Question, name: str) -> list[Function]:
     """Return the sides whose gradient is not the derivative of their own value."""
     return [f for f in question.pair if any(question.own_derivative(f, c, name) is False for c in question.telling[:2])]
-
-
-def kink_convention(question: Question) -> Diagnosis | None:
-    """Gradients differ only at elements where the value has a kink: its one-sided derivatives differ."""
-    told = ""
-    seen: dict[str, Any] = {}
-    for case in question.telling:
-        ((a, b),) = question.results([case])
-        for name in a.grads:
-            gap = np.abs(a.grads[name] - b.grads[name])
-            scale = max(float(np.abs(a.grads[name]).max(initial=0)), float(np.abs(b.grads[name]).max(initial=0)))
-            where = np.argwhere(gap > 1e-9 * scale)
-            for index in map(tuple, where[:MOST_ELEMENTS]):
-                sides = _one_sided(question.pair[0], case, name, index)
-                if sides is None or abs(sides[0] - sides[1]) < 1e-3 * max(abs(sides[0]), abs(sides[1]), 1e-12):
-                    return None
-                if not told:
-                    first, second = question.pair
-                    x, y = float(a.grads[name][index]), float(b.grads[name][index])
-                    told = (
-                        f"the values are equal, and the gradients differ only where the value has a kink: at {name}"
-                        f"[{', '.join(map(str, index))}] = {show(float(case.arrays[name][index]))} its slope is "
-                        f"{show(sides[0])} on the left and {show(sides[1])} on the right; {first.name} takes "
-                        f"{show(x)}, "
-                        f"{second.name} {show(y)}"
-                    )
-                    seen = {"left": sides[0], "right": sides[1], first.name: x, second.name: y}
-    return question.says("kink_convention", told, **seen) if told else None
-
-
-def _one_sided(which: Function, case: Case, name: str, index: tuple[int, ...]) -> tuple[float, float] | None:
-    """Return the slope of a side's value on the left and on the right of one element."""
-    at = []
-    for step in (-KINK_STEP, 0.0, KINK_STEP):
-        moved = case.arrays[name].astype(np.float64).copy()
-        moved[index] += step
-        value = which.value(case.with_arrays(**{name: moved}))
-        if value is None or not np.isfinite(value).all():
-            return None
-        at.append(float((value * cotangent(value.shape, np.dtype(np.float64))).sum()))
-    return (at[1] - at[0]) / KINK_STEP, (at[2] - at[1]) / KINK_STEP
 
 
 def detached(question: Question) -> Diagnosis | None:
@@ -103,7 +57,7 @@ def detached(question: Question) -> Diagnosis | None:
 def gradient_factor(question: Question) -> Diagnosis | None:
     """The gradients by the arguments that differ are a number times the other's."""
     names = differing_arguments(question)
-    wrong = [f for f in question.pair if any(f in _dishonest(question, n) for n in names)]
+    wrong = [f for f in question.pair if any(f in dishonest(question, n) for n in names)]
     turned = len(wrong) == 1 and wrong[0] is question.pair[0] and not question.guilty
     for base, scaled in [question.pair[::-1]] if turned else [question.pair]:
         ratios = []
@@ -135,6 +89,62 @@ def gradient_factor(question: Question) -> Diagnosis | None:
             quantity=named[0].text if named else "",
         )
     return None
+
+
+def gradient_rows(question: Question) -> Diagnosis | None:
+    """Each row of the gradient is a number of its own times the other's row: a weight of another row, or none."""
+    names = [n for n in differing_arguments(question) if n in question.cases[0].batch_arguments()]
+    for base, scaled in question.directions():
+        for name in names:
+            told: list[tuple[Case, np.ndarray]] = []
+            for case in question.telling:
+                a, b = base.result(case), scaled.result(case)
+                if a is None or b is None:
+                    break
+                each = [0.0 if not np.any(y) else ratio_of(x, y) for x, y in zip(a.grads[name], b.grads[name],
+                                                                                strict=True) if np.any(x)]  # fmt: skip
+                empty = [np.any(y) for x, y in zip(a.grads[name], b.grads[name], strict=True) if not np.any(x)]
+                if any(empty) or len(each) < 2 or any(c is None for c in each):
+                    break
+                told.append((case, np.array(each, dtype=np.float64)))
+            if len(told) < question.differing or a is None or not a.grads[name][0].size > 1:
+                continue
+            wrong = [f for f in question.pair if f in dishonest(question, name)]
+            own = f"; the gradient of {wrong[0].name} is not the derivative of its own value" if len(wrong) == 1 else ""
+            if all(np.isin(each.round(9), (0.0, 1.0)).all() for _, each in told):
+                return question.says(
+                    "detached",
+                    f"the values are equal; of the gradient by {name} {int((told[0][1] == 0).sum())} of "
+                    f"{told[0][1].size} rows are zero in {scaled.name} alone, the others are the same: a part of "
+                    f"{name} is detached (stop_gradient) in {scaled.name}{own}",
+                    scaled.label,
+                    argument=name,
+                )
+            c = ", ".join(show(float(x)) for x in told[0][1][:4])
+            return question.says(
+                "gradient_factor",
+                f"the values are equal; each row of the gradient by {name} of {scaled.name} is a number times that of "
+                f"{base.name}, another in each row ({c}, ...){_proportional(told)}{own}",
+                wrong[0].label if len(wrong) == 1 else "",
+                argument=name,
+            )
+    return None
+
+
+def _proportional(told: list[tuple[Case, np.ndarray]]) -> str:
+    """Say to which argument the numbers are proportional, or inversely."""
+    for name, array in told[0][0].arrays.items():
+        for words, power in (("", 1.0), ("1 / ", -1.0)):
+            fits = []
+            for case, each in told:
+                x = case.arrays[name]
+                if x.ndim != 1 or x.size != each.size or (power < 0 and (x == 0).any()) or not np.any(x):
+                    fits.append(False)
+                    continue
+                fits.append(ratio_of(x.astype(np.float64) ** power, each) is not None)
+            if all(fits) and array.ndim == 1:
+                return f", in proportion to {words}{name}"
+    return ""
 
 
 def clipped_gradient(question: Question) -> Diagnosis | None:
@@ -183,7 +193,7 @@ def _limit(a: np.ndarray, b: np.ndarray, how: str) -> float | None:
 def stopped_term(question: Question) -> Diagnosis | None:
     """One side's gradient is not the derivative of its own value: a term of it is stopped, or its rule is wrong."""
     for name in differing_arguments(question):
-        wrong = _dishonest(question, name)
+        wrong = dishonest(question, name)
         if len(wrong) != 1:
             continue
         (stopped,) = wrong
@@ -209,7 +219,7 @@ def stopped_term(question: Question) -> Diagnosis | None:
 def own_gradient_wrong(question: Question) -> Diagnosis | None:
     """The values differ, too; still, the gradient of one side alone is not the derivative of its own value."""
     for name in next(iter(question.results()))[0].grads:
-        wrong = [f for f in _dishonest(question, name) if f.index < 2]
+        wrong = [f for f in dishonest(question, name) if f.index < 2]
         if len(wrong) == 1:
             return question.says(
                 "gradient_not_derivative",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from xloss.compare.diagnosis.evidence import Diagnosis
-from xloss.compare.diagnosis.question import Function, Model, Question, equal, floating, numbers, show
+from xloss.compare.diagnosis.question import Function, Model, Question, equal, floating, numbers
 from xloss.compare.run import Case
 
 Change = Callable[[Case], Case]
@@ -79,6 +79,8 @@ def swapped_arguments(question: Question) -> Diagnosis | None:
                     "distributions are swapped",
                     arguments=(one, two),
                 )
+    if found := _swapped_pairs(question):
+        return found
     values = list(numbers(case))
     for one, two in itertools.combinations(values, 2):
 
@@ -92,6 +94,31 @@ def swapped_arguments(question: Question) -> Diagnosis | None:
                 f"{other.name} is {base.name} with the options {one} and {two} swapped",
                 arguments=(one, two),
             )
+    return None
+
+
+def _swapped_pairs(question: Question) -> Diagnosis | None:
+    """B(x, u, y, v) = A(y, v, x, u): two distributions of two parameters each in the other's place."""
+    arrays = question.cases[0].arrays
+    base, other = question.pair
+    for four in itertools.combinations(arrays, 4):
+        if len({(arrays[n].shape, arrays[n].dtype) for n in four}) > 1:
+            continue
+        first, second, third, fourth = four
+        for one, two in (((first, second), (third, fourth)), ((first, third), (second, fourth)),
+                         ((first, fourth), (second, third))):  # fmt: skip
+            # (one[0], one[1]) and (two[0], two[1]) are each exchanged
+            def change(c: Case, one: tuple[str, str] = one, two: tuple[str, str] = two) -> Case:
+                new = {a: c.arrays[b] for pair in (one, two) for a, b in (pair, pair[::-1])}
+                return c.with_arrays(**new)
+
+            if question.explains(of_changed(base, change), other):
+                return question.says(
+                    "swapped_arguments",
+                    f"{other.name} = {base.name} with {one[0]} and {one[1]} swapped, and {two[0]} and {two[1]}, value "
+                    "and gradients: the two distributions (or pairs) are in each other's place",
+                    arguments=four,
+                )
     return None
 
 
@@ -245,36 +272,6 @@ def argument_scaled(question: Question) -> Diagnosis | None:
                     argument=name,
                     scale=text,
                 )
-    return None
-
-
-def option_convention(question: Question) -> Diagnosis | None:
-    """B with an option o is A with another value of it: 1 - o, 1/o, its square or root, 0 (not used), ..."""
-    case = question.cases[0]
-    maps: dict[str, Callable[[float], float]] = {
-        "0 (it is not used)": lambda v: 0.0, "1 (it is not used)": lambda v: 1.0, "1 - {}": lambda v: 1 - v,
-        "1/{}": lambda v: 1 / v, "{} squared": lambda v: v * v, "the square root of {}": lambda v: abs(v) ** 0.5,
-        "2 * {}": lambda v: 2 * v, "{}/2": lambda v: v / 2, "-{}": lambda v: -v, "exp({})": lambda v: float(np.exp(v)),
-        "log({})": lambda v: float(np.log(v)), "1 + {}": lambda v: 1 + v, "{} - 1": lambda v: v - 1,
-    }  # fmt: skip
-    for option, value in numbers(case).items():
-        for text, function in maps.items():
-            if value <= 0 and any(word in text for word in ("1/", "log")):
-                continue
-            for base, deviating in question.directions():
-
-                def change(c: Case, option: str = option, function: Callable[[float], float] = function) -> Case:
-                    return c.with_options(**{option: function(numbers(c)[option])})
-
-                if question.explains(of_changed(base, change), deviating):
-                    written = text.format(option)
-                    unused = "not used" in text
-                    return question.says(
-                        "option_unused" if unused else "option_convention",
-                        f"{deviating.name} with {option} = {show(value)} is {base.name} with {option} = {written}",
-                        deviating.label if unused else "",
-                        option=option,
-                    )
     return None
 
 

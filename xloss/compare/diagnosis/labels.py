@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from xloss.compare.diagnosis.evidence import Diagnosis
-from xloss.compare.diagnosis.inputs import mapped, of_changed
+from xloss.compare.diagnosis.inputs import Map, of_changed
 from xloss.compare.diagnosis.quantities import ignored
 from xloss.compare.diagnosis.question import Function, Question, equal, floating, labels, numbers, show
 from xloss.compare.run import Case
@@ -162,9 +162,11 @@ def _hard_coded_smoothing(question: Question) -> Diagnosis | None:
 def axis_transposed(question: Question) -> Diagnosis | None:
     """B(x) = A(x with two axes in the other order, or flattened in the other order)."""
     case = question.cases[0]
-    for name in case.arrays:
-        array = case.arrays[name]
-        changes: dict[str, object] = {}
+    alike = [[n for n in floating(case) if case.arrays[n].shape == a.shape] for a in case.arrays.values()]
+    both = [group for i, group in enumerate(alike) if len(group) > 1 and group not in alike[:i]]
+    for group in [*([name] for name in case.arrays), *both]:
+        array, name = case.arrays[group[0]], " and ".join(group)
+        changes: dict[str, Map] = {}
         if array.ndim >= 2:
             changes["its first two axes transposed"] = lambda x: x.swapaxes(0, 1).reshape(x.shape)
             changes["its last two axes transposed"] = lambda x: x.swapaxes(-1, -2).reshape(x.shape)
@@ -178,8 +180,10 @@ def axis_transposed(question: Question) -> Diagnosis | None:
             changes["the classes on axis 1, not on its last"] = lambda x: np.moveaxis(x, 1, -1).reshape(x.shape)
         for words, function in changes.items():
             base, deviating = question.pair
-            plain = mapped(name, function) if name in floating(case) else (  # type: ignore[arg-type]
-                lambda c, n=name, f=function: c.with_arrays(**{n: f(c.arrays[n])}))  # fmt: skip
+
+            def plain(c: Case, group: list[str] = group, function: Map = function) -> Case:
+                return c.with_arrays(**{n: function(c.arrays[n]) for n in group})
+
             if question.explains(of_changed(base, plain), deviating, question.telling):
                 return question.says(
                     "axis_transposed",

@@ -67,6 +67,8 @@ def _reason(question: Question, case: Case, bad: Function, good: Function, dtype
         return other is not None and _ok(other)
 
     infinite = {n: a for n, a in arrays.items() if not np.isfinite(a).all()}
+    if found := _zero_times_infinite(question, case, bad, infinite, dtype, says):
+        return found
     if infinite and cured(
         **{n: np.where(np.isfinite(a), a, np.sign(np.nan_to_num(a)) * 5.0) for n, a in infinite.items()}
     ):
@@ -130,6 +132,30 @@ def _reason(question: Question, case: Case, bad: Function, good: Function, dtype
             bad.label,
             largest=largest,
         )
+    return None
+
+
+def _zero_times_infinite(
+    question: Question, case: Case, bad: Function, infinite: dict[str, np.ndarray], dtype: str, says: str
+) -> Diagnosis | None:
+    """An infinite logarithm stands under a weight of 0: with the weight not 0 the value is no NaN, but infinite."""
+    for name, array in infinite.items():
+        for other in (n for n in floating(case) if n != name and case.arrays[n].shape == array.shape):
+            weight = case.arrays[other]
+            under = ~np.isfinite(array) & (weight == 0)
+            if not under.any() or not np.isfinite(weight).all():
+                continue
+            got = bad.result(case.with_arrays(**{other: np.where(under, NUDGE, weight)}), dtype)
+            whole = bad.result(case.with_arrays(**{name: np.where(under, -5.0, array)}), dtype)
+            if got is None or whole is None or np.isnan(got.value).any() or not _ok(whole):
+                continue
+            return question.says(
+                "zero_times_log_zero",
+                f"{says}{name} is infinite where {other} is 0, and 0 * inf is NaN there (0 * log 0): such an element "
+                "should count 0; with a finite number in its place it does",
+                bad.label,
+                argument=other,
+            )
     return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,9 +14,6 @@ from xloss.compare.run import Case, Result, cotangent
 EQUAL = 1e-9  # of the array's largest element: what two orders of the same float64 operations leave apart
 DERIVATIVE = 2e-5  # what a central difference in float64 is right to
 STEP = 1e-6
-SECONDS = (
-    20.0  # of this process, after which no further hypothesis is begun: the clock of a busy machine decides nothing
-)
 MOST_ROWS = 256  # of the cases that are transformed; a larger one is for sums in few digits
 MOST_DIFFERING, MOST_EQUAL = 5, 3
 
@@ -69,8 +65,6 @@ class Question:
         guilty: the label of the side that is known to deviate, else "".
         cases: those on which both run and are finite, those that differ first.
         differing: how many of `cases` differ.
-        found: what was found so far.
-        started: when.
     """
 
     evidence: Evidence
@@ -78,7 +72,6 @@ class Question:
     guilty: str = ""
     cases: list[Case] = field(default_factory=list)
     differing: int = 0
-    started: float = field(default_factory=time.process_time)
 
     def prepare(self) -> None:
         """Sort out the cases, and add rolled ones (other samples against the same labels) where too few differ."""
@@ -102,11 +95,6 @@ class Question:
         """Tell whether value or a gradient differs on a case."""
         a, b = (f.result(case) for f in self.pair)
         return a is not None and b is not None and not same(a, b)
-
-    @property
-    def expired(self) -> bool:
-        """Tell whether the time is up."""
-        return time.process_time() - self.started > SECONDS
 
     @property
     def values_equal(self) -> bool:

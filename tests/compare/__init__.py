@@ -1,0 +1,1 @@
+"""The comparison of two functions, and its diagnosis: planted faults, healthy pairs."""
