@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import itertools
 import multiprocessing
@@ -128,8 +129,11 @@ def _over(
     # What frameworks asked apart have given of a cell, and of which of them the answer is still due.
     apart: dict[Cell, tuple[Rows, set[str]]] = {}
     in_parts = getattr(executor, "submit_in_parts", None)
+    # What died once is asked again one at a time: a machine that is taken down by one of them takes the others with it.
+    suspects: collections.deque[tuple[Cell, tuple[str, ...]]] = collections.deque()
+    suspect: _Part | None = None
 
-    def submit(*cells: Cell, names: tuple[str, ...] = frameworks, again: int = 0) -> None:
+    def submit(*cells: Cell, names: tuple[str, ...] = frameworks, again: int = 0) -> _Part:
         part = _Part(cells, names, again)
         due[part] = list(cells)
         try:
@@ -144,6 +148,13 @@ def _over(
             future = concurrent.futures.Future()
             future.set_exception(error)
         future.add_done_callback(lambda future: events.put((part, future)))
+        return part
+
+    def ask_again() -> None:
+        nonlocal suspect
+        if suspects and suspect not in due:
+            cell, names = suspects.popleft()
+            suspect = submit(cell, names=names, again=1)
 
     def answer(part: _Part, rows: dict[Cell, Rows]) -> None:
         rows = {cell: rows[cell] for cell in due[part] if cell in rows}
@@ -175,7 +186,7 @@ def _over(
             for name in names:
                 submit(first, names=(name,))
         elif status == "crash" and not part.again:  # it may have been killed from outside
-            submit(first, names=part.frameworks, again=1)
+            suspects.append((first, part.frameworks))
         else:
             due[part] = [first]
             answer(part, {first: lost([first], names, status, reason)})
@@ -185,7 +196,8 @@ def _over(
     groups.sort(key=lambda group: (group[0].dtype == MAIN_DTYPE, len(group)), reverse=True)
     for group in groups:
         submit(*group)
-    while due:
+    while due or suspects:
+        ask_again()
         part, event = events.get()
         if isinstance(event, dict):
             answer(part, event)
