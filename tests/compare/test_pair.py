@@ -265,3 +265,15 @@ def test_the_script_shows_it_without_xloss(failed, tmp_path):
     row = failed.failures[0]["reason"]
     one = float(row.split()[1].rstrip(","))
     assert math.isclose(float(out.split()[1]), one, rel_tol=1e-6)
+
+
+def test_the_exact_result_of_a_loss_whose_formula_has_names_of_its_own() -> None:
+    """The tail weights of the adaptive softmax are a list for its callers, and arrays of their own for its formula."""
+    from xloss.compare.cases import like
+    from xloss.compare.reference import CatalogueTruth
+
+    name = "adaptive_log_softmax_with_loss"
+    case = like(name)[0]
+    right = CatalogueTruth(name)(case)
+    assert np.isfinite(right.value.high).all()
+    assert {"input", "head_weight", "tail0_projection"} <= set(right.grads)

@@ -69,8 +69,10 @@ class CatalogueTruth:
     def _names(self, case: Case) -> dict[str, str]:
         """Return the loss's name of each of the case's arrays."""
         parameters = list(inspect.signature(self.loss.torch).parameters)
-        if set(case.arrays) <= set(parameters):
-            return {name: name for name in case.arrays}
+        # The formula's names differ where an argument is no array: the tail weights of the adaptive softmax.
+        for own in (parameters, inspect.signature(self.loss.truth).parameters):
+            if set(case.arrays) <= set(own):
+                return {name: name for name in case.arrays}
         if len(case.arrays) > len(parameters):
             raise ValueError(f"inputs: {self.name} takes {', '.join(parameters)}, got {len(case.arrays)} arrays")
         return dict(zip(case.arrays, parameters, strict=False))
