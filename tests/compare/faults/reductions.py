@@ -260,6 +260,7 @@ def faults() -> list[Fault]:
         F("outer product", "wrong_shape", planted.mse, mse_outer, c("vectors"), "broadcast"),
         F("kept dimension", "wrong_shape", mse_rows_flat, mse_rows, pairs, "dimension"),
         F("not reduced", "wrong_shape", planted.mse, mse_none, pairs, "mean"),
+        F("vectors not reduced", "wrong_shape", planted.mse, mse_none, c("vectors"), "mean"),
         F("root", "wrong_power", planted.mse, rmse, pairs, "square"),
         F("mask not used", "argument_unused", planted.masked_lm, lm_no_mask, c("masked"), "mask", alone=True),
         F("marked counted", "ignored_in_denominator", bce_marked, bce_marked_mean, _marked(c("binary")), "part in"),

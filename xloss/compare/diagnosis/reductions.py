@@ -74,7 +74,9 @@ def wrong_shape(question: Question) -> Diagnosis | None:
                     reduction=words,
                 )
         small, large = base.value(question.cases[0]), deviating.value(question.cases[0])
-        if small is None or large is None or large.ndim != small.ndim + 1 or large.shape[0] != large.shape[1]:
+        if small is None or large is None or large.ndim != small.ndim + 1 or large.ndim < 2:
+            continue
+        if large.shape[0] != large.shape[1]:
             continue
         if equal(np.moveaxis(np.diagonal(large), -1, 0), small):
             return question.says(
