@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from xloss.cli.app import app
-from xloss.cli.parity import keep
+from xloss.cli.sweep_results import keep
 from xloss.parity.sweep import COLUMNS
 
 

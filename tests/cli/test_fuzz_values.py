@@ -210,7 +210,7 @@ def test_a_wrong_value_is_refused_by_name(nothing_runs: None, data: Any) -> None
 
 
 @pytest.mark.slow
-@settings(LENIENT, max_examples=1500)
+@settings(LENIENT, max_examples=800)
 @given(st.data())
 def test_many_wrong_values_are_refused_by_name(nothing_runs: None, data: Any) -> None:
     check(data)
