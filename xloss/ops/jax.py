@@ -19,8 +19,8 @@ from xloss.ops.reductions import jax_reduce as reduce
 
 __all__ = [
     "absolute", "as_array", "as_arrays", "as_indices", "bce", "bce_of_logits", "broadcast",
-    "broadcast_class_weight", "broadcast_with_warning", "concrete", "gather_class_weight", "is_integer",
-    "label_weights", "log1p", "log_sum_exp", "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft",
+    "broadcast_class_weight", "broadcast_with_warning", "concrete", "gather_class_weight", "greatest", "is_integer",
+    "label_weights", "log1p", "log_sum_exp", "minimum", "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft",
     "positive_part", "reduce", "smooth_l1", "softplus", "validate_and_upcast", "validate_classes",
     "validate_labels", "validate_range", "validate_target", "validate_unit_interval",
 ]  # fmt: skip
@@ -207,8 +207,19 @@ def absolute(x: jax.Array) -> jax.Array:
 
 
 def positive_part(x: jax.Array) -> jax.Array:
-    """Compute max(x, 0); at 0 the derivative is 1, as that of torch's `clamp_min`, where `jnp.maximum` has 1/2."""
+    """Compute max(x, 0), with derivative 1 at 0, where `jnp.maximum` has 1/2."""
     return jnp.where(x < 0, 0.0, x)
+
+
+def minimum(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Compute the lesser of x and y; where they are equal, each has derivative 1/2."""
+    return jnp.where(x < y, x, jnp.where(y < x, y, 0.5 * x + 0.5 * y))
+
+
+def greatest(x: jax.Array) -> jax.Array:
+    """Compute the maximum along the last axis, of numbers >= 0; those that are equal share the derivative equally."""
+    is_greatest = (x == jax.lax.stop_gradient(x).max(-1, keepdims=True)).astype(x.dtype)
+    return (x * (is_greatest / is_greatest.sum(-1, keepdims=True))).sum(-1)
 
 
 def smooth_l1(input: jax.Array, target: jax.Array, beta: float, scale: float = 1.0) -> jax.Array:
@@ -242,8 +253,8 @@ def _(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
 
 
 def neg_sign(x: jax.Array) -> jax.Array:
-    """Return a constant, -1 where x > 0, else 1: x * neg_sign(x) is -|x|, with derivative 1 at 0, `relu`'s being 0."""
-    return jax.lax.stop_gradient(jnp.where(x > 0, -1.0, 1.0).astype(x.dtype))
+    """Return a constant, -1 where x >= 0, else 1: x * neg_sign(x) is -|x|; at 0 `positive_part` has slope 1."""
+    return jax.lax.stop_gradient(jnp.where(x >= 0, -1.0, 1.0).astype(x.dtype))
 
 
 def softplus(x: jax.Array) -> jax.Array:
@@ -251,7 +262,7 @@ def softplus(x: jax.Array) -> jax.Array:
 
     The first derivative of `jnp.logaddexp` is exp(x - softplus(x)), whose own derivative is lost for x above 17.
     """
-    return jax.nn.relu(x) + log1p(jnp.exp(x * neg_sign(x)))
+    return positive_part(x) + log1p(jnp.exp(x * neg_sign(x)))
 
 
 def bce_of_logits(x: jax.Array, target: jax.Array, pos_weight: jax.Array | None = None) -> jax.Array:

@@ -14,6 +14,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from xloss.ops import torch as ops
+from xloss.ops.autocast_torch import product
 from xloss.ops.linear import rows_per_chunk
 
 __all__ = ["add_cluster_nll", "logits", "map_chunks", "nll_of_rows"]
@@ -23,7 +24,7 @@ def logits(input: torch.Tensor, linear_weight: torch.Tensor, linear_bias: torch.
     """Compute the logits (N, C, ...) of rows (N, H), for a weight (C, ..., H) and a bias (C, ...)."""
     flat = linear_weight.reshape(-1, linear_weight.shape[-1])
     bias = None if linear_bias is None else linear_bias.reshape(-1)
-    return torch.nn.functional.linear(input, flat, bias).reshape(input.shape[0], *linear_weight.shape[:-1])
+    return product(input, flat.mT, bias).reshape(input.shape[0], *linear_weight.shape[:-1])
 
 
 def nll_of_rows(
@@ -77,8 +78,8 @@ def _nll(input: torch.Tensor, labels: torch.Tensor, *shared: torch.Tensor) -> to
 
 
 def is_transformed(*tensors: torch.Tensor) -> bool:
-    """Tell whether more than plain autograd is at work: compilation, `torch.func`, forward mode, tensor subclasses."""
-    if torch.compiler.is_compiling() or torch.autograd.forward_ad._current_level >= 0:
+    """Tell whether more than plain autograd is at work: tracing, `torch.func`, forward mode, tensor subclasses."""
+    if ops.is_traced() or torch.autograd.forward_ad._current_level >= 0:
         return True
     return any(map(_is_wrapped, tensors))
 
