@@ -24,13 +24,21 @@ def without_autocast(tensor: torch.Tensor) -> Any:
     return torch.autocast(tensor.device.type, enabled=False) if in_autocast(tensor) else contextlib.nullcontext()
 
 
+@torch.compiler.assume_constant_result
+def in_functorch() -> bool:
+    """Tell whether a transformation of `torch.func` is being traced."""
+    return bool(torch._C._functorch.get_interpreter_stack())
+
+
 def product(x: torch.Tensor, y: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """Compute x @ y + bias for matrices, in their dtype, the derivatives too, whether or not autocast is enabled."""
     if not in_autocast(x):
         return x @ y if bias is None else torch.addmm(bias, x, y)
-    if torch.autograd.forward_ad._current_level < 0:
+    mapped = torch.compiler.is_compiling() and in_functorch()
+    if torch.autograd.forward_ad._current_level < 0 and not mapped:
         return _Product.apply(x, y, bias)
-    # An autograd.Function would need a jvp, which `torch.compile` refuses; autocast leaves float64 alone.
+    # A Function would need a jvp, which `torch.compile` refuses; and under `torch.func` the compiler forgets the
+    # backward of one whose argument is an argument of the function. Autocast leaves float64 alone.
     found = x.double() @ y.double()
     return (found if bias is None else found + bias).to(x.dtype)
 

@@ -14,7 +14,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from xloss.ops import torch as ops
-from xloss.ops.autocast_torch import product
+from xloss.ops.autocast_torch import in_functorch, product
 from xloss.ops.linear import rows_per_chunk
 
 __all__ = ["add_cluster_nll", "logits", "map_chunks", "nll_of_rows"]
@@ -177,13 +177,7 @@ def _recompute(function: Callable[..., Any], *tensors: torch.Tensor) -> Any:
         return function(*tensors)
     if not torch.compiler.is_compiling():
         return _Recompute.apply(function, *tensors)
-    return function(*tensors) if _in_functorch() else checkpoint(function, *tensors, use_reentrant=False)
-
-
-@torch.compiler.assume_constant_result
-def _in_functorch() -> bool:
-    """Tell whether a transformation of `torch.func` is being traced."""
-    return bool(torch._C._functorch.get_interpreter_stack())
+    return function(*tensors) if in_functorch() else checkpoint(function, *tensors, use_reentrant=False)
 
 
 class _Recompute(torch.autograd.Function):
