@@ -34,6 +34,7 @@ Source: torch.nn.AdaptiveLogSoftmaxWithLoss; Grave et al. 2017, arXiv:1609.04309
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -145,6 +146,22 @@ class Floats:
     """Stand in for the tape in `truth`, in floating point: it calls no more than `sum`."""
 
     sum = staticmethod(np.sum)
+
+
+def sum_and_count(function, framework):
+    """Return the function that gives the parts of the mean: the loss has no `reduction` by which to ask for them."""
+
+    def parts(*args, **kwargs):
+        output = function(*args, **kwargs).output
+        ops = importlib.import_module(f"xloss.ops.{framework}")
+        (output, _) = ops.validate_and_upcast(output=output)
+        return ops.reduce(-output, arguments.PARTS, None)
+
+    return parts
+
+
+torch_adaptive_log_softmax_with_loss.__xloss_parts__ = sum_and_count(torch_adaptive_log_softmax_with_loss, "torch")
+jax_adaptive_log_softmax_with_loss.__xloss_parts__ = sum_and_count(jax_adaptive_log_softmax_with_loss, "jax")
 
 
 def wrap_call(function, framework):
