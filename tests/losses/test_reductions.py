@@ -84,13 +84,12 @@ def test_class_forms_with_parameters_have_parts(framework: Any) -> None:
     arrays = put(framework, {"input": rng.normal(size=(6, 4)), "target": np.array([0, 4, 2, 1, 3, 4])})
     key = {} if framework is TORCH else {"key": jax.random.key(0)}
     dtype = {"dtype": torch.float64 if framework is TORCH else "float64"}
-    linear = modules.attribute(framework.name, "LinearCrossEntropyLoss")(
-        4, 5, bias=True, ignore_index=4, **key, **dtype
-    )
+    make = functools.partial(modules.attribute, framework.name)
+    linear = make("LinearCrossEntropyLoss")(4, 5, bias=True, ignore_index=4, **key, **dtype)
     total, count = sum_and_denominator(linear, **arrays)
     assert framework.get(count) == 4
     np.testing.assert_allclose(framework.get(total) / 4, framework.get(linear(**arrays)), rtol=1e-14)
-    adaptive = modules.attribute(framework.name, "AdaptiveLogSoftmaxWithLoss")(4, 5, [2, 3], **key, **dtype)
+    adaptive = make("AdaptiveLogSoftmaxWithLoss")(4, 5, [2, 3], 1.5, **key, **dtype)
     total, count = sum_and_denominator(adaptive, **arrays)
     assert framework.get(count) == 6
     np.testing.assert_allclose(framework.get(total) / 6, framework.get(adaptive(**arrays).loss), rtol=1e-14)

@@ -31,7 +31,7 @@ def pair_masks(input: jax.Array, target: Any) -> tuple[jax.Array, jax.Array]:
             "target", f"shape {tuple(target.shape)}", f"a label for each row, shape ({input.shape[0]},)"
         )
     same = jnp.expand_dims(target, 1) == jnp.expand_dims(target, 0)
-    return same & ~jnp.eye(len(target), dtype=bool), ~same
+    return same & ~jnp.eye(target.shape[0], dtype=bool), ~same
 
 
 def _power_of_two(largest: jax.Array) -> jax.Array:

@@ -31,7 +31,7 @@ def pair_masks(input: torch.Tensor, target: Any) -> tuple[torch.Tensor, torch.Te
             "target", f"shape {tuple(target.shape)}", f"a label for each row, shape ({input.shape[0]},)"
         )
     same = target.unsqueeze(1) == target.unsqueeze(0)
-    return same & ~torch.eye(len(target), dtype=torch.bool, device=target.device), ~same
+    return same & ~torch.eye(target.shape[0], dtype=torch.bool, device=target.device), ~same
 
 
 def _power_of_two(largest: torch.Tensor) -> torch.Tensor:

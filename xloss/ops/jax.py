@@ -19,8 +19,9 @@ from xloss.ops.reductions import jax_reduce as reduce
 
 __all__ = [
     "absolute", "as_array", "as_arrays", "as_indices", "bce", "bce_of_logits", "broadcast",
-    "broadcast_class_weight", "broadcast_with_warning", "concrete", "gather_class_weight", "greatest", "is_integer",
-    "label_weights", "log1p", "log_sum_exp", "minimum", "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft",
+    "broadcast_class_weight", "broadcast_with_warning", "concrete", "gather_class_weight", "greatest", "is_empty",
+    "is_integer", "label_weights", "log1p", "log_sum_exp", "minimum", "nan_where", "neg_sign", "nll_of_logits",
+    "nll_of_logits_soft",
     "positive_part", "reduce", "smooth_l1", "softplus", "validate_and_upcast", "validate_classes",
     "validate_labels", "validate_range", "validate_target", "validate_unit_interval",
 ]  # fmt: skip
@@ -158,7 +159,7 @@ def validate_unit_interval(**tensors: jax.Array) -> tuple[Any, ...]:
                 arguments.raise_value_error(name, f"{array[~good][0]}", "values in [0, 1]")
         return *tensors.values(), None
     inside = [(array >= 0) & (array <= 1) for array in tensors.values()]
-    safe = [jnp.where(good, array, 0.5) for good, array in zip(inside, tensors.values(), strict=True)]
+    safe = [jnp.where((array >= 0) & (array <= 1), array, 0.5) for array in tensors.values()]
     return *safe, ~jnp.stack(jnp.broadcast_arrays(*inside)).all(0)
 
 
@@ -179,6 +180,11 @@ def nan_where(loss: jax.Array, bad: jax.Array | None, *sources: jax.Array) -> ja
 def concrete(array: jax.Array) -> bool:
     """Tell whether values can be read without waiting for a device: on the CPU, and not while tracing."""
     return not isinstance(array, jax.core.Tracer) and all(device.platform == "cpu" for device in array.devices())
+
+
+def is_empty(array: jax.Array) -> bool:
+    """Tell whether there are no rows."""
+    return not array.shape[0]
 
 
 def broadcast(**tensors: jax.Array) -> tuple[jax.Array, ...]:

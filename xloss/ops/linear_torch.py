@@ -13,11 +13,21 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from xloss.ops import linear
 from xloss.ops import torch as ops
 from xloss.ops.autocast_torch import in_functorch, product
-from xloss.ops.linear import rows_per_chunk
 
-__all__ = ["add_cluster_nll", "logits", "map_chunks", "nll_of_rows"]
+__all__ = ["add_cluster_nll", "logits", "map_chunks", "nll_of_rows", "rows_per_chunk"]
+
+
+def rows_per_chunk(
+    rows: int, columns: int, chunk_size: int | None = None, options: Any = None, divisor: int = 1
+) -> int:
+    """Return `xloss.ops.linear.rows_per_chunk`; while exporting, where the number of rows may vary, all of them."""
+    if not ops._is_exporting():
+        return linear.rows_per_chunk(rows, columns, chunk_size, options, divisor)
+    linear.rows_per_chunk(1, columns, chunk_size, options, divisor)  # refuses what is no chunk size
+    return rows
 
 
 def logits(input: torch.Tensor, linear_weight: torch.Tensor, linear_bias: torch.Tensor | None = None) -> torch.Tensor:
@@ -46,8 +56,11 @@ def map_chunks(
     """
     if rows[0].shape[0] <= chunk:
         return function(*rows, *shared)
-    parts = zip(*(tensor.split(chunk) for tensor in rows), strict=True)
-    return torch.cat([_recompute(function, *part, *shared) for part in parts])
+    found = []
+    for start in range(0, rows[0].shape[0], chunk):
+        part = [tensor[start : start + chunk] for tensor in rows]
+        found.append(_recompute(function, *part, *shared))
+    return torch.cat(found)
 
 
 def add_cluster_nll(
@@ -60,10 +73,10 @@ def add_cluster_nll(
 ) -> torch.Tensor:
     """Add -log softmax of (input projection^T) linear_weight^T at the labels to the loss of the rows under the mask.
 
-    Computed for these rows alone where their number may be read (not while compiling or under `torch.func`).
+    Computed for these rows alone where their number may be read (not while tracing or under `torch.func`).
     """
     chunk = rows_per_chunk(input.shape[0], linear_weight.shape[0])
-    if not (torch.compiler.is_compiling() or _is_wrapped(inside)):
+    if not (ops.is_traced() or _is_wrapped(inside)):
         rows = inside.nonzero().squeeze(1)
         some = nll_of_rows(logits(input[rows], projection), labels[rows], chunk, linear_weight)
         return loss.index_add(0, rows, some)

@@ -19,13 +19,16 @@ from xloss.ops.reductions import torch_reduce as reduce
 
 __all__ = [
     "absolute", "as_array", "as_arrays", "as_indices", "bce", "bce_of_logits", "broadcast",
-    "broadcast_class_weight", "broadcast_with_warning", "concrete", "gather_class_weight", "greatest", "is_integer",
-    "label_weights", "log1p", "log_sum_exp", "minimum", "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft",
+    "broadcast_class_weight", "broadcast_with_warning", "concrete", "gather_class_weight", "greatest", "is_empty",
+    "is_integer", "label_weights", "log1p", "log_sum_exp", "minimum", "nan_where", "neg_sign", "nll_of_logits",
+    "nll_of_logits_soft",
     "positive_part", "reduce", "smooth_l1", "softplus", "validate_and_upcast", "validate_classes",
     "validate_labels", "validate_range", "validate_target", "validate_unit_interval",
 ]  # fmt: skip
 
 _FLOATS = {getattr(torch, name): name for name in arguments.FLOATS}
+# From torch 2.7 on.
+_is_exporting = getattr(torch.compiler, "is_exporting", bool)
 _INTEGERS = tuple(getattr(torch, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64))
 
 
@@ -162,7 +165,7 @@ def validate_unit_interval(**tensors: torch.Tensor) -> tuple[Any, ...]:
                 arguments.raise_value_error(name, f"{first}", "values in [0, 1]")
         return *tensors.values(), None
     inside = [(tensor >= 0) & (tensor <= 1) for tensor in tensors.values()]
-    safe = [torch.where(good, tensor, 0.5) for good, tensor in zip(inside, tensors.values(), strict=True)]
+    safe = [torch.where((tensor >= 0) & (tensor <= 1), tensor, 0.5) for tensor in tensors.values()]
     return *safe, ~torch.stack(torch.broadcast_tensors(*inside)).all(0)
 
 
@@ -194,6 +197,11 @@ def is_traced() -> bool:
         return True
     tracer = sys.modules.get("torch.fx.experimental.proxy_tensor")  # not imported: nothing is being traced
     return tracer is not None and tracer.get_proxy_mode() is not None
+
+
+def is_empty(tensor: torch.Tensor) -> bool:
+    """Tell whether there are no rows; while exporting, where their number may depend on values, there are some."""
+    return not (_is_exporting() or tensor.shape[0])
 
 
 def broadcast(**tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -332,7 +340,7 @@ def nll_of_logits_soft(x: torch.Tensor, coefficients: torch.Tensor, dim: int) ->
     a difference.
     """
     greatest, top = x.detach().max(dim, keepdim=True)
-    is_top = torch.zeros_like(x, dtype=torch.bool).scatter(dim, top, True)
+    is_top = torch.zeros_like(x, dtype=torch.bool).scatter(dim, top, 1)
     pinned = torch.where(torch.isfinite(greatest), greatest, 0.0)
     confident = (torch.exp(x.detach() - pinned).sum(dim, keepdim=True) < 2) & torch.isfinite(greatest)
     apart = is_top & confident
