@@ -49,7 +49,7 @@ def torch_self_distillation_loss(input: Tensor, target: Tensor, reduction: Reduc
     target = target.detach()
     # Subtract the logits of the teacher's top class, whose p is at least 1 / C: a shift of all logits costs no digits.
     top = target.argmax(axis, keepdim=True)
-    is_top = torch.zeros_like(target, dtype=torch.bool).scatter(axis, top, True)
+    is_top = torch.zeros_like(target, dtype=torch.bool).scatter(axis, top, 1)
     anchor = input.gather(axis, top)
     anchor = torch.where(anchor == -torch.inf, 0.0, anchor)
     student, teacher = input - anchor, target - target.gather(axis, top)

@@ -56,7 +56,7 @@ def torch_sparsemax_loss(input: Tensor, target: Tensor, ignore_index: int = -100
     threshold = (torch.where(inside, x, 0.0).sum(axis, keepdim=True) - 1) / count
     p = torch.where(inside, x - threshold, 0.0)
     # The sum of the others instead of 1 - p_y, which cancels for a confident prediction.
-    others = torch.where(torch.zeros_like(inside).scatter(axis, index, True), 0.0, p)
+    others = torch.where(torch.zeros_like(inside).scatter(axis, index, 1), 0.0, p)
     missed = torch.where(inside, 0.0, threshold - x).gather(axis, index).squeeze(axis)
     loss = (others.sum(axis) ** 2 + (others * others).sum(axis)) / 2 + missed
     loss = ops.nan_where(loss, ~torch.isfinite(greatest).squeeze(axis))

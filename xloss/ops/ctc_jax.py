@@ -76,7 +76,7 @@ def _validate_labels(targets: jax.Array, lengths: jax.Array, classes: int, known
         padded = jnp.concatenate([targets, jnp.zeros(1, jnp.int32)])
         targets = padded[index.clip(max=total)]
         # A single row may have more labels than its length, padding: so that `vmap` can map over padded rows.
-        mismatch = lengths.sum() != total if len(lengths) > 1 else lengths.sum() > total
+        mismatch = lengths.sum() != total if lengths.shape[0] > 1 else lengths.sum() > total
         bad_rows = jnp.broadcast_to(mismatch, lengths.shape)
     position = jnp.arange(targets.shape[1], dtype=jnp.int32)
     in_length = position < lengths[:, None]

@@ -31,7 +31,7 @@ def pair_masks(input: jax.Array, target: Any) -> tuple[jax.Array, jax.Array]:
             "target", f"shape {tuple(target.shape)}", f"a label for each row, shape ({input.shape[0]},)"
         )
     same = jnp.expand_dims(target, 1) == jnp.expand_dims(target, 0)
-    return same & ~jnp.eye(len(target), dtype=bool), ~same
+    return same & ~jnp.eye(target.shape[0], dtype=bool), ~same
 
 
 def _power_of_two(largest: jax.Array) -> jax.Array:
@@ -44,7 +44,7 @@ def _power_of_two(largest: jax.Array) -> jax.Array:
 def distance(x: jax.Array, y: jax.Array, p: float = 2.0, eps: float = 1e-6) -> jax.Array:
     """Compute the p-norm of x - y + eps along the last axis: `torch.pairwise_distance`, without overflow.
 
-    At the zero vector the derivative is 0; for p = inf ties share it equally, as in torch.
+    At the zero vector the derivative is 0; for p = inf ties share it equally.
     """
     difference = x - y + eps
     if not difference.ndim:
@@ -52,7 +52,7 @@ def distance(x: jax.Array, y: jax.Array, p: float = 2.0, eps: float = 1e-6) -> j
     if p == 1 or not difference.shape[-1]:
         return ops.absolute(difference).sum(-1)
     if math.isinf(p):
-        return ops.absolute(difference).max(-1)
+        return ops.greatest(ops.absolute(difference))
     largest = jnp.abs(jax.lax.stop_gradient(difference)).max(-1, keepdims=True)
     factor, is_zero = _power_of_two(largest), largest < float(jnp.finfo(largest.dtype).tiny)
     scaled = difference * factor

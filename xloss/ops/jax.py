@@ -19,8 +19,9 @@ from xloss.ops.reductions import jax_reduce as reduce
 
 __all__ = [
     "absolute", "as_array", "as_arrays", "as_indices", "bce", "bce_of_logits", "broadcast",
-    "broadcast_class_weight", "broadcast_with_warning", "concrete", "gather_class_weight", "is_integer",
-    "label_weights", "log1p", "log_sum_exp", "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft",
+    "broadcast_class_weight", "broadcast_with_warning", "concrete", "gather_class_weight", "greatest", "is_empty",
+    "is_integer", "label_weights", "log1p", "log_sum_exp", "minimum", "nan_where", "neg_sign", "nll_of_logits",
+    "nll_of_logits_soft",
     "positive_part", "reduce", "smooth_l1", "softplus", "validate_and_upcast", "validate_classes",
     "validate_labels", "validate_range", "validate_target", "validate_unit_interval",
 ]  # fmt: skip
@@ -158,7 +159,7 @@ def validate_unit_interval(**tensors: jax.Array) -> tuple[Any, ...]:
                 arguments.raise_value_error(name, f"{array[~good][0]}", "values in [0, 1]")
         return *tensors.values(), None
     inside = [(array >= 0) & (array <= 1) for array in tensors.values()]
-    safe = [jnp.where(good, array, 0.5) for good, array in zip(inside, tensors.values(), strict=True)]
+    safe = [jnp.where((array >= 0) & (array <= 1), array, 0.5) for array in tensors.values()]
     return *safe, ~jnp.stack(jnp.broadcast_arrays(*inside)).all(0)
 
 
@@ -179,6 +180,11 @@ def nan_where(loss: jax.Array, bad: jax.Array | None, *sources: jax.Array) -> ja
 def concrete(array: jax.Array) -> bool:
     """Tell whether values can be read without waiting for a device: on the CPU, and not while tracing."""
     return not isinstance(array, jax.core.Tracer) and all(device.platform == "cpu" for device in array.devices())
+
+
+def is_empty(array: jax.Array) -> bool:
+    """Tell whether there are no rows."""
+    return not array.shape[0]
 
 
 def broadcast(**tensors: jax.Array) -> tuple[jax.Array, ...]:
@@ -207,8 +213,19 @@ def absolute(x: jax.Array) -> jax.Array:
 
 
 def positive_part(x: jax.Array) -> jax.Array:
-    """Compute max(x, 0); at 0 the derivative is 1, as that of torch's `clamp_min`, where `jnp.maximum` has 1/2."""
+    """Compute max(x, 0), with derivative 1 at 0, where `jnp.maximum` has 1/2."""
     return jnp.where(x < 0, 0.0, x)
+
+
+def minimum(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Compute the lesser of x and y; where they are equal, each has derivative 1/2."""
+    return jnp.where(x < y, x, jnp.where(y < x, y, 0.5 * x + 0.5 * y))
+
+
+def greatest(x: jax.Array) -> jax.Array:
+    """Compute the maximum along the last axis, of numbers >= 0; those that are equal share the derivative equally."""
+    is_greatest = (x == jax.lax.stop_gradient(x).max(-1, keepdims=True)).astype(x.dtype)
+    return (x * (is_greatest / is_greatest.sum(-1, keepdims=True))).sum(-1)
 
 
 def smooth_l1(input: jax.Array, target: jax.Array, beta: float, scale: float = 1.0) -> jax.Array:
@@ -242,8 +259,8 @@ def _(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
 
 
 def neg_sign(x: jax.Array) -> jax.Array:
-    """Return a constant, -1 where x > 0, else 1: x * neg_sign(x) is -|x|, with derivative 1 at 0, `relu`'s being 0."""
-    return jax.lax.stop_gradient(jnp.where(x > 0, -1.0, 1.0).astype(x.dtype))
+    """Return a constant, -1 where x >= 0, else 1: x * neg_sign(x) is -|x|; at 0 `positive_part` has slope 1."""
+    return jax.lax.stop_gradient(jnp.where(x >= 0, -1.0, 1.0).astype(x.dtype))
 
 
 def softplus(x: jax.Array) -> jax.Array:
@@ -251,7 +268,7 @@ def softplus(x: jax.Array) -> jax.Array:
 
     The first derivative of `jnp.logaddexp` is exp(x - softplus(x)), whose own derivative is lost for x above 17.
     """
-    return jax.nn.relu(x) + log1p(jnp.exp(x * neg_sign(x)))
+    return positive_part(x) + log1p(jnp.exp(x * neg_sign(x)))
 
 
 def bce_of_logits(x: jax.Array, target: jax.Array, pos_weight: jax.Array | None = None) -> jax.Array:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from xloss.ops import jax as ops
 from xloss.ops.linear import rows_per_chunk
 
-__all__ = ["add_cluster_nll", "logits", "map_chunks", "nll_of_rows"]
+__all__ = ["add_cluster_nll", "logits", "map_chunks", "nll_of_rows", "rows_per_chunk"]
 
 
 def logits(input: jax.Array, linear_weight: jax.Array, linear_bias: jax.Array | None = None) -> jax.Array:
