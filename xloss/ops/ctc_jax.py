@@ -13,7 +13,7 @@ import numpy as np
 
 from xloss.ops import arguments
 from xloss.ops.compensated_jax import two_sum_error
-from xloss.ops.jax import concrete, is_integer, log1p, nan_where
+from xloss.ops.jax import as_indices, concrete, is_integer, log1p, nan_where
 
 __all__ = ["negative_log_likelihood", "validate_labels_and_lengths"]
 
@@ -31,15 +31,19 @@ def validate_labels_and_lengths(
     lengths, bad_lengths = _validate_lengths("target_lengths", target_lengths, batch, targets.shape[-1])
     known = concrete(times) and concrete(lengths) and concrete(targets)
     labels, bad_rows = _validate_labels(targets, lengths, classes, known)
+    times, lengths = (jnp.asarray(x, jnp.int32) for x in (times, lengths))
     return labels, times, lengths, None if known else bad_times | bad_lengths | bad_rows
 
 
-def _validate_lengths(name: str, lengths: Any, batch: int, most: int) -> tuple[jax.Array, jax.Array]:
-    """Return lengths as an array (N), 0 where out of [0, most], and the mask of those."""
+def _validate_lengths(name: str, lengths: Any, batch: int, most: int) -> tuple[Any, Any]:
+    """Return lengths as an array (N), 0 where out of [0, most], and the mask of those; in NumPy what came from there.
+
+    Compared as they came: without x64 JAX would take 2^32 + 1 for 1.
+    """
     if isinstance(lengths, (tuple, list)):
         for length in lengths:
             arguments.check_integer(name, length)
-        lengths = np.asarray(lengths, np.int32)
+        lengths = np.asarray(lengths, np.int64)
     if not isinstance(lengths, (jax.Array, np.ndarray, np.generic)):
         arguments.raise_type_error(name, type(lengths).__name__, "an array, or a tuple or list, of integers")
     if not is_integer(lengths):
@@ -48,42 +52,47 @@ def _validate_lengths(name: str, lengths: Any, batch: int, most: int) -> tuple[j
         arguments.raise_value_error(
             name, f"shape {tuple(lengths.shape)}", f"one for each of the {batch} sequences, ({batch},)"
         )
-    lengths = jnp.asarray(lengths).astype(jnp.int32).reshape(batch)
+    lengths = as_indices(lengths).reshape(batch)
     outside = (lengths < 0) | (lengths > most)
     if concrete(outside) and outside.any():
         arguments.raise_value_error(name, f"{lengths[outside][0]}", f"lengths in [0, {most}]")
-    return jnp.where(outside, 0, lengths), outside
+    lengths = lengths if isinstance(lengths, np.ndarray) else jnp.where(outside, 0, lengths)
+    return lengths.astype(np.int32), outside
 
 
-def _validate_labels(targets: jax.Array, lengths: jax.Array, classes: int, known: bool) -> tuple[jax.Array, jax.Array]:
+def _validate_labels(targets: Any, lengths: Any, classes: int, known: bool) -> tuple[jax.Array, jax.Array]:
     """Return labels (N, S), 0 beyond the length and where out of range, and the mask of rows with one out of range.
 
-    Concatenated targets are split by their lengths: S is the longest where lengths are `known`, else their total.
+    Concatenated targets are split by their lengths: S is the longest where lengths are `known`, else their total. What
+    is `known` is looked at in NumPy, where no label of 64 bits wraps.
     """
     if not is_integer(targets):
         arguments.raise_type_error("targets", f"dtype {targets.dtype}", "class indices of an integer dtype")
-    targets = targets.astype(jnp.int32)
+    xp: Any = np if known else jnp
+    if isinstance(targets, np.ndarray) and not known:  # out of range of int32, out of range of the classes
+        targets = np.where((targets >= 0) & (targets < 2**31), targets.astype(np.int32), np.int32(-1))
+    targets, lengths = as_indices(xp.asarray(targets)), xp.asarray(lengths)
     total = targets.shape[0]
-    bad_rows = jnp.zeros_like(lengths, dtype=bool)
+    bad_rows = xp.zeros_like(lengths, dtype=bool)
     if targets.ndim == 1:
         if known and int(lengths.sum()) != total:
             arguments.raise_value_error(
                 "targets", f"{total} labels", f"as many as target_lengths add up to, {int(lengths.sum())}"
             )
-        position = jnp.arange(int(lengths.max()) if known else total, dtype=jnp.int32)
+        position = xp.arange(int(lengths.max()) if known else total, dtype=np.int32)
         index = (lengths.cumsum() - lengths)[:, None] + position
         # One more at the end, for there may be no label at all.
-        padded = jnp.concatenate([targets, jnp.zeros(1, jnp.int32)])
+        padded = xp.concatenate([targets, xp.zeros(1, targets.dtype)])
         targets = padded[index.clip(max=total)]
         # A single row may have more labels than its length, padding: so that `vmap` can map over padded rows.
         mismatch = lengths.sum() != total if len(lengths) > 1 else lengths.sum() > total
-        bad_rows = jnp.broadcast_to(mismatch, lengths.shape)
-    position = jnp.arange(targets.shape[1], dtype=jnp.int32)
+        bad_rows = xp.broadcast_to(mismatch, lengths.shape)
+    position = xp.arange(targets.shape[1], dtype=np.int32)
     in_length = position < lengths[:, None]
     outside = in_length & ((targets < 0) | (targets >= classes))
     if known and outside.any():
         arguments.raise_value_error("targets", f"label {targets[outside][0]}", f"class indices in [0, {classes})")
-    return jnp.where(in_length & ~outside, targets, 0), bad_rows | outside.any(1)
+    return jnp.asarray(xp.where(in_length & ~outside, targets, 0), jnp.int32), bad_rows | outside.any(1)
 
 
 def negative_log_likelihood(

@@ -30,7 +30,8 @@ def pair_masks(input: jax.Array, target: Any) -> tuple[jax.Array, jax.Array]:
         arguments.raise_value_error(
             "target", f"shape {tuple(target.shape)}", f"a label for each row, shape ({input.shape[0]},)"
         )
-    same = jnp.expand_dims(target, 1) == jnp.expand_dims(target, 0)
+    # By methods, which arrays in NumPy have, too: there labels of 64 bits are compared as they are.
+    same = jnp.asarray(target.reshape(-1, 1) == target.reshape(1, -1))
     return same & ~jnp.eye(len(target), dtype=bool), ~same
 
 

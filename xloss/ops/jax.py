@@ -26,14 +26,33 @@ __all__ = [
 ]  # fmt: skip
 
 
-def as_array(name: str, value: Any) -> jax.Array:
-    """Return a JAX array of a JAX or NumPy array or a number; `TypeError` for lists and other libraries' tensors."""
-    if not isinstance(value, (jax.Array, np.ndarray, np.generic, int, float)):
+def as_array(name: str, value: Any) -> Any:
+    """Return a JAX array of a JAX or NumPy array or a number; `TypeError` for lists and other libraries' tensors.
+
+    NumPy integers, and Python's, stay in NumPy until their values were looked at: without x64 JAX would take 2^32 + 1
+    for 1.
+    """
+    if isinstance(value, jax.Array):
+        return value
+    if not isinstance(value, (np.ndarray, np.generic, int, float)):
         arguments.raise_type_error(name, type(value).__name__, "a jax.Array, a NumPy array or a number")
-    return jnp.asarray(value)
+    array = np.asarray(value)
+    if isinstance(value, int) and array.dtype == object:
+        arguments.raise_value_error(name, f"{value!r}", "an integer of at most 64 bits")
+    if array.dtype.kind in "OSUMm":
+        arguments.raise_type_error(name, f"dtype {array.dtype}", "numbers")
+    # Of the value itself: a Python number makes an array of a weak type.
+    return array if array.dtype.kind in "iu" else jnp.asarray(value)
 
 
-def is_integer(array: jax.Array) -> bool:
+def is_weak(value: Any) -> bool:
+    """Tell whether this is a Python number, or an array of a weak type, which takes the dtype of what it meets."""
+    if isinstance(value, jax.Array):
+        return value.weak_type and bool(jnp.issubdtype(value.dtype, jnp.number))
+    return type(value) in (int, float)
+
+
+def is_integer(array: Any) -> bool:
     """Tell whether the dtype is an integer one; bool is not."""
     return bool(jnp.issubdtype(array.dtype, jnp.integer))
 
@@ -48,15 +67,15 @@ def validate_and_upcast(*, same_dtype: bool = False, optional: Sequence[str] = (
     """Check dtypes and convert to the dtype of the computation: float64 if any tensor has it, else float32.
 
     Return the tensors in order, and last the dtype to round the loss to, the widest that was given. Tensors named in
-    `optional` may be None. Those named in `integer` may have an integer dtype, which does not widen the loss. With
-    `same_dtype`, refuse mixed floating dtypes.
+    `optional` may be None. Those named in `integer` may have an integer dtype, which does not widen the loss; nor do
+    Python numbers (`is_weak`). With `same_dtype`, refuse mixed floating dtypes.
     """
     arrays = as_arrays(optional, **tensors)
     dtypes: dict[str, str] = {}
     first = ""
     for name, array in arrays.items():
         # An integer is converted to the dtype of the computation, not to that of the loss: bfloat16 has no 257.
-        if array is None or (name in integer and is_integer(array)):
+        if array is None or (name in integer and is_integer(array)) or is_weak(tensors[name]):
             continue
         dtype = array.dtype.name
         if dtype not in arguments.FLOATS:
@@ -71,21 +90,37 @@ def validate_and_upcast(*, same_dtype: bool = False, optional: Sequence[str] = (
         dtypes[name] = dtype
         if same_dtype and dtype != dtypes[first]:
             arguments.raise_type_error(name, f"dtype {dtype}", f"that of {first}, {dtypes[first]}")
-    out = arguments.promote(list(dtypes.values()))
+    out = arguments.promote(list(dtypes.values()) or [jnp.result_type(float).name])
     compute = jnp.float64 if out == "float64" else jnp.float32
-    return *(x if x is None else x.astype(compute) for x in arrays.values()), jnp.dtype(out)
+    return *(x if x is None else _astype(x, compute) for x in arrays.values()), jnp.dtype(out)
 
 
-def as_indices(target: Any) -> jax.Array:
-    """Return class indices, of any shape and range and any integer dtype: without x64 JAX has no int64, torch's."""
+def _astype(array: Any, dtype: Any) -> jax.Array:
+    """Convert to a JAX array of that dtype; integers that are in NumPy still, there: they may be of 64 bits."""
+    converted: jax.Array = array.astype(dtype)
+    return converted if isinstance(array, jax.Array) else jnp.asarray(converted)
+
+
+def as_indices(target: Any) -> Any:
+    """Return class indices, of any shape and range and any integer dtype: without x64 JAX has no int64, torch's.
+
+    Those from NumPy are there still, for `validate_range` to look at.
+    """
     target = as_array("target", target)
     if not is_integer(target):
         arguments.raise_type_error("target", f"dtype {target.dtype}", "class indices of an integer dtype")
     return target.astype(jnp.int32) if jnp.iinfo(target.dtype).bits < 32 else target
 
 
-def validate_range(target: jax.Array, least: int, classes: int,
-                   ignored: jax.Array | None = None) -> tuple[jax.Array, jax.Array | None]:  # fmt: skip
+def equals(array: Any, number: int) -> Any:
+    """Compare integers with a Python integer, which may be beyond their dtype: there JAX raises `OverflowError`."""
+    limits = jnp.iinfo(array.dtype)
+    inside = limits.min <= number <= limits.max
+    return array == number if inside else (array != array)  # noqa: PLR0124 - False, sharded as the array is
+
+
+def validate_range(target: Any, least: int, classes: int,
+                   ignored: Any = None) -> tuple[jax.Array, jax.Array | None]:  # fmt: skip
     """Return indices that are safe to gather with, and the mask of those outside of [least, classes), None if none is.
 
     An index out of range raises `ValueError` where values are concrete; elsewhere it becomes 0, and the caller makes
@@ -99,16 +134,16 @@ def validate_range(target: jax.Array, least: int, classes: int,
     if outside.any():
         got = f"label {target[outside][0].item()}"
         arguments.raise_value_error("target", got, f"class indices in [{least}, {classes})")
-    return target, None
+    return jnp.asarray(target), None
 
 
 def validate_labels(target: Any, classes: int,
                     ignore_index: int | None) -> tuple[jax.Array, jax.Array, jax.Array | None]:  # fmt: skip
     """Return labels that are safe to gather with, the mask of ignored ones, and that of `validate_range`."""
     target = as_indices(target)
-    ignored = target == ignore_index if ignore_index is not None else jnp.zeros_like(target, dtype=bool)
+    ignored = equals(target, ignore_index) if ignore_index is not None else target != target
     target, outside = validate_range(target, 0, classes, ignored)
-    return jnp.where(ignored, 0, target), ignored, outside
+    return jnp.where(ignored, 0, target), jnp.asarray(ignored), outside
 
 
 def validate_target(input: Any, target: Any, weight: Any, ignore_index: int) -> int:
@@ -176,8 +211,10 @@ def nan_where(loss: jax.Array, bad: jax.Array | None, *sources: jax.Array) -> ja
     return loss
 
 
-def concrete(array: jax.Array) -> bool:
-    """Tell whether values can be read without waiting for a device: on the CPU, and not while tracing."""
+def concrete(array: Any) -> bool:
+    """Tell whether values can be read without waiting for a device: in NumPy or on the CPU, and not while tracing."""
+    if isinstance(array, (np.ndarray, np.generic)):
+        return True
     return not isinstance(array, jax.core.Tracer) and all(device.platform == "cpu" for device in array.devices())
 
 
