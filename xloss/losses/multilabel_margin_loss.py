@@ -93,7 +93,7 @@ def jax_multilabel_margin_loss(input: ArrayLike, target: ArrayLike, reduction: R
     labels = labels.clip(min=0)
     is_own = jnp.arange(classes, dtype=labels.dtype) == jnp.expand_dims(labels, 2)
     is_label = (is_own & jnp.expand_dims(counts, 2)).any(1)
-    picked = jnp.take_along_axis(input, labels, 1)
+    picked = ops.gather(input, labels, 1)
     # [n, j, i]: label j of row n against class i.
     slack = jnp.expand_dims(1 - picked, 2) + jnp.expand_dims(input, 1)
     apart = jnp.expand_dims(counts, 2) & ~jnp.expand_dims(is_label, 1)

@@ -14,6 +14,7 @@ import numpy as np
 from xloss.ops import arguments
 from xloss.ops.compensated_jax import two_sum_error
 from xloss.ops.jax import as_indices, concrete, is_integer, log1p, nan_where
+from xloss.ops.sharding_jax import any_sharding
 
 __all__ = ["negative_log_likelihood", "validate_labels_and_lengths"]
 
@@ -95,6 +96,7 @@ def _validate_labels(targets: Any, lengths: Any, classes: int, known: bool) -> t
     return jnp.asarray(xp.where(in_length & ~outside, targets, 0), jnp.int32), bad_rows | outside.any(1)
 
 
+@any_sharding(lambda log_probs, labels, *_: [(log_probs, (1,)), (labels, (0,))])
 def negative_log_likelihood(
     log_probs: jax.Array, labels: jax.Array, times: jax.Array, lengths: jax.Array, blank: int,
     zero_infinity: bool

@@ -16,6 +16,7 @@ import numpy as np
 
 from xloss.ops import arguments
 from xloss.ops.reductions import jax_reduce as reduce
+from xloss.ops.sharding_jax import any_sharding
 
 __all__ = [
     "absolute", "as_array", "as_arrays", "as_indices", "bce", "bce_of_logits", "broadcast",
@@ -167,9 +168,16 @@ def broadcast_class_weight(weight: jax.Array, axis: int, like: jax.Array) -> jax
     return jnp.broadcast_to(weight.reshape((-1,) + (1,) * (like.ndim - axis - 1)), like.shape)
 
 
+@any_sharding(lambda _weight, labels: [(labels, tuple(range(labels.ndim)))])
 def gather_class_weight(weight: jax.Array, labels: jax.Array) -> jax.Array:
     """Return the class weight of each label."""
     return weight[labels]
+
+
+@any_sharding(lambda x, index, dim: [(x, (*range(dim), None, *range(dim + 1, x.ndim))), (index, tuple(range(x.ndim)))])
+def gather(x: jax.Array, index: jax.Array, dim: int) -> jax.Array:
+    """Return the elements of x at `index` along `dim`, however both are sharded."""
+    return jnp.take_along_axis(x, index, dim)
 
 
 def label_weights(weight: jax.Array | None, labels: jax.Array, ignored: jax.Array,
@@ -325,7 +333,7 @@ def nll_of_logits(x: jax.Array, index: jax.Array, dim: int) -> jax.Array:
     of a confident prediction (1e-7 becomes 0), and its gradient loses 1 - p.
     """
     index = jnp.expand_dims(index, dim)
-    picked = jnp.take_along_axis(x, index, dim).squeeze(dim)
+    picked = gather(x, index, dim).squeeze(dim)
     at_index = jax.lax.broadcasted_iota(index.dtype, x.shape, dim) == index
     greatest, log_total = log_sum_exp(jnp.where(at_index, -jnp.inf, x), dim)
     loss = softplus((greatest - picked) + log_total)
@@ -342,12 +350,12 @@ def nll_of_logits_soft(x: jax.Array, coefficients: jax.Array, dim: int) -> jax.A
     """
     fixed = jax.lax.stop_gradient(x)
     top = jnp.argmax(fixed, dim, keepdims=True)
-    greatest = jnp.take_along_axis(fixed, top, dim)
+    greatest = gather(fixed, top, dim)
     is_top = jax.lax.broadcasted_iota(top.dtype, x.shape, dim) == top
     pinned = jnp.where(jnp.isfinite(greatest), greatest, 0.0)
     confident = (jnp.exp(fixed - pinned).sum(dim, keepdims=True) < 2) & jnp.isfinite(greatest)
     apart = is_top & confident
-    reference = jnp.where(confident, jnp.take_along_axis(x, top, dim), greatest)
+    reference = jnp.where(confident, gather(x, top, dim), greatest)
     others = jnp.exp(jnp.where(apart, -jnp.inf, x - reference)).sum(dim)
     confident = confident.squeeze(dim)
     log_total = jnp.where(confident, log1p(jnp.where(confident, others, 0.0)),
