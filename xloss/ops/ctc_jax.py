@@ -81,7 +81,7 @@ def _validate_labels(targets: Any, lengths: Any, classes: int, known: bool) -> t
                 "targets", f"{total} labels", f"as many as target_lengths add up to, {int(lengths.sum())}"
             )
         position = xp.arange(int(lengths.max()) if known else total, dtype=np.int32)
-        index = (lengths.cumsum() - lengths)[:, None] + position
+        index = (lengths.cumsum() - lengths)[:, None] + position[None]
         # One more at the end, for there may be no label at all.
         padded = xp.concatenate([targets, xp.zeros(1, targets.dtype)])
         targets = padded[index.clip(max=total)]
@@ -89,7 +89,7 @@ def _validate_labels(targets: Any, lengths: Any, classes: int, known: bool) -> t
         mismatch = lengths.sum() != total if len(lengths) > 1 else lengths.sum() > total
         bad_rows = xp.broadcast_to(mismatch, lengths.shape)
     position = xp.arange(targets.shape[1], dtype=np.int32)
-    in_length = position < lengths[:, None]
+    in_length = position[None] < lengths[:, None]
     outside = in_length & ((targets < 0) | (targets >= classes))
     if known and outside.any():
         arguments.raise_value_error("targets", f"label {targets[outside][0]}", f"class indices in [0, {classes})")
@@ -113,9 +113,9 @@ def negative_log_likelihood(
     the derivatives of any order, multiplies by these weights.
     """
     frames, batch, _ = log_probs.shape
-    rows, last = 2 * batch, 2 * lengths
+    rows, last = 2 * batch, 2 * lengths[None]
     position = jnp.arange(labels.shape[1], dtype=jnp.int32)
-    reverse = jnp.take_along_axis(labels, (lengths[:, None] - 1 - position).clip(min=0), 1)
+    reverse = jnp.take_along_axis(labels, (lengths[:, None] - 1 - position[None]).clip(min=0), 1)
     labels = jnp.concatenate([labels, reverse]).T
     blank_row = jnp.full_like(jnp.concatenate([lengths, lengths]), blank)[None]
     states = _interleave(blank_row, labels, 0)
@@ -127,8 +127,10 @@ def negative_log_likelihood(
     position = jnp.arange(count + 1, dtype=jnp.int32)[:, None]
     half = (times + 1) // 2
     frames_used = jnp.concatenate([half, times - half])
-    used = (time < frames_used) & (position[:-1] <= jnp.concatenate([last, last])) & ((time > 0) | (position[:-1] < 2))
-    frame = jnp.concatenate([jnp.broadcast_to(time, (len(time), 1, batch)), (times - 1 - time).clip(min=0)], 2)
+    in_label, at_start = position[:-1] <= jnp.concatenate([last, last], 1), position[:-1] < 2
+    used = (time < frames_used[None, None]) & in_label[None] & ((time > 0) | at_start[None])
+    backwards = (times[None, None] - 1 - time).clip(min=0)
+    frame = jnp.concatenate([jnp.broadcast_to(time, backwards.shape), backwards], 2)
     row = jnp.arange(rows, dtype=jnp.int32) % batch
     # A NaN that no alignment uses must reach neither value nor gradient.
     emitted = jnp.where(used, _interleave(log_probs[frame, row, blank], log_probs[frame, row, labels], 1), 0.0)
@@ -139,7 +141,7 @@ def negative_log_likelihood(
     high, low, relative = (x[frames_used, :, jnp.arange(rows, dtype=jnp.int32)].T for x in (high, low, relative))
     relative = jnp.concatenate([jnp.ones_like(high[:2]), relative])
     mirrored = (last + 2 - position).clip(min=0)
-    backward = [jnp.take_along_axis(x[:, batch:], mirrored, 0) for x in (high, low, relative)]
+    backward = [jnp.take_along_axis(x[:, batch:], mirrored, 0)[None] for x in (high, low, relative)]
     stay, skip = position <= last, jnp.concatenate([skips, blank_row == blank_row])[:, :batch] | (position > last)
     allowed = jnp.stack([stay, jnp.ones_like(stay), skip])
     forward = [_predecessors(jnp.pad(x[:, :batch], ((0, 1), (0, 0)))) for x in (high, low, relative)]
@@ -193,7 +195,7 @@ def _forward_log_probs(emitted: jax.Array, skips: jax.Array) -> tuple[jax.Array,
         x, y = jnp.maximum(a, b), jnp.minimum(a, b)
         x, z = jnp.maximum(x, c).clip(min=lowest), jnp.minimum(x, c)
         rest = x + log1p(jnp.exp(y - x) + jnp.exp(z - x))
-        weights = jnp.exp(jnp.stack([a, b, c]) - rest)
+        weights = jnp.exp(jnp.stack([a, b, c]) - rest[None])
         total, error = _add_double_word(first, emission, rest)
         high, low = jnp.concatenate([impossible, total]), jnp.concatenate([zeros, error])
         return (high, low), (high, low, weights)
@@ -226,10 +228,10 @@ def _forward_relative(factors: jax.Array, weights: Any) -> jax.Array:
 
 def _log_sum_exp(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return log(sum(exp(x + y))) along the first axis as max(x) and the rest, and the softmax of x + y."""
-    first, at = x.max(0), x.argmax(0)[None]
+    first, at = x.max(0, keepdims=True), x.argmax(0, keepdims=True)
     pinned, error = first.clip(min=jnp.finfo(x.dtype).min), jnp.take_along_axis(y, at, 0)
     greatest = jnp.arange(len(x), dtype=at.dtype)[:, None] == at
     others = jnp.where(greatest, 0.0, jnp.exp((x - pinned) + (y - error)))
-    total = others.sum(0)
+    total = others.sum(0, keepdims=True)
     weights = jnp.where(greatest, 1.0, others) / (1 + total)
-    return first, error.squeeze(0) + log1p(total), weights
+    return first.squeeze(0), (error + log1p(total)).squeeze(0), weights

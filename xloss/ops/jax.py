@@ -305,7 +305,7 @@ def bce_of_logits(x: jax.Array, target: jax.Array, pos_weight: jax.Array | None 
     With tail = log1p(exp(-|x|)), softplus of -|x| is tail, and of |x| it is |x| + tail: one exponential serves both.
     Without P the factor of tail, t + (1 - t), is exactly 1.
     """
-    positive = target if pos_weight is None else pos_weight * target
+    positive = target if pos_weight is None else jnp.broadcast_to(pos_weight, target.shape) * target
     sign = neg_sign(x)
     size = x * -sign
     tail = log1p(jnp.exp(-size))

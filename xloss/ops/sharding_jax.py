@@ -14,7 +14,7 @@ from typing import Any
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
 
-__all__ = ["any_sharding"]
+__all__ = ["any_sharding", "gathered"]
 
 Axes = tuple[int | None, ...]
 
@@ -40,11 +40,25 @@ def any_sharding(result_axes: Callable[..., Iterable[tuple[Any, Axes]]]) -> Call
                 return function(*tree.unflatten(next(given) if isinstance(x, jax.Array) else x for x in leaves))
 
             sharding = NamedSharding(meshes[0], PartitionSpec(*_merged(result_axes(*args))))
-            return jax.sharding.auto_axes(of_arrays, out_sharding=sharding)(*arrays)
+            return _auto_axes(of_arrays, sharding)(*arrays)
 
         return call
 
     return decorate
+
+
+@any_sharding(lambda x, dim: [(x, (*range(dim), None, *range(dim + 1, x.ndim)))])
+def gathered(x: Any, dim: int) -> Any:  # noqa: ARG001
+    """Return x with the whole of the axis `dim` on each device."""
+    return x
+
+
+def _auto_axes(function: Callable[..., Any], sharding: NamedSharding) -> Callable[..., Any]:
+    if hasattr(jax.sharding, "auto_axes"):
+        return jax.sharding.auto_axes(function, out_sharding=sharding)  # type: ignore[no-any-return]
+    from jax.experimental.shard import auto_axes  # jax 0.6
+
+    return auto_axes(function, out_shardings=sharding)  # type: ignore[no-any-return]
 
 
 def _spec(array: Any) -> tuple[Any, ...]:
