@@ -210,7 +210,7 @@ def planted() -> tuple[int, list[str]]:
     def by_rows(input: Any, target: Any, reduction: str = "mean") -> Any:
         return reduced((input - target) ** 2 / input.shape[0], reduction)
 
-    def gathers(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:  # noqa: ARG001
+    def gathers(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
         loss = -jnp.take_along_axis(input, target[:, None], 1)[:, 0] * (1 if weight is None else weight[target])
         return reduced(loss, reduction)
 
@@ -230,4 +230,5 @@ if __name__ == "__main__":
     warnings.simplefilter("ignore", UserWarning)  # of broadcasting: meant
     assert jax.device_count() == DEVICES
     found = [planted()] if "--planted" in sys.argv else [check(catalog.get(name)) for name in sys.argv[1:]]
-    print(json.dumps({"count": sum(count for count, _ in found), "failures": sum((failed for _, failed in found), [])}))
+    answer = {"count": sum(count for count, _ in found), "failures": [line for _, failed in found for line in failed]}
+    sys.stdout.write(json.dumps(answer) + "\n")

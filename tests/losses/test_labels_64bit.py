@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import LOSSES, TORCH, VARIANTS, Loss, Variant, every_loss, jax, jnp, torch
 
 import xloss.jax
 import xloss.torch
-from helpers import LOSSES, TORCH, VARIANTS, Loss, Variant, every_loss, ids, jax, jnp, torch
 from xloss.modules.signatures import class_name
 from xloss.parity.inputs import Draw
 
@@ -89,7 +89,9 @@ def test_beyond_32_bits_is_what_it_is_in_torch(loss: Loss, variant: Variant, nam
     arrays[name] = replaced(arrays[name], value)
     options = dict(variant.options)
     want = outcome(lambda: in_torch(loss, arrays, options))
-    assert not isinstance(want, str) or (want.startswith(f"ValueError: {name}: expected") and str(value) in want)
+    if isinstance(want, str):
+        assert want.startswith(f"ValueError: {name}: expected")
+        assert str(value) in want
     for way in ways(loss, arrays, options):
         same(outcome(way), want)
 
@@ -159,7 +161,8 @@ def test_lengths_of_every_kind(which: str, kind: Any) -> None:
     arrays[which] = kind([int(n) for n in replaced(arrays[which], 2**32 + 1)])
     rest = {name: torch.as_tensor(a) if isinstance(a, np.ndarray) else a for name, a in arrays.items()}
     want = outcome(lambda: loss.torch(**rest))
-    assert want.startswith(f"ValueError: {which}: expected lengths") and want.endswith(str(2**32 + 1))
+    assert want.startswith(f"ValueError: {which}: expected lengths")
+    assert want.endswith(str(2**32 + 1))
     same(outcome(lambda: loss.jax(**arrays)), want)
 
 
@@ -180,7 +183,7 @@ def test_a_number_of_more_than_64_bits_names_its_argument(loss: Loss) -> None:
     arrays: dict[str, Any] = arrays_of(loss, loss.variants[0])
     for name in arrays:
         got = outcome(lambda name=name: loss.jax(**{**arrays, name: 2**70}))
-        assert isinstance(got, str) and got.split(": ")[1].startswith(name), got
+        assert str(got).split(": ")[1].startswith(name), got
 
 
 def test_a_wrapped_label_is_seen() -> None:
@@ -192,4 +195,3 @@ def test_a_wrapped_label_is_seen() -> None:
     wrapped = {**arrays, "target": arrays["target"].astype(np.int32)}
     with pytest.raises(AssertionError):
         same(outcome(lambda: loss.jax(**wrapped)), want)
-    assert ids(VARIANTS) and INTEGERS

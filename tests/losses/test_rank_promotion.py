@@ -1,6 +1,6 @@
-"""No loss broadcasts ranks implicitly: `jax_numpy_rank_promotion="raise"` passes, value and gradient, at every documented
-shape.
+"""No loss broadcasts ranks implicitly: `jax_numpy_rank_promotion="raise"` passes, at every documented shape.
 
+Value and gradient.
 JAX asks while tracing, so that nothing need be compiled.
 """
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from helpers import LOSSES, Loss, Variant, every_variant, jax, jnp
+
 from xloss.parity.inputs import Draw
 
 pytestmark = pytest.mark.usefixtures("x32")

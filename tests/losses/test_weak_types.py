@@ -9,8 +9,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-
 from helpers import LOSSES, Loss, jax, jnp
+
 from xloss.parity.inputs import Draw
 
 pytestmark = pytest.mark.usefixtures("x32")

@@ -117,7 +117,7 @@ def equals(array: Any, number: int) -> Any:
     """Compare integers with a Python integer, which may be beyond their dtype: there JAX raises `OverflowError`."""
     limits = jnp.iinfo(array.dtype)
     inside = limits.min <= number <= limits.max
-    return array == number if inside else (array != array)  # noqa: PLR0124 - False, sharded as the array is
+    return array == number if inside else (array != array)
 
 
 def validate_range(target: Any, least: int, classes: int,
