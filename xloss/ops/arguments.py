@@ -132,9 +132,11 @@ def check_weight(weight: Any, input: Any, name: str = "weight", broadcast: bool 
 
 
 def check_integer(name: str, value: object) -> None:
-    """Refuse what is not a whole number."""
+    """Refuse what is not a whole number, or one that no integer dtype has."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise_type_error(name, f"{type(value).__name__} {value!r}", "an integer")
+    if not -(2**63) <= value < 2**63:
+        raise_value_error(name, repr(value), "an integer of at most 64 bits")
 
 
 def check_flags(**flags: object) -> None:
