@@ -2,6 +2,7 @@
 
 import functools
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,9 @@ from helpers import (
     torch_results,
 )
 
+from xloss import modules
 from xloss.catalog import LOSSES, Loss, Variant
+from xloss.modules import signatures
 from xloss.ops.reductions import sum_and_denominator
 from xloss.parity.inputs import Draw
 from xloss.parity.truth import evaluate
@@ -46,6 +49,50 @@ def test_sum_over_denominator_is_the_mean(loss: Loss, variant: Variant, framewor
     np.testing.assert_allclose(total / denominator, mean, rtol=1e-14)
     if evaluate(loss.truth, arrays, variant.options, (), loss.arguments.class_axes, 0).factors is None:
         np.testing.assert_allclose(total, plain_sum, rtol=1e-15)
+
+
+def made(loss: Loss, framework: Any, given: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The class form, and what it is called with, of the arguments of a call of the function."""
+    taken = {option.name for option in signatures.options_of(loss)}
+    form = modules.attribute(framework.name, signatures.class_name(loss))
+    return form(**{k: v for k, v in given.items() if k in taken}), {k: v for k, v in given.items() if k not in taken}
+
+
+@every_variant
+@both
+def test_class_forms_have_the_parts_of_their_functions(loss: Loss, variant: Variant, framework: Any) -> None:
+    """Whatever their own reduction."""
+    given = put(framework, loss.inputs(Draw(loss, variant, variant.shapes[0], "typical", "float64")))
+    given |= variant.options
+    if loss.class_form.parametric:
+        pytest.skip("owns parameters: below")
+    if loss.wrap_call is not None:  # what the function itself is called with
+        seen: dict[str, Any] = {}
+        loss.wrap_call(lambda **kwargs: seen.update(kwargs), framework.name)(**given)
+        given = seen
+    form, called = made(loss, framework, {**given, "reduction": loss.reductions[-1]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of broadcasting: meant
+        parts, want = sum_and_denominator(form, **called), sum_and_denominator(getattr(loss, framework.name), **given)
+    for got, expected in zip(parts, want, strict=True):
+        np.testing.assert_array_equal(framework.get(got), framework.get(expected))
+
+
+@both
+def test_class_forms_with_parameters_have_parts(framework: Any) -> None:
+    rng = np.random.default_rng(0)
+    arrays = put(framework, {"input": rng.normal(size=(6, 4)), "target": np.array([0, 4, 2, 1, 3, 4])})
+    key = {} if framework is TORCH else {"key": jax.random.key(0)}
+    dtype = {"dtype": torch.float64 if framework is TORCH else "float64"}
+    make = functools.partial(modules.attribute, framework.name)
+    linear = make("LinearCrossEntropyLoss")(4, 5, bias=True, ignore_index=4, **key, **dtype)
+    total, count = sum_and_denominator(linear, **arrays)
+    assert framework.get(count) == 4
+    np.testing.assert_allclose(framework.get(total) / 4, framework.get(linear(**arrays)), rtol=1e-14)
+    adaptive = make("AdaptiveLogSoftmaxWithLoss")(4, 5, [2, 3], 1.5, **key, **dtype)
+    total, count = sum_and_denominator(adaptive, **arrays)
+    assert framework.get(count) == 6
+    np.testing.assert_allclose(framework.get(total) / 6, framework.get(adaptive(**arrays).loss), rtol=1e-14)
 
 
 MICRO = (slice(0, 1), slice(1, 6), slice(6, 8))  # uneven, and the last all ignored
@@ -100,6 +147,8 @@ def test_sum_and_denominator_refuses_what_is_no_loss_and_a_reduction() -> None:
     x = torch.zeros(2)
     with pytest.raises(TypeError, match=r"^loss: expected"):
         sum_and_denominator(functional.mse_loss, x, x)
+    with pytest.raises(TypeError, match=r"^loss: expected"):
+        sum_and_denominator(modules.attribute("torch", "MSELoss"), x, x)
     with pytest.raises(TypeError, match=r"^reduction: "):
         sum_and_denominator(LOSSES["mse_loss"].torch, x, x, reduction="mean")
 

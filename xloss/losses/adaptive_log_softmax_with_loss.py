@@ -34,7 +34,8 @@ Source: torch.nn.AdaptiveLogSoftmaxWithLoss; Grave et al. 2017, arXiv:1609.04309
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,7 +75,7 @@ def torch_adaptive_log_softmax_with_loss(input: Tensor, target: Tensor, head_wei
         inside = (labels >= low) & (labels < cutoffs[i + 1])
         in_head = torch.where(inside, short + i, in_head)
         loss = linear.add_cluster_nll(inside, loss, input, labels - low, tails[2 * i], tails[2 * i + 1])
-    chunk = shapes.rows_per_chunk(input.shape[0], head_weight.shape[0])
+    chunk = linear.rows_per_chunk(input.shape[0], head_weight.shape[0])
     loss = loss + linear.nll_of_rows(input, in_head, chunk, head_weight, *bias)
     loss = ops.nan_where(loss.squeeze(0) if unbatched else loss, outside)
     return AdaptiveLogSoftmax(ops.reduce(-loss, "none", dtype), ops.reduce(loss, "mean", dtype))
@@ -102,7 +103,7 @@ def jax_adaptive_log_softmax_with_loss(input: ArrayLike, target: ArrayLike, head
         inside = (labels >= low) & (labels < cutoffs[i + 1])
         in_head = jnp.where(inside, short + i, in_head)
         loss = linear.add_cluster_nll(inside, loss, input, labels - low, tails[2 * i], tails[2 * i + 1])
-    chunk = shapes.rows_per_chunk(input.shape[0], head_weight.shape[0])
+    chunk = linear.rows_per_chunk(input.shape[0], head_weight.shape[0])
     loss = loss + linear.nll_of_rows(input, in_head, chunk, head_weight, *bias)
     loss = ops.nan_where(loss.squeeze(0) if unbatched else loss, outside)
     return AdaptiveLogSoftmax(ops.reduce(-loss, "none", dtype), ops.reduce(loss, "mean", dtype))
@@ -145,6 +146,23 @@ class Floats:
     """Stand in for the tape in `truth`, in floating point: it calls no more than `sum`."""
 
     sum = staticmethod(np.sum)
+
+
+def sum_and_count(function: Callable[..., Any], framework: str) -> Callable[..., Any]:
+    """Return the function that gives the parts of the mean: the loss has no `reduction` by which to ask for them."""
+
+    def parts(*args: Any, **kwargs: Any) -> Any:
+        output = function(*args, **kwargs).output
+        ops = importlib.import_module(f"xloss.ops.{framework}")
+        (output, _) = ops.validate_and_upcast(output=output)
+        return ops.reduce(-output, arguments.PARTS, None)
+
+    return parts
+
+
+_TWINS = {"torch": torch_adaptive_log_softmax_with_loss, "jax": jax_adaptive_log_softmax_with_loss}
+for _framework, _function in _TWINS.items():
+    vars(_function)["__xloss_parts__"] = sum_and_count(_function, _framework)
 
 
 def wrap_call(function, framework):

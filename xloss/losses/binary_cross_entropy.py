@@ -52,6 +52,8 @@ def torch_binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | N
 
 def jax_binary_cross_entropy(input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None,
                              reduction: Reduction = "mean") -> Array:  # fmt: skip
+    import jax.numpy as jnp
+
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
@@ -63,7 +65,7 @@ def jax_binary_cross_entropy(input: ArrayLike, target: ArrayLike, weight: ArrayL
     p, t, bad = ops.validate_unit_interval(input=input, target=target)
     loss = ops.nan_where(ops.bce(p, t), bad, input, target)
     if weight is not None:
-        loss = loss * weight
+        loss = loss * jnp.broadcast_to(weight, loss.shape)
     return ops.reduce(loss, reduction, dtype)
 
 

@@ -58,6 +58,8 @@ def jax_binary_cross_entropy_with_logits(
     input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, reduction: Reduction = "mean",
     pos_weight: ArrayLike | None = None
 ) -> Array:  # fmt: skip
+    import jax.numpy as jnp
+
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
@@ -69,7 +71,7 @@ def jax_binary_cross_entropy_with_logits(
     arguments.check_weight(pos_weight, input, "pos_weight", broadcast=True)
     loss = ops.bce_of_logits(input, target, pos_weight)
     if weight is not None:
-        loss = loss * weight
+        loss = loss * jnp.broadcast_to(weight, loss.shape)
     return ops.reduce(loss, reduction, dtype)
 
 

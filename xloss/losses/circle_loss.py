@@ -55,7 +55,7 @@ def torch_circle_loss(input: Tensor, target: Tensor, m: float = 0.4, gamma: floa
     input, dtype = ops.validate_and_upcast(input=input)
     positive, negative = d.pair_masks(input, target)
     s = d.cosine_similarities(input)
-    if not s.shape[0]:
+    if ops.is_empty(s):
         return ops.reduce(s.sum(1), reduction, dtype)
     held = s.detach()
     toward = -gamma * (1 + m - held).clip(min=0) * (s - (1 - m))
@@ -80,7 +80,7 @@ def jax_circle_loss(input: ArrayLike, target: ArrayLike, m: float = 0.4, gamma: 
     input, dtype = ops.validate_and_upcast(input=input)
     positive, negative = d.pair_masks(input, target)
     s = d.cosine_similarities(input)
-    if not s.shape[0]:
+    if ops.is_empty(s):
         return ops.reduce(s.sum(1), reduction, dtype)
     held = jax.lax.stop_gradient(s)
     toward = -gamma * (1 + m - held).clip(min=0) * (s - (1 - m))

@@ -97,7 +97,7 @@ def torch_linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Ten
         )
     input, target = (input.unsqueeze(0), target.unsqueeze(0)) if axis == 0 else (input, target)
     sizes = input.shape[0], math.prod(linear_weight.shape[:-1]), chunk_size, options
-    chunk = shapes.rows_per_chunk(*sizes)
+    chunk = linear.rows_per_chunk(*sizes)
     if not soft:
         # Nothing of an ignored row may reach the gradient of the weights, not even a NaN.
         silent = ignored.reshape(input.shape[0], math.prod(target.shape[1:])).all(1, keepdim=True)
@@ -109,7 +109,7 @@ def torch_linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Ten
             target = target * (1 - label_smoothing) + label_smoothing / max(logits.shape[1], 1)
             return target if weight is None else target * ops.broadcast_class_weight(weight, 1, logits)
 
-        few = shapes.rows_per_chunk(*sizes, divisor=linear_soft.CHUNK_DIVISOR)
+        few = linear.rows_per_chunk(*sizes, divisor=linear_soft.CHUNK_DIVISOR)
         loss = linear_soft.nll_of_rows(smoothed, input, target, weight, chunk, few, linear_weight, *bias)
     else:
         loss = linear.nll_of_rows(input, target, chunk, linear_weight, *bias)
@@ -158,7 +158,7 @@ def jax_linear_cross_entropy(input: ArrayLike, linear_weight: ArrayLike, target:
         )
     input, target = (input[None], target[None]) if axis == 0 else (input, target)
     sizes = input.shape[0], math.prod(linear_weight.shape[:-1]), chunk_size, options
-    chunk = shapes.rows_per_chunk(*sizes)
+    chunk = linear.rows_per_chunk(*sizes)
     if not soft:
         # Nothing of an ignored row may reach the gradient of the weights, not even a NaN.
         silent = ignored.reshape(input.shape[0], math.prod(target.shape[1:])).all(1, keepdims=True)

@@ -46,13 +46,13 @@ def torch_log_cosh_loss(input: Tensor, target: Tensor, reduction: Reduction = "m
     error = input - target
     size = ops.absolute(error)
     small = size <= 0.5
-    threshold = torch.nn.functional.threshold
     # log1p(cosh(e) - 1) up to 1/2, beyond it (|e| - log 2) + log1p(exp(-2 |e|)). Outside its own range each form gets a
-    # constant, for its value or its gradient may overflow there (0.625, for at its bounds hardtanh's derivative is 0).
+    # constant, for its value or its gradient may overflow there; where the kernels' derivatives jump, no form is used.
     near = cosh_less_1(torch.nn.functional.hardtanh(error, -0.625, 0.625), torch.finfo(error.dtype).bits)
-    far = torch.exp(-2 * threshold(size, 0.5, 0.5))
-    straight = threshold(size, 0.5, math.log(2)) - math.log(2)
-    loss = straight + ops.log1p(torch.lerp(far, near, small.to(size.dtype)))
+    small = small.to(size.dtype)
+    far = torch.exp(-2 * torch.nn.functional.threshold(size, 0.25, 0.25))
+    straight = (1 - small) * (size - math.log(2))
+    loss = straight + ops.log1p(torch.lerp(far, near, small))
     return ops.reduce(loss, reduction, dtype)
 
 

@@ -101,8 +101,8 @@ def jax_multi_margin_loss(input: ArrayLike, target: ArrayLike, p: int = 1, margi
     rows, classes = check_shapes(input.shape, target.shape, weight)
     labels, outside = ops.validate_range(target, 0, classes)
     input, labels = input.reshape(rows, classes), labels.reshape(rows)
-    picked = jnp.take_along_axis(input, labels[:, None], 1)
-    own = jnp.arange(classes, dtype=labels.dtype) == labels[:, None]
+    picked = ops.gather(input, labels[:, None], 1)
+    own = jnp.arange(classes, dtype=labels.dtype)[None] == labels[:, None]
     slack = (margin - picked) + input
     # Not `where(slack > 0, slack, 0.0)`, which makes a NaN 0.
     hinge = jnp.where(own | (slack <= 0), 0.0, slack)

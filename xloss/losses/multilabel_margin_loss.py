@@ -81,6 +81,7 @@ def jax_multilabel_margin_loss(input: ArrayLike, target: ArrayLike, reduction: R
     import jax.numpy as jnp
 
     from xloss.ops import jax as ops
+    from xloss.ops.sharding_jax import gathered
 
     arguments.check_reduction(reduction)
     input, dtype = ops.validate_and_upcast(input=input)
@@ -88,12 +89,12 @@ def jax_multilabel_margin_loss(input: ArrayLike, target: ArrayLike, reduction: R
     batch = input.shape[:-1]
     rows, classes = check_shapes(input.shape, target.shape)
     labels, outside = ops.validate_range(target, -1, classes)
-    input, labels = input.reshape(rows, classes), labels.reshape(rows, classes)
+    input, labels = gathered(input.reshape(rows, classes), 1), gathered(labels.reshape(rows, classes), 1)
     counts = (labels < 0).cumsum(1) == 0
     labels = labels.clip(min=0)
-    is_own = jnp.arange(classes, dtype=labels.dtype) == jnp.expand_dims(labels, 2)
+    is_own = jnp.arange(classes, dtype=labels.dtype)[None, None] == jnp.expand_dims(labels, 2)
     is_label = (is_own & jnp.expand_dims(counts, 2)).any(1)
-    picked = jnp.take_along_axis(input, labels, 1)
+    picked = ops.gather(input, labels, 1)
     # [n, j, i]: label j of row n against class i.
     slack = jnp.expand_dims(1 - picked, 2) + jnp.expand_dims(input, 1)
     apart = jnp.expand_dims(counts, 2) & ~jnp.expand_dims(is_label, 1)

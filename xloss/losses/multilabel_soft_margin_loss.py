@@ -61,6 +61,8 @@ def torch_multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Ten
 
 def jax_multilabel_soft_margin_loss(input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None,
                                     reduction: Reduction = "mean") -> Array:  # fmt: skip
+    import jax.numpy as jnp
+
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
@@ -68,9 +70,9 @@ def jax_multilabel_soft_margin_loss(input: ArrayLike, target: ArrayLike, weight:
         input=input, target=target, weight=weight, optional=("weight",), integer=("target",)
     )
     classes = check_shapes(input.shape, target.shape, weight)
-    loss = ops.bce_of_logits(input, target)
+    loss = ops.bce_of_logits(input, jnp.broadcast_to(target, input.shape))
     if weight is not None:
-        loss = loss * weight
+        loss = loss * jnp.broadcast_to(weight, loss.shape)
     return ops.reduce(loss.sum(-1) / classes, reduction, dtype)
 
 

@@ -64,7 +64,7 @@ def jax_nll_loss(input: ArrayLike, target: ArrayLike, weight: ArrayLike | None =
     arguments.check_integer("ignore_index", ignore_index)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
-    picked = jnp.take_along_axis(input, jnp.expand_dims(labels, axis), axis).squeeze(axis)
+    picked = ops.gather(input, jnp.expand_dims(labels, axis), axis).squeeze(axis)
     # A NaN in an ignored row must reach neither the value nor the gradient.
     picked = ops.nan_where(jnp.where(ignored, 0.0, picked), outside)
     weights = ops.label_weights(weight, labels, ignored, input.dtype)

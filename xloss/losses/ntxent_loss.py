@@ -47,7 +47,7 @@ def torch_ntxent_loss(input: Tensor, target: Tensor, temperature: float = 0.07,
     positive, negative = d.pair_masks(input, target)
     weights = positive.to(input.dtype)
     logits = d.cosine_similarities(input) / temperature
-    if not logits.shape[0]:
+    if ops.is_empty(logits):
         return ops.reduce(logits, reduction, dtype, weights=weights)
     # logsumexp of the negatives, once a row; softplus adds each positive's own term without cancellation.
     greatest, log_total = ops.log_sum_exp(torch.where(negative, logits, -torch.inf), 1)
@@ -69,7 +69,7 @@ def jax_ntxent_loss(input: ArrayLike, target: ArrayLike, temperature: float = 0.
     positive, negative = d.pair_masks(input, target)
     weights = positive.astype(input.dtype)
     logits = d.cosine_similarities(input) / temperature
-    if not logits.shape[0]:
+    if ops.is_empty(logits):
         return ops.reduce(logits, reduction, dtype, weights=weights)
     # logsumexp of the negatives, once a row; softplus adds each positive's own term without cancellation.
     greatest, log_total = ops.log_sum_exp(jnp.where(negative, logits, -jnp.inf), 1)

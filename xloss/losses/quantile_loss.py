@@ -32,8 +32,6 @@ from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
 def torch_quantile_loss(input: Tensor, target: Tensor, quantile: float = 0.5, reduction: Reduction = "mean") -> Tensor:
-    import torch
-
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
@@ -41,14 +39,13 @@ def torch_quantile_loss(input: Tensor, target: Tensor, quantile: float = 0.5, re
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     input, target = ops.broadcast_with_warning(input, target)
     error = target - input
-    loss = quantile * torch.relu(error) + (1 - quantile) * torch.relu(-error)
+    above = (error > 0).to(error.dtype)
+    loss = ops.absolute(error) * (quantile * above + (1 - quantile) * (1 - above))
     return ops.reduce(loss, reduction, dtype)
 
 
 def jax_quantile_loss(input: ArrayLike, target: ArrayLike, quantile: float = 0.5,
                       reduction: Reduction = "mean") -> Array:  # fmt: skip
-    import jax
-
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
@@ -56,7 +53,8 @@ def jax_quantile_loss(input: ArrayLike, target: ArrayLike, quantile: float = 0.5
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     input, target = ops.broadcast_with_warning(input, target)
     error = target - input
-    loss = quantile * jax.nn.relu(error) + (1 - quantile) * jax.nn.relu(-error)
+    above = (error > 0).astype(error.dtype)
+    loss = ops.absolute(error) * (quantile * above + (1 - quantile) * (1 - above))
     return ops.reduce(loss, reduction, dtype)
 
 

@@ -49,7 +49,7 @@ def torch_self_distillation_loss(input: Tensor, target: Tensor, reduction: Reduc
     target = target.detach()
     # Subtract the logits of the teacher's top class, whose p is at least 1 / C: a shift of all logits costs no digits.
     top = target.argmax(axis, keepdim=True)
-    is_top = torch.zeros_like(target, dtype=torch.bool).scatter(axis, top, True)
+    is_top = torch.zeros_like(target, dtype=torch.bool).scatter(axis, top, 1)
     anchor = input.gather(axis, top)
     anchor = torch.where(anchor == -torch.inf, 0.0, anchor)
     student, teacher = input - anchor, target - target.gather(axis, top)
@@ -94,9 +94,9 @@ def jax_self_distillation_loss(input: ArrayLike, target: ArrayLike, reduction: R
     # Subtract the logits of the teacher's top class, whose p is at least 1 / C: a shift of all logits costs no digits.
     top = target.argmax(axis, keepdims=True)
     is_top = jax.lax.broadcasted_iota(top.dtype, target.shape, axis) == top
-    anchor = jnp.take_along_axis(input, top, axis)
+    anchor = ops.gather(input, top, axis)
     anchor = jnp.where(anchor == -jnp.inf, 0.0, anchor)
-    student, teacher = input - anchor, target - jnp.take_along_axis(target, top, axis)
+    student, teacher = input - anchor, target - ops.gather(target, top, axis)
     log_z = ops.log1p(jnp.where(is_top, 0.0, jnp.exp(teacher / temperature)).sum(axis, keepdims=True))
     p = jnp.exp(teacher / temperature - log_z)
     absent = p == 0

@@ -43,12 +43,14 @@ def torch_soft_margin_loss(input: Tensor, target: Tensor, reduction: Reduction =
 
 
 def jax_soft_margin_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean") -> Array:
+    import jax.numpy as jnp
+
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target, integer=("target",))
     arguments.check_broadcasts_to("target", target.shape, "input", input.shape)
-    loss = ops.softplus(-target * input)
+    loss = ops.softplus(-jnp.broadcast_to(target, input.shape) * input)
     return ops.reduce(loss, reduction, dtype)
 
 

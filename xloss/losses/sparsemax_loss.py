@@ -56,7 +56,7 @@ def torch_sparsemax_loss(input: Tensor, target: Tensor, ignore_index: int = -100
     threshold = (torch.where(inside, x, 0.0).sum(axis, keepdim=True) - 1) / count
     p = torch.where(inside, x - threshold, 0.0)
     # The sum of the others instead of 1 - p_y, which cancels for a confident prediction.
-    others = torch.where(torch.zeros_like(inside).scatter(axis, index, True), 0.0, p)
+    others = torch.where(torch.zeros_like(inside).scatter(axis, index, 1), 0.0, p)
     missed = torch.where(inside, 0.0, threshold - x).gather(axis, index).squeeze(axis)
     loss = (others.sum(axis) ** 2 + (others * others).sum(axis)) / 2 + missed
     loss = ops.nan_where(loss, ~torch.isfinite(greatest).squeeze(axis))
@@ -86,11 +86,11 @@ def jax_sparsemax_loss(input: ArrayLike, target: ArrayLike, ignore_index: int = 
     p = jnp.where(inside, x - threshold, 0.0)
     # The sum of the others instead of 1 - p_y, which cancels for a confident prediction.
     others = jnp.where(jax.lax.broadcasted_iota(index.dtype, x.shape, axis) == index, 0.0, p)
-    missed = jnp.take_along_axis(jnp.where(inside, 0.0, threshold - x), index, axis).squeeze(axis)
+    missed = ops.gather(jnp.where(inside, 0.0, threshold - x), index, axis).squeeze(axis)
     loss = (others.sum(axis) ** 2 + (others * others).sum(axis)) / 2 + missed
     loss = ops.nan_where(loss, ~jnp.isfinite(greatest).squeeze(axis))
     # Where a class leads by 1 the gradient is 0 and would hide a NaN: it is passed through the score instead.
-    loss = jnp.where(ignored, 0.0, ops.nan_where(loss, outside, jnp.take_along_axis(input, index, axis).squeeze(axis)))
+    loss = jnp.where(ignored, 0.0, ops.nan_where(loss, outside, ops.gather(input, index, axis).squeeze(axis)))
     return ops.reduce(loss, reduction, dtype, weights=(~ignored).astype(input.dtype))
 
 

@@ -58,7 +58,7 @@ def torch_triplet_margin_loss(anchor: Tensor, positive: Tensor, negative: Tensor
     to_positive = d.distance(anchor, positive, p, eps)
     to_negative = d.distance(anchor, negative, p, eps)
     if swap:
-        to_negative = torch.minimum(to_negative, d.distance(positive, negative, p, eps))
+        to_negative = ops.minimum(to_negative, d.distance(positive, negative, p, eps))
     loss = ops.positive_part(torch.full_like(to_positive, margin) + to_positive - to_negative)
     return ops.reduce(loss, reduction, dtype)
 
@@ -78,7 +78,7 @@ def jax_triplet_margin_loss(anchor: ArrayLike, positive: ArrayLike, negative: Ar
     to_positive = d.distance(anchor, positive, p, eps)
     to_negative = d.distance(anchor, negative, p, eps)
     if swap:
-        to_negative = jnp.minimum(to_negative, d.distance(positive, negative, p, eps))
+        to_negative = ops.minimum(to_negative, d.distance(positive, negative, p, eps))
     loss = ops.positive_part(jnp.full_like(to_positive, margin) + to_positive - to_negative)
     return ops.reduce(loss, reduction, dtype)
 

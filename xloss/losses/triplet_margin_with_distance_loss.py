@@ -34,6 +34,7 @@ Source: torch.nn.functional.triplet_margin_with_distance_loss.
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -59,7 +60,7 @@ def torch_triplet_margin_with_distance_loss(anchor: Tensor, positive: Tensor, ne
     distance = d.distance if distance_function is None else distance_function
     to_positive, to_negative = distance(anchor, positive), distance(anchor, negative)
     if swap:
-        to_negative = torch.minimum(to_negative, distance(positive, negative))
+        to_negative = ops.minimum(to_negative, distance(positive, negative))
     to_positive, to_negative, _ = ops.validate_and_upcast(distance_function=to_positive, of_negative=to_negative)
     loss = ops.positive_part(torch.full_like(to_positive, margin) + to_positive - to_negative)
     return ops.reduce(loss, reduction, dtype)
@@ -81,7 +82,7 @@ def jax_triplet_margin_with_distance_loss(anchor: ArrayLike, positive: ArrayLike
     distance = d.distance if distance_function is None else distance_function
     to_positive, to_negative = distance(anchor, positive), distance(anchor, negative)
     if swap:
-        to_negative = jnp.minimum(to_negative, distance(positive, negative))
+        to_negative = ops.minimum(to_negative, distance(positive, negative))
     to_positive, to_negative, _ = ops.validate_and_upcast(distance_function=to_positive, of_negative=to_negative)
     loss = ops.positive_part(jnp.full_like(to_positive, margin) + to_positive - to_negative)
     return ops.reduce(loss, reduction, dtype)
@@ -123,11 +124,8 @@ def wrap_call(function, framework):
     """Make the call take `distance="l1"`, the sum of the absolute differences, in place of a function."""
 
     def l1(x, y):
-        if framework == "torch":
-            return (x - y).abs().sum(-1)
-        from xloss.ops.jax import absolute
-
-        return absolute(x - y).sum(-1)
+        ops = importlib.import_module(f"xloss.ops.{framework}")
+        return ops.absolute(x - y).sum(-1)
 
     @functools.wraps(function)
     def call(*, distance=None, **rest):

@@ -10,6 +10,7 @@ import numpy as np
 
 from xloss.catalog import Loss
 from xloss.modules import signatures
+from xloss.ops.arguments import PARTS
 
 
 class ImmutableLoss:
@@ -62,6 +63,10 @@ def make(loss: Loss, name: str) -> type:
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
         return loss.jax(*args, **kwargs, **{option: getattr(self, option) for option in names})
 
+    def __xloss_parts__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
+        given = {option: getattr(self, option) for option in names} | {"reduction": PARTS}
+        return loss.jax(*args, **kwargs, **given)
+
     def __repr__(self: Any) -> str:  # noqa: N807
         return f"{name}({', '.join(f'{option}={signatures.shown(getattr(self, option))}' for option in names)})"
 
@@ -79,6 +84,8 @@ def make(loss: Loss, name: str) -> type:
         "static": tuple(static),
         "__init__": __init__,
         "__call__": __call__,
+        "__xloss__": loss.name,
+        "__xloss_parts__": __xloss_parts__,
         "__repr__": __repr__,
         "__eq__": __eq__,
         "__hash__": __hash__,

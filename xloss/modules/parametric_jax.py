@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from xloss.catalog import LOSSES
-from xloss.losses.adaptive_log_softmax_with_loss import AdaptiveLogSoftmax
+from xloss.losses.adaptive_log_softmax_with_loss import AdaptiveLogSoftmax, sum_and_count
 from xloss.modules.jax import ImmutableLoss
 from xloss.ops import arguments
 from xloss.ops import linear_jax as linear
@@ -37,6 +37,7 @@ class LinearCrossEntropyLoss(ImmutableLoss):
     Called with input (H) or (N, H) and target. Leaves: `linear_weight`, `linear_bias`, `weight`.
     """
 
+    __xloss__ = "linear_cross_entropy"
     leaves = ("linear_weight", "linear_bias", "weight")
     static = ("in_features", "num_classes", "out_features", "bias", "reduction", "ignore_index", "label_smoothing",
               "chunk_size")  # fmt: skip
@@ -82,10 +83,16 @@ class LinearCrossEntropyLoss(ImmutableLoss):
 
     def __call__(self, input: ArrayLike, target: ArrayLike) -> Array:
         """Return the loss."""
-        loss: Callable[..., Array] = LOSSES["linear_cross_entropy"].jax
-        return loss(
+        return self._loss(input, target, self.reduction)
+
+    def __xloss_parts__(self, input: ArrayLike, target: ArrayLike) -> Any:
+        """Return the parts of the mean."""
+        return self._loss(input, target, arguments.PARTS)
+
+    def _loss(self, input: ArrayLike, target: ArrayLike, reduction: Any) -> Any:
+        return LOSSES["linear_cross_entropy"].jax(
             input, self.linear_weight, target, linear_bias=self.linear_bias, weight=self.weight,
-            reduction=self.reduction, ignore_index=self.ignore_index,
+            reduction=reduction, ignore_index=self.ignore_index,
             label_smoothing=self.label_smoothing, chunk_size=self.chunk_size,
         )  # fmt: skip
 
@@ -96,6 +103,7 @@ class AdaptiveLogSoftmaxWithLoss(ImmutableLoss):
     Called with input and target, gives `output` and `loss`. Leaves: `head_weight`, `tail_weights`, `head_bias`.
     """
 
+    __xloss__ = "adaptive_log_softmax_with_loss"
     leaves = ("head_weight", "tail_weights", "head_bias")
     static = ("in_features", "n_classes", "cutoffs", "div_value", "has_head_bias")
     in_features: int
@@ -138,6 +146,10 @@ class AdaptiveLogSoftmaxWithLoss(ImmutableLoss):
         """Return the log-probabilities of the targets, and the loss."""
         loss: Callable[..., AdaptiveLogSoftmax] = LOSSES["adaptive_log_softmax_with_loss"].jax
         return loss(input, target, self.head_weight, self.tail_weights, self.cutoffs, self.head_bias)
+
+    def __xloss_parts__(self, input: ArrayLike, target: ArrayLike) -> Any:
+        """Return the parts of the mean."""
+        return sum_and_count(self, "jax")(input, target)
 
     def log_prob(self, input: Array) -> Array:
         """Return the log-probabilities of all classes, shape (N, n_classes), of input (N, H)."""

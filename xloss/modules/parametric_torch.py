@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from xloss.catalog import LOSSES
-from xloss.losses.adaptive_log_softmax_with_loss import AdaptiveLogSoftmax
+from xloss.losses.adaptive_log_softmax_with_loss import AdaptiveLogSoftmax, sum_and_count
 from xloss.ops import arguments
 from xloss.ops.linear import check_cutoffs, check_options
 from xloss.ops.types import Reduction, Tensor
@@ -19,11 +20,15 @@ from xloss.ops.types import Reduction, Tensor
 __all__ = ["AdaptiveLogSoftmaxWithLoss", "LinearCrossEntropyLoss"]
 
 
-class LinearCrossEntropyLoss(torch.nn.LinearCrossEntropyLoss):
+class LinearCrossEntropyLoss(torch.nn.Module):
     """`linear_cross_entropy` with a weight, and a bias, of its own: torch.nn's constructor, and `chunk_size`.
 
-    `forward(input, target)` of input (H) or (N, H). Parameters: `linear.weight`, `linear.bias`; buffer: `weight`.
+    `forward(input, target)` of input (H) or (N, H). Parameters: `linear.weight`, `linear.bias`; buffer: `weight`. Not a
+    subclass of torch.nn's, which torch has from 2.13 on.
     """
+
+    __xloss__ = "linear_cross_entropy"
+    weight: Tensor | None
 
     def __init__(self, in_features: int, num_classes: int, *, out_features: tuple[int, ...] = (), bias: bool = False,
                  device: Any = None, dtype: torch.dtype | None = None, reduction: Reduction = "mean",
@@ -33,12 +38,14 @@ class LinearCrossEntropyLoss(torch.nn.LinearCrossEntropyLoss):
         check_options(ignore_index, label_smoothing)
         if weight is not None:
             arguments.check_same_shape("weight", weight.shape, "num_classes", (num_classes,))
-        super().__init__(
-            in_features, num_classes, out_features=tuple(out_features), bias=bias, device=device, dtype=dtype,
-            reduction=reduction, weight=weight, ignore_index=ignore_index, label_smoothing=label_smoothing,
-            options=options,
-        )  # fmt: skip
-        self.chunk_size = chunk_size
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.num_classes, self.out_features, self.reduction = num_classes, tuple(out_features), reduction
+        self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
+        self.options, self.chunk_size = options, chunk_size
+        # The linear map has one axis of outputs; the weight of the loss is reshaped.
+        outputs = math.prod(self.out_features, start=num_classes)
+        self.linear = torch.nn.Linear(in_features, outputs, bias=bias, device=device, dtype=dtype)
 
     if TYPE_CHECKING:  # torch.nn.Module's own is Callable[..., Any]
 
@@ -46,19 +53,29 @@ class LinearCrossEntropyLoss(torch.nn.LinearCrossEntropyLoss):
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss."""
+        return self._loss(input, target, self.reduction)
+
+    def __xloss_parts__(self, input: Tensor, target: Tensor) -> Any:
+        """Return the parts of the mean."""
+        return self._loss(input, target, arguments.PARTS)
+
+    def _loss(self, input: Tensor, target: Tensor, reduction: Any) -> Any:
         shape = (self.num_classes, *self.out_features)
         bias = self.linear.bias
-        loss: Callable[..., Tensor] = LOSSES["linear_cross_entropy"].torch
-        return loss(
-            input, self.linear.weight.reshape(*shape, -1), target,
-            linear_bias=None if bias is None else bias.reshape(shape), weight=self.weight, reduction=self.reduction,
+        return LOSSES["linear_cross_entropy"].torch(
+            input, self.linear.weight.reshape(*shape, self.linear.in_features), target,
+            linear_bias=None if bias is None else bias.reshape(shape), weight=self.weight, reduction=reduction,
             ignore_index=self.ignore_index, label_smoothing=self.label_smoothing, options=self.options,
             chunk_size=self.chunk_size,
         )  # fmt: skip
 
     def extra_repr(self) -> str:
         """Return the options."""
-        return f"{super().extra_repr()}, chunk_size={self.chunk_size}"
+        return (
+            f"in_features={self.linear.in_features}, num_classes={self.num_classes}, out_features={self.out_features}, "
+            f"bias={self.linear.bias is not None}, reduction={self.reduction}, ignore_index={self.ignore_index}, "
+            f"label_smoothing={self.label_smoothing}, options={self.options}, chunk_size={self.chunk_size}"
+        )
 
 
 class AdaptiveLogSoftmaxWithLoss(torch.nn.AdaptiveLogSoftmaxWithLoss):
@@ -67,6 +84,8 @@ class AdaptiveLogSoftmaxWithLoss(torch.nn.AdaptiveLogSoftmaxWithLoss):
     `forward(input, target)` gives `output` and `loss`. Parameters: `head.weight`, `head.bias`,
     `tail.<i>.<0, 1>.weight`.
     """
+
+    __xloss__ = "adaptive_log_softmax_with_loss"
 
     def __init__(self, in_features: int, n_classes: int, cutoffs: Sequence[int], div_value: float = 4.0,
                  head_bias: bool = False, device: Any = None, dtype: torch.dtype | None = None) -> None:  # fmt: skip
@@ -82,6 +101,10 @@ class AdaptiveLogSoftmaxWithLoss(torch.nn.AdaptiveLogSoftmaxWithLoss):
         tails = [(projection.weight, linear.weight) for projection, linear in self.tail]
         loss: Callable[..., AdaptiveLogSoftmax] = LOSSES["adaptive_log_softmax_with_loss"].torch
         return loss(input, target, self.head.weight, tails, self.cutoffs, self.head.bias)
+
+    def __xloss_parts__(self, input: Tensor, target: Tensor) -> Any:
+        """Return the parts of the mean."""
+        return sum_and_count(self, "torch")(input, target)
 
     def extra_repr(self) -> str:
         """Return the options."""

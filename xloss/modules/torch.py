@@ -9,6 +9,7 @@ import torch
 
 from xloss.catalog import Loss
 from xloss.modules import signatures
+from xloss.ops.arguments import PARTS
 
 
 def make(loss: Loss, name: str) -> type[torch.nn.Module]:
@@ -30,6 +31,10 @@ def make(loss: Loss, name: str) -> type[torch.nn.Module]:
     def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
         return loss.torch(*args, **kwargs, **{option: getattr(self, option) for option in names})
 
+    def __xloss_parts__(self: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N807
+        given = {option: getattr(self, option) for option in names} | {"reduction": PARTS}
+        return loss.torch(*args, **kwargs, **given)
+
     def extra_repr(self: Any) -> str:
         return ", ".join(f"{option}={signatures.shown(getattr(self, option))}" for option in names)
 
@@ -42,6 +47,8 @@ def make(loss: Loss, name: str) -> type[torch.nn.Module]:
         "__doc__": signatures.document(loss, name, signature),
         "__signature__": signature,
         "forward": forward,
+        "__xloss__": loss.name,
+        "__xloss_parts__": __xloss_parts__,
         "extra_repr": extra_repr,
     }
     return type(name, (torch.nn.Module,), body)

@@ -38,10 +38,10 @@ def check_reduction(reduction: str, allowed: Sequence[str] = REDUCTIONS) -> None
 
 def promote(dtypes: Sequence[str]) -> str:
     """Name the floating dtype that holds all of `dtypes`; two different 16-bit formats meet in float32."""
-    widest = max(dtypes, key=lambda name: 16 if name.endswith("float16") else int(name[5:]))
-    if widest.endswith("float16") and len(set(dtypes)) > 1:
-        return "float32"
-    return widest
+    for name in ("float64", "float32"):  # plain, for the compiler of PyTorch up to 2.9: no `max` with a key
+        if name in dtypes:
+            return name
+    return dtypes[0] if len(set(dtypes)) == 1 else "float32"
 
 
 def check_same_shape(name: str, shape: Sequence[int], like: str, expected: Sequence[int]) -> None:
@@ -57,11 +57,20 @@ def broadcast_shape(**shapes: Sequence[int]) -> tuple[int, ...]:
     for name, given in shapes.items():
         shape = tuple(given)
         rank = max(len(shape), len(common))
-        left = (1,) * (rank - len(common)) + common
-        right = (1,) * (rank - len(shape)) + shape
-        if any(a != b and a != 1 and b != 1 for a, b in zip(left, right, strict=True)):
-            raise_value_error(name, f"shape {shape}", f"a shape that broadcasts with {' and '.join(names)}, {common}")
-        common = tuple(b if a == 1 else a for a, b in zip(left, right, strict=True))
+        merged: list[int] = []
+        # A plain loop, for the compiler of PyTorch up to 2.9; a size that depends on values is not compared with 1.
+        for i in range(rank):
+            ours, theirs = i - rank + len(common), i - rank + len(shape)
+            if ours < 0 or theirs < 0:
+                merged.append(shape[theirs] if ours < 0 else common[ours])
+            elif common[ours] == shape[theirs] or shape[theirs] == 1:
+                merged.append(common[ours])
+            elif common[ours] == 1:
+                merged.append(shape[theirs])
+            else:
+                meant = f"a shape that broadcasts with {' and '.join(names)}, {common}"
+                raise_value_error(name, f"shape {shape}", meant)
+        common = tuple(merged)
         names.append(name)
     return common
 
@@ -123,9 +132,11 @@ def check_weight(weight: Any, input: Any, name: str = "weight", broadcast: bool 
 
 
 def check_integer(name: str, value: object) -> None:
-    """Refuse what is not a whole number."""
+    """Refuse what is not a whole number, or one that no integer dtype has."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise_type_error(name, f"{type(value).__name__} {value!r}", "an integer")
+    if not -(2**63) <= value < 2**63:
+        raise_value_error(name, repr(value), "an integer of at most 64 bits")
 
 
 def check_flags(**flags: object) -> None:

@@ -43,4 +43,4 @@ def softplus(x: jax.Array, y: jax.Array) -> jax.Array:
     small = jnp.exp(x * side)
     # Not times exp(y): XLA would fuse the product of exponentials to exp(x + y).
     small = small + small * jnp.expm1(y * side)
-    return jax.nn.relu(total) + ops.log1p(small)
+    return ops.positive_part(total) + ops.log1p(small)

@@ -42,4 +42,4 @@ def softplus(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     small = torch.exp(x * side)
     # Not times exp(y): XLA would fuse the product of exponentials to exp(x + y).
     small = small + small * torch.expm1(y * side)
-    return torch.relu(total) + ops.log1p(small)
+    return ops.positive_part(total) + ops.log1p(small)

@@ -78,7 +78,7 @@ def _validate_labels(
         padded = torch.cat([targets, targets.new_zeros(1)])
         targets = padded.index_select(0, index.clamp(max=total).reshape(-1)).reshape(index.shape)
         # A single row may have more labels than its length, padding: so that `vmap` can map over padded rows.
-        mismatch = lengths.sum() != total if len(lengths) > 1 else lengths.sum() > total
+        mismatch = lengths.sum() != total if lengths.shape[0] > 1 else lengths.sum() > total
         bad_rows = mismatch.expand(lengths.shape)
     position = torch.arange(targets.shape[1], device=lengths.device)
     in_length = position < lengths.unsqueeze(1)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from xloss.ops import arguments
 from xloss.ops import jax as ops
 from xloss.ops.elementary import RESCALING
+from xloss.ops.sharding_jax import any_sharding
 
 __all__ = ["cosine_minus", "cosine_similarities", "distance", "normalize", "pair_masks"]
 
@@ -30,8 +31,14 @@ def pair_masks(input: jax.Array, target: Any) -> tuple[jax.Array, jax.Array]:
         arguments.raise_value_error(
             "target", f"shape {tuple(target.shape)}", f"a label for each row, shape ({input.shape[0]},)"
         )
-    same = jnp.expand_dims(target, 1) == jnp.expand_dims(target, 0)
-    return same & ~jnp.eye(len(target), dtype=bool), ~same
+    same = jnp.asarray(_same_label(target))
+    return same & ~jnp.eye(target.shape[0], dtype=bool), ~same
+
+
+@any_sharding(lambda target: [(target, (0, None))])
+def _same_label(target: Any) -> Any:
+    """Compare all pairs of labels; by methods that NumPy has, too, where those of 64 bits are compared as they are."""
+    return target.reshape(-1, 1) == target.reshape(1, -1)
 
 
 def _power_of_two(largest: jax.Array) -> jax.Array:
@@ -44,7 +51,7 @@ def _power_of_two(largest: jax.Array) -> jax.Array:
 def distance(x: jax.Array, y: jax.Array, p: float = 2.0, eps: float = 1e-6) -> jax.Array:
     """Compute the p-norm of x - y + eps along the last axis: `torch.pairwise_distance`, without overflow.
 
-    At the zero vector the derivative is 0; for p = inf ties share it equally, as in torch.
+    At the zero vector the derivative is 0; for p = inf ties share it equally.
     """
     difference = x - y + eps
     if not difference.ndim:
@@ -52,7 +59,7 @@ def distance(x: jax.Array, y: jax.Array, p: float = 2.0, eps: float = 1e-6) -> j
     if p == 1 or not difference.shape[-1]:
         return ops.absolute(difference).sum(-1)
     if math.isinf(p):
-        return ops.absolute(difference).max(-1)
+        return ops.greatest(ops.absolute(difference))
     largest = jnp.abs(jax.lax.stop_gradient(difference)).max(-1, keepdims=True)
     factor, is_zero = _power_of_two(largest), largest < float(jnp.finfo(largest.dtype).tiny)
     scaled = difference * factor
@@ -97,6 +104,7 @@ def normalize(x: jax.Array) -> jax.Array:
     return ratios / norm
 
 
+@any_sharding(lambda x: [(x, (0, None))])
 def cosine_similarities(x: jax.Array) -> jax.Array:
     """Compute the cosines of all pairs of rows (N, D): shape (N, N)."""
     rows = normalize(x)

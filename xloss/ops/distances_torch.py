@@ -10,6 +10,7 @@ import torch
 
 from xloss.ops import arguments
 from xloss.ops import torch as ops
+from xloss.ops.autocast_torch import product
 from xloss.ops.elementary import RESCALING
 
 __all__ = ["cosine_minus", "cosine_similarities", "distance", "normalize", "pair_masks"]
@@ -30,7 +31,7 @@ def pair_masks(input: torch.Tensor, target: Any) -> tuple[torch.Tensor, torch.Te
             "target", f"shape {tuple(target.shape)}", f"a label for each row, shape ({input.shape[0]},)"
         )
     same = target.unsqueeze(1) == target.unsqueeze(0)
-    return same & ~torch.eye(len(target), dtype=torch.bool, device=target.device), ~same
+    return same & ~torch.eye(target.shape[0], dtype=torch.bool, device=target.device), ~same
 
 
 def _power_of_two(largest: torch.Tensor) -> torch.Tensor:
@@ -43,7 +44,7 @@ def _power_of_two(largest: torch.Tensor) -> torch.Tensor:
 def distance(x: torch.Tensor, y: torch.Tensor, p: float = 2.0, eps: float = 1e-6) -> torch.Tensor:
     """Compute the p-norm of x - y + eps along the last axis: `torch.pairwise_distance`, without overflow.
 
-    At the zero vector the derivative is 0; for p = inf ties share it equally, as in torch.
+    At the zero vector the derivative is 0; for p = inf ties share it equally.
     """
     difference = x - y + eps
     if not difference.ndim:
@@ -51,7 +52,7 @@ def distance(x: torch.Tensor, y: torch.Tensor, p: float = 2.0, eps: float = 1e-6
     if p == 1 or not difference.shape[-1]:
         return ops.absolute(difference).sum(-1)
     if math.isinf(p):
-        return ops.absolute(difference).amax(-1)
+        return ops.greatest(ops.absolute(difference))
     # The axis is kept to the end: PyTorch gives a 0-d float32 tensor times a Python number a float64 tangent.
     largest = difference.detach().abs().amax(-1, keepdim=True)
     factor, is_zero = _power_of_two(largest), largest == 0
@@ -96,7 +97,7 @@ def normalize(x: torch.Tensor) -> torch.Tensor:
 def cosine_similarities(x: torch.Tensor) -> torch.Tensor:
     """Compute the cosines of all pairs of rows (N, D): shape (N, N)."""
     rows = normalize(x)
-    return rows @ rows.mT
+    return product(rows, rows.mT)
 
 
 def cosine_minus(x: torch.Tensor, y: torch.Tensor) -> Callable[[float], torch.Tensor]:

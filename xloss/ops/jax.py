@@ -16,24 +16,45 @@ import numpy as np
 
 from xloss.ops import arguments
 from xloss.ops.reductions import jax_reduce as reduce
+from xloss.ops.sharding_jax import any_sharding
 
 __all__ = [
     "absolute", "as_array", "as_arrays", "as_indices", "bce", "bce_of_logits", "broadcast",
-    "broadcast_class_weight", "broadcast_with_warning", "concrete", "gather_class_weight", "is_integer",
-    "label_weights", "log1p", "log_sum_exp", "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft",
+    "broadcast_class_weight", "broadcast_with_warning", "concrete", "gather_class_weight", "greatest", "is_empty",
+    "is_integer", "label_weights", "log1p", "log_sum_exp", "minimum", "nan_where", "neg_sign", "nll_of_logits",
+    "nll_of_logits_soft",
     "positive_part", "reduce", "smooth_l1", "softplus", "validate_and_upcast", "validate_classes",
     "validate_labels", "validate_range", "validate_target", "validate_unit_interval",
 ]  # fmt: skip
 
 
-def as_array(name: str, value: Any) -> jax.Array:
-    """Return a JAX array of a JAX or NumPy array or a number; `TypeError` for lists and other libraries' tensors."""
-    if not isinstance(value, (jax.Array, np.ndarray, np.generic, int, float)):
+def as_array(name: str, value: Any) -> Any:
+    """Return a JAX array of a JAX or NumPy array or a number; `TypeError` for lists and other libraries' tensors.
+
+    NumPy integers, and Python's, stay in NumPy until their values were looked at: without x64 JAX would take 2^32 + 1
+    for 1.
+    """
+    if isinstance(value, jax.Array):
+        return value
+    if not isinstance(value, (np.ndarray, np.generic, int, float)):
         arguments.raise_type_error(name, type(value).__name__, "a jax.Array, a NumPy array or a number")
-    return jnp.asarray(value)
+    array = np.asarray(value)
+    if isinstance(value, int) and array.dtype == object:
+        arguments.raise_value_error(name, f"{value!r}", "an integer of at most 64 bits")
+    if array.dtype.kind in "OSUMm":
+        arguments.raise_type_error(name, f"dtype {array.dtype}", "numbers")
+    # Of the value itself: a Python number makes an array of a weak type.
+    return array if array.dtype.kind in "iu" else jnp.asarray(value)
 
 
-def is_integer(array: jax.Array) -> bool:
+def is_weak(value: Any) -> bool:
+    """Tell whether this is a Python number, or an array of a weak type, which takes the dtype of what it meets."""
+    if isinstance(value, jax.Array):
+        return value.weak_type and bool(jnp.issubdtype(value.dtype, jnp.number))
+    return type(value) in (int, float)
+
+
+def is_integer(array: Any) -> bool:
     """Tell whether the dtype is an integer one; bool is not."""
     return bool(jnp.issubdtype(array.dtype, jnp.integer))
 
@@ -48,15 +69,15 @@ def validate_and_upcast(*, same_dtype: bool = False, optional: Sequence[str] = (
     """Check dtypes and convert to the dtype of the computation: float64 if any tensor has it, else float32.
 
     Return the tensors in order, and last the dtype to round the loss to, the widest that was given. Tensors named in
-    `optional` may be None. Those named in `integer` may have an integer dtype, which does not widen the loss. With
-    `same_dtype`, refuse mixed floating dtypes.
+    `optional` may be None. Those named in `integer` may have an integer dtype, which does not widen the loss; nor do
+    Python numbers (`is_weak`). With `same_dtype`, refuse mixed floating dtypes.
     """
     arrays = as_arrays(optional, **tensors)
     dtypes: dict[str, str] = {}
     first = ""
     for name, array in arrays.items():
         # An integer is converted to the dtype of the computation, not to that of the loss: bfloat16 has no 257.
-        if array is None or (name in integer and is_integer(array)):
+        if array is None or (name in integer and is_integer(array)) or is_weak(tensors[name]):
             continue
         dtype = array.dtype.name
         if dtype not in arguments.FLOATS:
@@ -71,21 +92,37 @@ def validate_and_upcast(*, same_dtype: bool = False, optional: Sequence[str] = (
         dtypes[name] = dtype
         if same_dtype and dtype != dtypes[first]:
             arguments.raise_type_error(name, f"dtype {dtype}", f"that of {first}, {dtypes[first]}")
-    out = arguments.promote(list(dtypes.values()))
+    out = arguments.promote(list(dtypes.values()) or [jnp.result_type(float).name])
     compute = jnp.float64 if out == "float64" else jnp.float32
-    return *(x if x is None else x.astype(compute) for x in arrays.values()), jnp.dtype(out)
+    return *(x if x is None else _astype(x, compute) for x in arrays.values()), jnp.dtype(out)
 
 
-def as_indices(target: Any) -> jax.Array:
-    """Return class indices, of any shape and range and any integer dtype: without x64 JAX has no int64, torch's."""
+def _astype(array: Any, dtype: Any) -> jax.Array:
+    """Convert to a JAX array of that dtype; integers that are in NumPy still, there: they may be of 64 bits."""
+    converted: jax.Array = array.astype(dtype)
+    return converted if isinstance(array, jax.Array) else jnp.asarray(converted)
+
+
+def as_indices(target: Any) -> Any:
+    """Return class indices, of any shape and range and any integer dtype: without x64 JAX has no int64, torch's.
+
+    Those from NumPy are there still, for `validate_range` to look at.
+    """
     target = as_array("target", target)
     if not is_integer(target):
         arguments.raise_type_error("target", f"dtype {target.dtype}", "class indices of an integer dtype")
     return target.astype(jnp.int32) if jnp.iinfo(target.dtype).bits < 32 else target
 
 
-def validate_range(target: jax.Array, least: int, classes: int,
-                   ignored: jax.Array | None = None) -> tuple[jax.Array, jax.Array | None]:  # fmt: skip
+def equals(array: Any, number: int) -> Any:
+    """Compare integers with a Python integer, which may be beyond their dtype: there JAX raises `OverflowError`."""
+    limits = jnp.iinfo(array.dtype)
+    inside = limits.min <= number <= limits.max
+    return array == number if inside else (array != array)
+
+
+def validate_range(target: Any, least: int, classes: int,
+                   ignored: Any = None) -> tuple[jax.Array, jax.Array | None]:  # fmt: skip
     """Return indices that are safe to gather with, and the mask of those outside of [least, classes), None if none is.
 
     An index out of range raises `ValueError` where values are concrete; elsewhere it becomes 0, and the caller makes
@@ -99,16 +136,16 @@ def validate_range(target: jax.Array, least: int, classes: int,
     if outside.any():
         got = f"label {target[outside][0].item()}"
         arguments.raise_value_error("target", got, f"class indices in [{least}, {classes})")
-    return target, None
+    return jnp.asarray(target), None
 
 
 def validate_labels(target: Any, classes: int,
                     ignore_index: int | None) -> tuple[jax.Array, jax.Array, jax.Array | None]:  # fmt: skip
     """Return labels that are safe to gather with, the mask of ignored ones, and that of `validate_range`."""
     target = as_indices(target)
-    ignored = target == ignore_index if ignore_index is not None else jnp.zeros_like(target, dtype=bool)
+    ignored = equals(target, ignore_index) if ignore_index is not None else target != target
     target, outside = validate_range(target, 0, classes, ignored)
-    return jnp.where(ignored, 0, target), ignored, outside
+    return jnp.where(ignored, 0, target), jnp.asarray(ignored), outside
 
 
 def validate_target(input: Any, target: Any, weight: Any, ignore_index: int) -> int:
@@ -132,9 +169,16 @@ def broadcast_class_weight(weight: jax.Array, axis: int, like: jax.Array) -> jax
     return jnp.broadcast_to(weight.reshape((-1,) + (1,) * (like.ndim - axis - 1)), like.shape)
 
 
+@any_sharding(lambda _weight, labels: [(labels, tuple(range(labels.ndim)))])
 def gather_class_weight(weight: jax.Array, labels: jax.Array) -> jax.Array:
     """Return the class weight of each label."""
     return weight[labels]
+
+
+@any_sharding(lambda x, index, dim: [(x, (*range(dim), None, *range(dim + 1, x.ndim))), (index, tuple(range(x.ndim)))])
+def gather(x: jax.Array, index: jax.Array, dim: int) -> jax.Array:
+    """Return the elements of x at `index` along `dim`, however both are sharded."""
+    return jnp.take_along_axis(x, index, dim)
 
 
 def label_weights(weight: jax.Array | None, labels: jax.Array, ignored: jax.Array,
@@ -158,7 +202,7 @@ def validate_unit_interval(**tensors: jax.Array) -> tuple[Any, ...]:
                 arguments.raise_value_error(name, f"{array[~good][0]}", "values in [0, 1]")
         return *tensors.values(), None
     inside = [(array >= 0) & (array <= 1) for array in tensors.values()]
-    safe = [jnp.where(good, array, 0.5) for good, array in zip(inside, tensors.values(), strict=True)]
+    safe = [jnp.where((array >= 0) & (array <= 1), array, 0.5) for array in tensors.values()]
     return *safe, ~jnp.stack(jnp.broadcast_arrays(*inside)).all(0)
 
 
@@ -176,9 +220,16 @@ def nan_where(loss: jax.Array, bad: jax.Array | None, *sources: jax.Array) -> ja
     return loss
 
 
-def concrete(array: jax.Array) -> bool:
-    """Tell whether values can be read without waiting for a device: on the CPU, and not while tracing."""
+def concrete(array: Any) -> bool:
+    """Tell whether values can be read without waiting for a device: in NumPy or on the CPU, and not while tracing."""
+    if isinstance(array, (np.ndarray, np.generic)):
+        return True
     return not isinstance(array, jax.core.Tracer) and all(device.platform == "cpu" for device in array.devices())
+
+
+def is_empty(array: jax.Array) -> bool:
+    """Tell whether there are no rows."""
+    return not array.shape[0]
 
 
 def broadcast(**tensors: jax.Array) -> tuple[jax.Array, ...]:
@@ -207,8 +258,19 @@ def absolute(x: jax.Array) -> jax.Array:
 
 
 def positive_part(x: jax.Array) -> jax.Array:
-    """Compute max(x, 0); at 0 the derivative is 1, as that of torch's `clamp_min`, where `jnp.maximum` has 1/2."""
+    """Compute max(x, 0), with derivative 1 at 0, where `jnp.maximum` has 1/2."""
     return jnp.where(x < 0, 0.0, x)
+
+
+def minimum(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Compute the lesser of x and y; where they are equal, each has derivative 1/2."""
+    return jnp.where(x < y, x, jnp.where(y < x, y, 0.5 * x + 0.5 * y))
+
+
+def greatest(x: jax.Array) -> jax.Array:
+    """Compute the maximum along the last axis, of numbers >= 0; those that are equal share the derivative equally."""
+    is_greatest = (x == jax.lax.stop_gradient(x).max(-1, keepdims=True)).astype(x.dtype)
+    return (x * (is_greatest / is_greatest.sum(-1, keepdims=True))).sum(-1)
 
 
 def smooth_l1(input: jax.Array, target: jax.Array, beta: float, scale: float = 1.0) -> jax.Array:
@@ -242,8 +304,8 @@ def _(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
 
 
 def neg_sign(x: jax.Array) -> jax.Array:
-    """Return a constant, -1 where x > 0, else 1: x * neg_sign(x) is -|x|, with derivative 1 at 0, `relu`'s being 0."""
-    return jax.lax.stop_gradient(jnp.where(x > 0, -1.0, 1.0).astype(x.dtype))
+    """Return a constant, -1 where x >= 0, else 1: x * neg_sign(x) is -|x|; at 0 `positive_part` has slope 1."""
+    return jax.lax.stop_gradient(jnp.where(x >= 0, -1.0, 1.0).astype(x.dtype))
 
 
 def softplus(x: jax.Array) -> jax.Array:
@@ -251,7 +313,7 @@ def softplus(x: jax.Array) -> jax.Array:
 
     The first derivative of `jnp.logaddexp` is exp(x - softplus(x)), whose own derivative is lost for x above 17.
     """
-    return jax.nn.relu(x) + log1p(jnp.exp(x * neg_sign(x)))
+    return positive_part(x) + log1p(jnp.exp(x * neg_sign(x)))
 
 
 def bce_of_logits(x: jax.Array, target: jax.Array, pos_weight: jax.Array | None = None) -> jax.Array:
@@ -260,7 +322,7 @@ def bce_of_logits(x: jax.Array, target: jax.Array, pos_weight: jax.Array | None 
     With tail = log1p(exp(-|x|)), softplus of -|x| is tail, and of |x| it is |x| + tail: one exponential serves both.
     Without P the factor of tail, t + (1 - t), is exactly 1.
     """
-    positive = target if pos_weight is None else pos_weight * target
+    positive = target if pos_weight is None else jnp.broadcast_to(pos_weight, target.shape) * target
     sign = neg_sign(x)
     size = x * -sign
     tail = log1p(jnp.exp(-size))
@@ -288,7 +350,7 @@ def nll_of_logits(x: jax.Array, index: jax.Array, dim: int) -> jax.Array:
     of a confident prediction (1e-7 becomes 0), and its gradient loses 1 - p.
     """
     index = jnp.expand_dims(index, dim)
-    picked = jnp.take_along_axis(x, index, dim).squeeze(dim)
+    picked = gather(x, index, dim).squeeze(dim)
     at_index = jax.lax.broadcasted_iota(index.dtype, x.shape, dim) == index
     greatest, log_total = log_sum_exp(jnp.where(at_index, -jnp.inf, x), dim)
     loss = softplus((greatest - picked) + log_total)
@@ -305,12 +367,12 @@ def nll_of_logits_soft(x: jax.Array, coefficients: jax.Array, dim: int) -> jax.A
     """
     fixed = jax.lax.stop_gradient(x)
     top = jnp.argmax(fixed, dim, keepdims=True)
-    greatest = jnp.take_along_axis(fixed, top, dim)
+    greatest = gather(fixed, top, dim)
     is_top = jax.lax.broadcasted_iota(top.dtype, x.shape, dim) == top
     pinned = jnp.where(jnp.isfinite(greatest), greatest, 0.0)
     confident = (jnp.exp(fixed - pinned).sum(dim, keepdims=True) < 2) & jnp.isfinite(greatest)
     apart = is_top & confident
-    reference = jnp.where(confident, jnp.take_along_axis(x, top, dim), greatest)
+    reference = jnp.where(confident, gather(x, top, dim), greatest)
     others = jnp.exp(jnp.where(apart, -jnp.inf, x - reference)).sum(dim)
     confident = confident.squeeze(dim)
     log_total = jnp.where(confident, log1p(jnp.where(confident, others, 0.0)),

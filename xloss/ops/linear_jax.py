@@ -13,10 +13,14 @@ import jax.numpy as jnp
 
 from xloss.ops import jax as ops
 from xloss.ops.linear import rows_per_chunk
+from xloss.ops.sharding_jax import any_sharding
 
-__all__ = ["add_cluster_nll", "logits", "map_chunks", "nll_of_rows"]
+__all__ = ["add_cluster_nll", "logits", "map_chunks", "nll_of_rows", "rows_per_chunk"]
 
 
+@any_sharding(lambda input, linear_weight, *_: [
+    (input, (0, *[None] * (linear_weight.ndim - 1))), (linear_weight, (None, *range(linear_weight.ndim - 1)))
+])  # fmt: skip
 def logits(input: jax.Array, linear_weight: jax.Array, linear_bias: jax.Array | None = None) -> jax.Array:
     """Compute the logits (N, C, ...) of rows (N, H), for a weight (C, ..., H) and a bias (C, ...)."""
     # By default accelerators round the factors to fewer bits; PyTorch does not.
@@ -31,6 +35,7 @@ def nll_of_rows(
     return map_chunks(_nll, chunk, (input, labels), (linear_weight, *linear_bias))
 
 
+@any_sharding(lambda _function, _chunk, rows, _shared: [(array, (0,)) for array in rows])
 def map_chunks(
     function: Callable[..., jax.Array], chunk: int, rows: tuple[jax.Array, ...], shared: tuple[jax.Array, ...]
 ) -> jax.Array:

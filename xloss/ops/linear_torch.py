@@ -13,17 +13,28 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from xloss.ops import linear
 from xloss.ops import torch as ops
-from xloss.ops.linear import rows_per_chunk
+from xloss.ops.autocast_torch import in_functorch, product
 
-__all__ = ["add_cluster_nll", "logits", "map_chunks", "nll_of_rows"]
+__all__ = ["add_cluster_nll", "logits", "map_chunks", "nll_of_rows", "rows_per_chunk"]
+
+
+def rows_per_chunk(
+    rows: int, columns: int, chunk_size: int | None = None, options: Any = None, divisor: int = 1
+) -> int:
+    """Return `xloss.ops.linear.rows_per_chunk`; while exporting, where the number of rows may vary, all of them."""
+    if not ops._is_exporting():
+        return linear.rows_per_chunk(rows, columns, chunk_size, options, divisor)
+    linear.rows_per_chunk(1, columns, chunk_size, options, divisor)  # refuses what is no chunk size
+    return rows
 
 
 def logits(input: torch.Tensor, linear_weight: torch.Tensor, linear_bias: torch.Tensor | None = None) -> torch.Tensor:
     """Compute the logits (N, C, ...) of rows (N, H), for a weight (C, ..., H) and a bias (C, ...)."""
     flat = linear_weight.reshape(-1, linear_weight.shape[-1])
     bias = None if linear_bias is None else linear_bias.reshape(-1)
-    return torch.nn.functional.linear(input, flat, bias).reshape(input.shape[0], *linear_weight.shape[:-1])
+    return product(input, flat.mT, bias).reshape(input.shape[0], *linear_weight.shape[:-1])
 
 
 def nll_of_rows(
@@ -45,8 +56,11 @@ def map_chunks(
     """
     if rows[0].shape[0] <= chunk:
         return function(*rows, *shared)
-    parts = zip(*(tensor.split(chunk) for tensor in rows), strict=True)
-    return torch.cat([_recompute(function, *part, *shared) for part in parts])
+    found = []
+    for start in range(0, rows[0].shape[0], chunk):
+        part = [tensor[start : start + chunk] for tensor in rows]
+        found.append(_recompute(function, *part, *shared))
+    return torch.cat(found)
 
 
 def add_cluster_nll(
@@ -59,10 +73,10 @@ def add_cluster_nll(
 ) -> torch.Tensor:
     """Add -log softmax of (input projection^T) linear_weight^T at the labels to the loss of the rows under the mask.
 
-    Computed for these rows alone where their number may be read (not while compiling or under `torch.func`).
+    Computed for these rows alone where their number may be read (not while tracing or under `torch.func`).
     """
     chunk = rows_per_chunk(input.shape[0], linear_weight.shape[0])
-    if not (torch.compiler.is_compiling() or _is_wrapped(inside)):
+    if not (ops.is_traced() or _is_wrapped(inside)):
         rows = inside.nonzero().squeeze(1)
         some = nll_of_rows(logits(input[rows], projection), labels[rows], chunk, linear_weight)
         return loss.index_add(0, rows, some)
@@ -77,8 +91,8 @@ def _nll(input: torch.Tensor, labels: torch.Tensor, *shared: torch.Tensor) -> to
 
 
 def is_transformed(*tensors: torch.Tensor) -> bool:
-    """Tell whether more than plain autograd is at work: compilation, `torch.func`, forward mode, tensor subclasses."""
-    if torch.compiler.is_compiling() or torch.autograd.forward_ad._current_level >= 0:
+    """Tell whether more than plain autograd is at work: tracing, `torch.func`, forward mode, tensor subclasses."""
+    if ops.is_traced() or torch.autograd.forward_ad._current_level >= 0:
         return True
     return any(map(_is_wrapped, tensors))
 
@@ -176,13 +190,7 @@ def _recompute(function: Callable[..., Any], *tensors: torch.Tensor) -> Any:
         return function(*tensors)
     if not torch.compiler.is_compiling():
         return _Recompute.apply(function, *tensors)
-    return function(*tensors) if _in_functorch() else checkpoint(function, *tensors, use_reentrant=False)
-
-
-@torch.compiler.assume_constant_result
-def _in_functorch() -> bool:
-    """Tell whether a transformation of `torch.func` is being traced."""
-    return bool(torch._C._functorch.get_interpreter_stack())
+    return function(*tensors) if in_functorch() else checkpoint(function, *tensors, use_reentrant=False)
 
 
 class _Recompute(torch.autograd.Function):

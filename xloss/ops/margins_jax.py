@@ -22,7 +22,7 @@ def neg_log_odds(x: jax.Array, index: jax.Array, dim: int) -> jax.Array:
     softplus(d) is -log p, and sigmoid(d) is 1 - p, each to a few ulps also where p rounds to 1.
     """
     index = jnp.expand_dims(index, dim)
-    picked = jnp.take_along_axis(x, index, dim).squeeze(dim)
+    picked = ops.gather(x, index, dim).squeeze(dim)
     at_index = jax.lax.broadcasted_iota(index.dtype, x.shape, dim) == index
     greatest, log_total = ops.log_sum_exp(jnp.where(at_index, -jnp.inf, x), dim)
     # An infinite logit has no probability: NaN, where the formula gives p = 1.
@@ -37,12 +37,12 @@ def neg_log_odds_of_all(x: jax.Array, dim: int) -> jax.Array:
     """
     fixed = jax.lax.stop_gradient(x)
     top = jnp.argmax(fixed, dim, keepdims=True)
-    greatest = jnp.take_along_axis(fixed, top, dim)
+    greatest = ops.gather(fixed, top, dim)
     greatest = jnp.where(jnp.isfinite(greatest), greatest, 0.0)
     is_top = jax.lax.broadcasted_iota(top.dtype, x.shape, dim) == top
     each = jnp.exp(x - greatest)
     below = jnp.where(is_top, 0.0, each).sum(dim, keepdims=True)
-    rest = jnp.where(is_top, below, jnp.take_along_axis(each, top, dim) + (below - jnp.where(is_top, 0.0, each)))
+    rest = jnp.where(is_top, below, ops.gather(each, top, dim) + (below - jnp.where(is_top, 0.0, each)))
     empty = rest == 0
     log_rest = jnp.where(empty, -jnp.inf, jnp.log(jnp.where(empty, 1.0, rest)))
     return ops.nan_where(log_rest - (x - greatest), x == jnp.inf)
@@ -88,4 +88,6 @@ def sparsemax_support(x: jax.Array, dim: int) -> jax.Array:
         left = inside & (x > threshold)
         return left, (left != inside).any()
 
-    return jax.lax.while_loop(lambda state: state[1], drop, (x > -1, jnp.asarray(True)))[0]
+    inside = x > -1
+    # Not `True`: in `shard_map` both parts of the state vary over the devices, as the scores do.
+    return jax.lax.while_loop(lambda state: state[1], drop, (inside, inside.any()))[0]

@@ -35,7 +35,7 @@ def neg_log_odds_of_all(x: torch.Tensor, dim: int) -> torch.Tensor:
     """
     greatest, top = x.detach().max(dim, keepdim=True)
     greatest = torch.where(torch.isfinite(greatest), greatest, 0.0)
-    is_top = torch.zeros_like(x, dtype=torch.bool).scatter(dim, top, True)
+    is_top = torch.zeros_like(x, dtype=torch.bool).scatter(dim, top, 1)
     each = torch.exp(x - greatest)
     below = torch.where(is_top, 0.0, each).sum(dim, keepdim=True)
     rest = torch.where(is_top, below, each.gather(dim, top) + (below - torch.where(is_top, 0.0, each)))

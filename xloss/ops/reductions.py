@@ -7,6 +7,7 @@ same denominator. `sum_and_denominator` returns both, so that each can be added 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -66,9 +67,10 @@ def jax_reduce(loss: Array, reduction: str, dtype: Any, weights: Array | None = 
 def sum_and_denominator(loss: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Any]:
     """Return the two parts of a loss's mean, `sum` and `denominator`, in the dtype of computation (>= float32).
 
-    `loss` is a loss of `xloss.torch` or `xloss.jax`; the other arguments are its own, without `reduction`. Over
-    micro-batches, add up the sums and the denominators and divide once: that is the mean over the whole batch, and its
-    gradient, whatever the class weights and ignored labels::
+    `loss` is a loss of `xloss.torch` or `xloss.jax`, a function or an instance of its class (whose own `reduction` does
+    not count); the other arguments are those of its call, without `reduction`. Over micro-batches, add up the sums and
+    the denominators and divide once: that is the mean over the whole batch, and its gradient, whatever the class
+    weights and ignored labels::
 
         sums, denominators = zip(*(sum_and_denominator(cross_entropy, x, y) for x, y in micro_batches))
         loss = sum(sums) / sum(denominators)
@@ -77,7 +79,9 @@ def sum_and_denominator(loss: Callable[..., Any], *args: Any, **kwargs: Any) -> 
     """
     if "reduction" in kwargs:
         raise TypeError("reduction: sum_and_denominator chooses it; leave it out")
-    if not hasattr(loss, "__xloss__"):
-        raise TypeError(f"loss: expected a loss of xloss.torch or xloss.jax, got {loss!r}")
-    total, denominator = loss(*args, **kwargs, reduction=PARTS)
+    if not hasattr(loss, "__xloss__") or isinstance(loss, type):
+        raise TypeError(f"loss: expected a loss of xloss.torch or xloss.jax, a function or an instance, got {loss!r}")
+    # Class forms, and a loss without `reduction`, have a method for it.
+    parts = getattr(loss, "__xloss_parts__", functools.partial(loss, reduction=PARTS))
+    total, denominator = parts(*args, **kwargs)
     return total, denominator
