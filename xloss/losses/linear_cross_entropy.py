@@ -23,9 +23,10 @@ Args:
 Returns: shape () for `'mean'` and `'sum'`, that of the logits without the classes for `'none'`; the dtype of `input`
 (for probabilities the widest of `input`, `target` and `weight`).
 
-Domain: all reals. Gradient: to every floating argument; as in `cross_entropy`, value and gradient of a confident
-prediction keep their relative accuracy. All transformations are supported; a reverse pass over PyTorch's forward mode,
-or of `torch.func` under `torch.compile`, needs the memory of plain operations.
+Domain: all reals; a class of logit -inf (by its bias) and probability 0 is left out. Gradient: to every floating
+argument; as in `cross_entropy`, value and gradient of a confident prediction keep their relative accuracy. All
+transformations are supported; a reverse pass over PyTorch's forward mode, or of `torch.func` under `torch.compile`,
+needs the memory of plain operations.
 Errors: `ValueError` for shapes, reductions, options, an `ignore_index` set along with probabilities, and for labels
 outside [0, C) where their values are known (concrete, on the CPU); elsewhere the value of such a row and the gradients
 from it are NaN. `TypeError` for dtypes. An ignored row contributes nothing, even if it holds a NaN: the gradients from
@@ -118,7 +119,7 @@ def torch_linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Ten
         return ops.reduce(loss, reduction, dtype)
     target = target.squeeze(0) if axis == 0 else target
     weights = ops.label_weights(weight, target, ignored, loss.dtype)
-    loss = loss if weight is None or label_smoothing > 0 else weights * loss
+    loss = loss if weight is None or label_smoothing > 0 else ops.weighted(weights, loss)
     loss = torch.where(ignored, 0.0, ops.nan_where(loss, outside))
     return ops.reduce(loss, reduction, dtype, weights=weights)
 
@@ -181,7 +182,7 @@ def jax_linear_cross_entropy(input: ArrayLike, linear_weight: ArrayLike, target:
         return ops.reduce(loss, reduction, dtype)
     target = target.squeeze(0) if axis == 0 else target
     weights = ops.label_weights(weight, target, ignored, loss.dtype)
-    loss = loss if weight is None or label_smoothing > 0 else weights * loss
+    loss = loss if weight is None or label_smoothing > 0 else ops.weighted(weights, loss)
     loss = jnp.where(ignored, 0.0, ops.nan_where(loss, outside))
     return ops.reduce(loss, reduction, dtype, weights=weights)
 
@@ -290,6 +291,13 @@ LOSS = Loss(
         Difference.between("linear_cross_entropy/ignored-nan",
                            "gradient of the weight, where an ignored row holds a NaN", "torch.nn.functional",
                            ignored_nan, torch_linear_cross_entropy, FUNCTIONAL, ("0.6666", "nan"), "torch 2.13.0"),
+        Difference.between("linear_cross_entropy/ruled-out",
+                           "a class of logit -inf and probability 0: left out, or 0 * inf",
+                           "torch.nn.functional",
+                           third_party.sum_as_text(
+                               "torch", input=[[0.0]], linear_weight=[[0.0]] * 3, linear_bias=[-math.inf, 0.0, 0.0],
+                               target=[[0.0, 0.5, 0.5]]),
+                           torch_linear_cross_entropy, FUNCTIONAL, ("0.6931", "nan"), "torch 2.13.0"),
     ),
     patched_torch=unchunked,
     # Rows, features, classes.

@@ -27,10 +27,12 @@ Source: Hinton, Vinyals and Dean 2015, arXiv:1503.02531.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from xloss import third_party
-from xloss.catalog import Arguments, Loss, Peer, Variant
+from xloss.catalog import Arguments, Difference, Loss, Peer, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
@@ -189,5 +191,13 @@ LOSS = Loss(
     ),
     arguments=Arguments(wrt=("input",), class_axes=lambda _argument, rank: 0 if rank == 1 else 1),
     peers=(Peer("torch.nn.functional", "torch", functional), third_party.optax(optax_distillation)),
+    differences=(
+        Difference.between("self_distillation_loss/ruled-out",
+                           "a class of logit -inf in student and teacher: left out, or 0 * NaN",
+                           "torch.nn.functional",
+                           third_party.sum_as_text(
+                               "torch", input=[[-math.inf, 0.0, 0.0]], target=[[-math.inf, 0.0, 0.0]]),
+                           torch_self_distillation_loss, functional, ("0", "nan"), "torch 2.13.0"),
+    ),
     source="Hinton, Vinyals and Dean 2015, arXiv:1503.02531",
-)
+)  # fmt: skip

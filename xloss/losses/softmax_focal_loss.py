@@ -53,9 +53,10 @@ def torch_softmax_focal_loss(input: Tensor, target: Tensor, weight: Tensor | Non
     odds = m.neg_log_odds(input, labels, axis)
     loss = ops.softplus(odds)
     if gamma > 0:  # else 0 * inf where there is no other class
+        odds = torch.where(odds == torch.inf, 1e4, odds)  # no derivative, which would be multiplied by an infinite loss
         loss = loss * torch.exp(m.scale(ops.softplus(-odds), -gamma))
     weights = ops.label_weights(weight, labels, ignored, input.dtype)
-    loss = torch.where(ignored, 0.0, ops.nan_where(loss if weight is None else weights * loss, outside))
+    loss = torch.where(ignored, 0.0, ops.nan_where(loss if weight is None else ops.weighted(weights, loss), outside))
     return ops.reduce(loss, reduction, dtype, weights=weights)
 
 
@@ -75,9 +76,10 @@ def jax_softmax_focal_loss(input: ArrayLike, target: ArrayLike, weight: ArrayLik
     odds = m.neg_log_odds(input, labels, axis)
     loss = ops.softplus(odds)
     if gamma > 0:  # else 0 * inf where there is no other class
+        odds = jnp.where(odds == jnp.inf, 1e4, odds)  # no derivative, which would be multiplied by an infinite loss
         loss = loss * jnp.exp(m.scale(ops.softplus(-odds), -gamma))
     weights = ops.label_weights(weight, labels, ignored, input.dtype)
-    loss = jnp.where(ignored, 0.0, ops.nan_where(loss if weight is None else weights * loss, outside))
+    loss = jnp.where(ignored, 0.0, ops.nan_where(loss if weight is None else ops.weighted(weights, loss), outside))
     return ops.reduce(loss, reduction, dtype, weights=weights)
 
 

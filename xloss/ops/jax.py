@@ -21,10 +21,10 @@ from xloss.ops.sharding_jax import any_sharding
 __all__ = [
     "absolute", "as_array", "as_arrays", "as_indices", "bce", "bce_of_logits", "broadcast",
     "broadcast_class_weight", "broadcast_with_warning", "concrete", "gather_class_weight", "greatest", "is_empty",
-    "is_integer", "label_weights", "log1p", "log_sum_exp", "minimum", "nan_where", "neg_sign", "nll_of_logits",
-    "nll_of_logits_soft",
-    "positive_part", "reduce", "smooth_l1", "softplus", "validate_and_upcast", "validate_classes",
-    "validate_labels", "validate_range", "validate_target", "validate_unit_interval",
+    "is_integer", "label_weights", "leave_out", "log1p", "log_sum_exp", "minimum", "nan_where", "neg_sign",
+    "nll_of_logits", "nll_of_logits_soft", "positive_part", "reduce", "smooth_l1", "softplus",
+    "validate_and_upcast", "validate_classes", "validate_labels", "validate_range", "validate_target",
+    "validate_unit_interval", "weighted",
 ]  # fmt: skip
 
 
@@ -220,6 +220,21 @@ def nan_where(loss: jax.Array, bad: jax.Array | None, *sources: jax.Array) -> ja
     return loss
 
 
+def leave_out(weight: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return both, of one shape, as constants 0 where the weight is 0 and x infinite: their product would be NaN.
+
+    So a class that has probability 0 is left out, also where its logit is minus infinity: the limit of their product.
+    """
+    absent = (weight == 0) & jnp.isinf(x)
+    return jnp.where(absent, 0.0, weight), jnp.where(absent, 0.0, x)
+
+
+def weighted(weight: jax.Array, x: jax.Array) -> jax.Array:
+    """Compute weight * x, of one shape; where the weight is 0 and x infinite, value and derivatives are 0."""
+    weight, x = leave_out(weight, x)
+    return weight * x
+
+
 def concrete(array: Any) -> bool:
     """Tell whether values can be read without waiting for a device: in NumPy or on the CPU, and not while tracing."""
     if isinstance(array, (np.ndarray, np.generic)):
@@ -327,7 +342,7 @@ def bce_of_logits(x: jax.Array, target: jax.Array, pos_weight: jax.Array | None 
     size = x * -sign
     tail = log1p(jnp.exp(-size))
     total = tail if pos_weight is None else (positive + (1 - target)) * tail
-    return total + jnp.where(sign < 0, 1 - target, positive) * size
+    return total + weighted(jnp.where(sign < 0, 1 - target, positive), size)
 
 
 def log_sum_exp(x: jax.Array, dim: int) -> tuple[jax.Array, jax.Array]:
@@ -377,7 +392,8 @@ def nll_of_logits_soft(x: jax.Array, coefficients: jax.Array, dim: int) -> jax.A
     confident = confident.squeeze(dim)
     log_total = jnp.where(confident, log1p(jnp.where(confident, others, 0.0)),
                           jnp.log(jnp.where(confident, 1.0, others)))  # fmt: skip
-    below = jnp.where(apart, 0.0, coefficients * (reference - x))
+    coefficients, below = leave_out(coefficients, reference - x)
+    below = jnp.where(apart, 0.0, coefficients * below)
     return below.sum(dim) + coefficients.sum(dim) * log_total
 
 

@@ -57,7 +57,7 @@ class _SoftNll(torch.autograd.Function):
             coefficient = coefficients(target[part], x, *given)
             maximum, index = x.max(1, keepdim=True)
             x.sub_(maximum)
-            below = (coefficient * x).sum(1)
+            below = ops.weighted(coefficient, x).sum(1)
             total = x.exp_().scatter_(1, index, 0.0).sum(1)
             loss[part] = coefficient.sum(1) * ops.log1p(total) - below
             others[part], greatest[part], top[part] = total, maximum.squeeze(1), index.squeeze(1)

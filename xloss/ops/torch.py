@@ -20,10 +20,10 @@ from xloss.ops.reductions import torch_reduce as reduce
 __all__ = [
     "absolute", "as_array", "as_arrays", "as_indices", "bce", "bce_of_logits", "broadcast",
     "broadcast_class_weight", "broadcast_with_warning", "concrete", "gather_class_weight", "greatest", "is_empty",
-    "is_integer", "label_weights", "log1p", "log_sum_exp", "minimum", "nan_where", "neg_sign", "nll_of_logits",
-    "nll_of_logits_soft",
-    "positive_part", "reduce", "smooth_l1", "softplus", "validate_and_upcast", "validate_classes",
-    "validate_labels", "validate_range", "validate_target", "validate_unit_interval",
+    "is_integer", "label_weights", "leave_out", "log1p", "log_sum_exp", "minimum", "nan_where", "neg_sign",
+    "nll_of_logits", "nll_of_logits_soft", "positive_part", "reduce", "smooth_l1", "softplus",
+    "validate_and_upcast", "validate_classes", "validate_labels", "validate_range", "validate_target",
+    "validate_unit_interval", "weighted",
 ]  # fmt: skip
 
 _FLOATS = {getattr(torch, name): name for name in arguments.FLOATS}
@@ -183,6 +183,23 @@ def nan_where(loss: torch.Tensor, bad: torch.Tensor | None, *sources: torch.Tens
     return loss
 
 
+def leave_out(weight: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return both, of one shape, as constants 0 where the weight is 0 and x infinite: their product would be NaN.
+
+    So a class that has probability 0 is left out, also where its logit is minus infinity: the limit of their product.
+    """
+    if concrete(x) and x.detach().sum().isfinite():  # the masks would cost some passes more
+        return weight, x
+    absent = (weight == 0) & torch.isinf(x)
+    return torch.where(absent, 0.0, weight), torch.where(absent, 0.0, x)
+
+
+def weighted(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Compute weight * x, of one shape; where the weight is 0 and x infinite, value and derivatives are 0."""
+    weight, x = leave_out(weight, x)
+    return weight * x
+
+
 def concrete(tensor: torch.Tensor) -> bool:
     """Tell whether values can be read without waiting for a device: on the CPU, and not while tracing or mapping."""
     if is_traced() or tensor.device.type != "cpu":
@@ -301,7 +318,7 @@ def bce_of_logits(x: torch.Tensor, target: torch.Tensor, pos_weight: torch.Tenso
     size = x * -sign
     tail = log1p(torch.exp(-size))
     total = tail if pos_weight is None else (positive + (1 - target)) * tail
-    return total + torch.lerp(1 - target, positive, 0.5 + 0.5 * sign) * size
+    return total + weighted(torch.lerp(1 - target, positive, 0.5 + 0.5 * sign), size)
 
 
 def log_sum_exp(x: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -349,7 +366,8 @@ def nll_of_logits_soft(x: torch.Tensor, coefficients: torch.Tensor, dim: int) ->
     confident = confident.squeeze(dim)
     log_total = torch.where(confident, log1p(torch.where(confident, others, 0.0)),
                             torch.log(torch.where(confident, 1.0, others)))  # fmt: skip
-    below = torch.where(apart, 0.0, coefficients * (reference - x))
+    coefficients, below = leave_out(coefficients, reference - x)
+    below = torch.where(apart, 0.0, coefficients * below)
     return below.sum(dim) + coefficients.sum(dim) * log_total
 
 
