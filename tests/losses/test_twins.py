@@ -79,6 +79,7 @@ DIFFERENCES: dict[str, tuple[str, float]] = {
     "ops/nan_where": ("dtype", 0.87),
     "ops/concrete": ("state, input", 0.22),
     "ops/broadcast_with_warning": ("state", 0.76),
+    "ops/clear_ignored": ("eager", 0.4),
     "ops/leave_out": ("eager", 0.75),
     "ops/is_empty": ("state", 0.5),
     "ops/absolute": ("derivative", 0.5),

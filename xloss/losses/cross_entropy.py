@@ -24,9 +24,10 @@ weight, is 0 too, the class is left out: value and gradients (by target and weig
 the sum of the other p: so value (about e^-gap, where log_softmax gives 0) and gradient of a confident prediction keep
 their relative accuracy.
 Errors: `ValueError` for shapes, reductions, smoothing, an `ignore_index` set along with probabilities, and for labels
-outside [0, C) where their values are known (concrete, on the CPU); elsewhere value and gradient of such a row are
-NaN. `TypeError` for dtypes. If all labels are ignored, `'mean'` is 0/0 = NaN with gradient 0, as in torch; if only the
-weights of the labels are 0, under smoothing, it is infinite.
+outside [0, C) where their values are known (concrete, on the CPU); elsewhere value and gradient of such a row are NaN.
+`TypeError` for dtypes. What an ignored row holds, NaN and infinities too, reaches neither value nor gradient. If all
+labels are ignored, `'mean'` is 0/0 = NaN with gradient 0, as in torch; if only the weights of the labels are 0, under
+smoothing, it is infinite.
 Identities: `nll_loss` of `log_softmax`; for two classes `binary_cross_entropy_with_logits` of the difference of logits.
 
 >>> import numpy as np, xloss.jax
@@ -70,6 +71,7 @@ def torch_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = N
         return ops.reduce(ops.nll_of_logits_soft(input, coefficients, axis), reduction, dtype)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
+    input = ops.clear_ignored(input, ignored, axis)
     weights = ops.label_weights(weight, labels, ignored, input.dtype)
     loss = ops.nll_of_logits(input, labels, axis)
     loss = loss if weight is None else ops.weighted(weights, loss)
@@ -103,6 +105,7 @@ def jax_cross_entropy(input: ArrayLike, target: ArrayLike, weight: ArrayLike | N
         return ops.reduce(ops.nll_of_logits_soft(input, coefficients, axis), reduction, dtype)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
+    input = ops.clear_ignored(input, ignored, axis)
     weights = ops.label_weights(weight, labels, ignored, input.dtype)
     loss = ops.nll_of_logits(input, labels, axis)
     loss = loss if weight is None else ops.weighted(weights, loss)

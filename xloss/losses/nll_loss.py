@@ -15,8 +15,9 @@ Returns: shape () for `'mean'` and `'sum'`, that of `target` for `'none'`; the d
 Domain: all reals; minus infinity with a class weight of 0 gives 0. Gradient: -w[y_n] at the target's class, 0 elsewhere
 and in ignored rows.
 Errors: `ValueError` for shapes and reductions, and for labels outside [0, C) where their values are known (concrete, on
-the CPU); elsewhere value and gradient of such a row are NaN. `TypeError` for dtypes.
-If all labels are ignored, `'mean'` is 0/0 = NaN with gradient 0, as in torch.
+the CPU); elsewhere value and gradient of such a row are NaN. `TypeError` for dtypes. What an ignored row holds, NaN and
+infinities too, reaches neither value nor gradient. If all labels are ignored, `'mean'` is 0/0 = NaN with gradient 0, as
+in torch.
 Identities: of `log_softmax(z)` it is `cross_entropy` of z.
 
 >>> import numpy as np, xloss.jax

@@ -20,7 +20,8 @@ other logits) - x_y, -log p is softplus(d) and 1 - p is sigmoid(d), and for epsi
 so a confident prediction keeps its relative accuracy. Gradient for indices: (1 + epsilon p_y) (p - onehot(y)).
 Errors: `ValueError` for shapes, reductions, epsilon, an `ignore_index` set along with probabilities, and for labels
 outside [0, C) where their values are known (concrete, on the CPU); elsewhere value and gradient of such a row are NaN.
-`TypeError` for dtypes. If all labels are ignored, `'mean'` is 0/0 = NaN with gradient 0.
+`TypeError` for dtypes. What an ignored row holds, NaN and infinities too, reaches neither value nor gradient. If all
+labels are ignored, `'mean'` is 0/0 = NaN with gradient 0.
 Identities: `cross_entropy` for epsilon = 0.
 
 >>> import numpy as np, xloss.jax
@@ -59,6 +60,7 @@ def torch_poly_loss(input: Tensor, target: Tensor, ignore_index: int = -100, red
         return ops.reduce(loss, reduction, dtype)
     input, dtype = ops.validate_and_upcast(input=input)
     labels, ignored, outside, axis = ops.validate_classes(input, target, None, ignore_index)
+    input = ops.clear_ignored(input, ignored, axis)
     loss = m.poly(m.neg_log_odds(input, labels, axis), epsilon)
     loss = torch.where(ignored, 0.0, ops.nan_where(loss, outside))
     return ops.reduce(loss, reduction, dtype, weights=(~ignored).to(input.dtype))
@@ -82,6 +84,7 @@ def jax_poly_loss(input: ArrayLike, target: ArrayLike, ignore_index: int = -100,
         return ops.reduce(loss, reduction, dtype)
     input, dtype = ops.validate_and_upcast(input=input)
     labels, ignored, outside, axis = ops.validate_classes(input, target, None, ignore_index)
+    input = ops.clear_ignored(input, ignored, axis)
     loss = m.poly(m.neg_log_odds(input, labels, axis), epsilon)
     loss = jnp.where(ignored, 0.0, ops.nan_where(loss, outside))
     return ops.reduce(loss, reduction, dtype, weights=(~ignored).astype(input.dtype))

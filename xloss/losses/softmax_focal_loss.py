@@ -17,8 +17,9 @@ Domain: all reals. With d = logsumexp(the other logits) - x_y, -log p is softplu
 accurate also where p rounds to 1. Gradient: that of cross entropy, p - onehot(y), times
 (1 - p)^gamma (1 - gamma p log(p) / (1 - p)).
 Errors: `ValueError` for shapes, reductions and gamma, and for labels outside [0, C) where their values can be read
-(concrete, on the CPU); elsewhere the value and the gradient of such a row are NaN. `TypeError` for dtypes.
-If all rows are ignored, `'mean'` is 0/0, NaN, with gradient 0.
+(concrete, on the CPU); elsewhere the value and the gradient of such a row are NaN. `TypeError` for dtypes. What an
+ignored row holds, NaN and infinities too, reaches neither value nor gradient. If all rows are ignored, `'mean'` is 0/0,
+NaN, with gradient 0.
 Identities: `cross_entropy` for gamma = 0; for two classes `sigmoid_focal_loss` of their difference, without alpha.
 
 >>> import numpy as np, xloss.jax
@@ -50,6 +51,7 @@ def torch_softmax_focal_loss(input: Tensor, target: Tensor, weight: Tensor | Non
     arguments.check_number("gamma", gamma, least=0)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
+    input = ops.clear_ignored(input, ignored, axis)
     odds = m.neg_log_odds(input, labels, axis)
     loss = ops.softplus(odds)
     if gamma > 0:  # else 0 * inf where there is no other class
@@ -73,6 +75,7 @@ def jax_softmax_focal_loss(input: ArrayLike, target: ArrayLike, weight: ArrayLik
     arguments.check_number("gamma", gamma, least=0)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
+    input = ops.clear_ignored(input, ignored, axis)
     odds = m.neg_log_odds(input, labels, axis)
     loss = ops.softplus(odds)
     if gamma > 0:  # else 0 * inf where there is no other class

@@ -20,10 +20,10 @@ from xloss.ops.sharding_jax import any_sharding
 
 __all__ = [
     "absolute", "as_array", "as_arrays", "as_indices", "bce", "bce_of_logits", "broadcast",
-    "broadcast_class_weight", "broadcast_with_warning", "concrete", "gather_class_weight", "greatest", "is_empty",
-    "is_integer", "label_weights", "leave_out", "log1p", "log_sum_exp", "minimum", "nan_where", "neg_sign",
-    "nll_of_logits", "nll_of_logits_soft", "positive_part", "reduce", "smooth_l1", "softplus",
-    "validate_and_upcast", "validate_classes", "validate_labels", "validate_range", "validate_target",
+    "broadcast_class_weight", "broadcast_with_warning", "clear_ignored", "concrete", "gather_class_weight",
+    "greatest", "is_empty", "is_integer", "label_weights", "leave_out", "log1p", "log_sum_exp", "minimum",
+    "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft", "positive_part", "reduce", "smooth_l1",
+    "softplus", "validate_and_upcast", "validate_classes", "validate_labels", "validate_range", "validate_target",
     "validate_unit_interval", "weighted",
 ]  # fmt: skip
 
@@ -162,6 +162,11 @@ def validate_classes(
     target = as_array("target", target)
     axis = arguments.check_class_target(input.shape, target.shape, False, weight, None)
     return *validate_labels(target, input.shape[axis], ignore_index), axis
+
+
+def clear_ignored(input: jax.Array, ignored: jax.Array, axis: int) -> jax.Array:
+    """Set ignored rows, whose classes are along `axis`, to 0: an infinity or a NaN there reaches no gradient."""
+    return jnp.where(jnp.expand_dims(ignored, axis), 0.0, input)
 
 
 def broadcast_class_weight(weight: jax.Array, axis: int, like: jax.Array) -> jax.Array:

@@ -19,10 +19,10 @@ from xloss.ops.reductions import torch_reduce as reduce
 
 __all__ = [
     "absolute", "as_array", "as_arrays", "as_indices", "bce", "bce_of_logits", "broadcast",
-    "broadcast_class_weight", "broadcast_with_warning", "concrete", "gather_class_weight", "greatest", "is_empty",
-    "is_integer", "label_weights", "leave_out", "log1p", "log_sum_exp", "minimum", "nan_where", "neg_sign",
-    "nll_of_logits", "nll_of_logits_soft", "positive_part", "reduce", "smooth_l1", "softplus",
-    "validate_and_upcast", "validate_classes", "validate_labels", "validate_range", "validate_target",
+    "broadcast_class_weight", "broadcast_with_warning", "clear_ignored", "concrete", "gather_class_weight",
+    "greatest", "is_empty", "is_integer", "label_weights", "leave_out", "log1p", "log_sum_exp", "minimum",
+    "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft", "positive_part", "reduce", "smooth_l1",
+    "softplus", "validate_and_upcast", "validate_classes", "validate_labels", "validate_range", "validate_target",
     "validate_unit_interval", "weighted",
 ]  # fmt: skip
 
@@ -131,6 +131,15 @@ def validate_classes(
     target = as_array("target", target)
     axis = arguments.check_class_target(input.shape, target.shape, False, weight, None)
     return *validate_labels(target, input.shape[axis], ignore_index), axis
+
+
+def clear_ignored(input: torch.Tensor, ignored: torch.Tensor, axis: int) -> torch.Tensor:
+    """Set ignored rows, whose classes are along `axis`, to 0: an infinity or a NaN there reaches no gradient."""
+    # A copy of all logits is seldom needed.
+    readable = concrete(input) and concrete(ignored)
+    if readable and (not ignored.any() or input.detach().sum(axis)[ignored].isfinite().all()):
+        return input
+    return torch.where(ignored.unsqueeze(axis), 0.0, input)
 
 
 def broadcast_class_weight(weight: torch.Tensor, axis: int, like: torch.Tensor) -> torch.Tensor:
