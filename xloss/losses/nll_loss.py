@@ -47,7 +47,7 @@ def torch_nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, 
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_integer("ignore_index", ignore_index)
+    ignore_index = arguments.check_integer("ignore_index", ignore_index)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
     picked = input.gather(axis, labels.unsqueeze(axis)).squeeze(axis)
@@ -65,7 +65,7 @@ def jax_nll_loss(input: ArrayLike, target: ArrayLike, weight: ArrayLike | None =
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_integer("ignore_index", ignore_index)
+    ignore_index = arguments.check_integer("ignore_index", ignore_index)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
     picked = ops.gather(input, jnp.expand_dims(labels, axis), axis).squeeze(axis)

@@ -47,9 +47,9 @@ def torch_poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool = True
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_flags(log_input=log_input, full=full)
-    arguments.check_number("eps", eps, least=0)
+    log_input, full = arguments.check_flags(log_input=log_input, full=full)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target, integer=("target",))
+    eps = ops.option("eps", eps, input, least=0)
     input, target = ops.broadcast(input=input, target=target)
     if log_input:
         loss = torch.exp(input) - ops.weighted(target, input)
@@ -72,9 +72,9 @@ def jax_poisson_nll_loss(input: ArrayLike, target: ArrayLike, log_input: bool = 
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_flags(log_input=log_input, full=full)
-    arguments.check_number("eps", eps, least=0)
+    log_input, full = arguments.check_flags(log_input=log_input, full=full)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target, integer=("target",))
+    eps = ops.option("eps", eps, input, least=0)
     input, target = ops.broadcast(input=input, target=target)
     if log_input:
         loss = jnp.exp(input) - ops.weighted(target, input)

@@ -51,14 +51,15 @@ def torch_poly_loss(input: Tensor, target: Tensor, ignore_index: int = -100, red
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_integer("ignore_index", ignore_index)
-    arguments.check_number("epsilon", epsilon, least=-1)
+    ignore_index = arguments.check_integer("ignore_index", ignore_index)
     axis = ops.validate_target(input, target, None, ignore_index)
     if target.is_floating_point():
         input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+        epsilon = ops.option("epsilon", epsilon, input, least=-1)
         loss = ops.weighted(target, m.poly(m.neg_log_odds_of_all(input, axis), epsilon)).sum(axis)
         return ops.reduce(loss, reduction, dtype)
     input, dtype = ops.validate_and_upcast(input=input)
+    epsilon = ops.option("epsilon", epsilon, input, least=-1)
     labels, ignored, outside, axis = ops.validate_classes(input, target, None, ignore_index)
     input = ops.clear_ignored(input, ignored, axis)
     loss = m.poly(m.neg_log_odds(input, labels, axis), epsilon)
@@ -74,15 +75,16 @@ def jax_poly_loss(input: ArrayLike, target: ArrayLike, ignore_index: int = -100,
     from xloss.ops import margins_jax as m
 
     arguments.check_reduction(reduction)
-    arguments.check_integer("ignore_index", ignore_index)
-    arguments.check_number("epsilon", epsilon, least=-1)
+    ignore_index = arguments.check_integer("ignore_index", ignore_index)
     input, target = ops.as_array("input", input), ops.as_array("target", target)
     axis = ops.validate_target(input, target, None, ignore_index)
     if jnp.issubdtype(target.dtype, jnp.floating):
         input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+        epsilon = ops.option("epsilon", epsilon, input, least=-1)
         loss = ops.weighted(target, m.poly(m.neg_log_odds_of_all(input, axis), epsilon)).sum(axis)
         return ops.reduce(loss, reduction, dtype)
     input, dtype = ops.validate_and_upcast(input=input)
+    epsilon = ops.option("epsilon", epsilon, input, least=-1)
     labels, ignored, outside, axis = ops.validate_classes(input, target, None, ignore_index)
     input = ops.clear_ignored(input, ignored, axis)
     loss = m.poly(m.neg_log_odds(input, labels, axis), epsilon)

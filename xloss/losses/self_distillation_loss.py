@@ -45,8 +45,8 @@ def torch_self_distillation_loss(input: Tensor, target: Tensor, reduction: Reduc
     from xloss.ops.elementary import expm1_minus_x
 
     arguments.check_reduction(reduction)
-    arguments.check_number("temperature", temperature, above=0)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    temperature = ops.option("temperature", temperature, input, above=0)
     axis = check_shapes(input.shape, target.shape)
     target = target.detach()
     # Subtract the logits of the teacher's top class, whose p is at least 1 / C: a shift of all logits costs no digits.
@@ -89,8 +89,8 @@ def jax_self_distillation_loss(input: ArrayLike, target: ArrayLike, reduction: R
     from xloss.ops.elementary import expm1_minus_x
 
     arguments.check_reduction(reduction)
-    arguments.check_number("temperature", temperature, above=0)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    temperature = ops.option("temperature", temperature, input, above=0)
     axis = check_shapes(input.shape, target.shape)
     target = jax.lax.stop_gradient(target)
     # Subtract the logits of the teacher's top class, whose p is at least 1 / C: a shift of all logits costs no digits.

@@ -48,9 +48,9 @@ def torch_sigmoid_focal_loss(input: Tensor, target: Tensor, alpha: float = 0.25,
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("alpha", alpha, most=1)
-    arguments.check_number("gamma", gamma, least=0)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    alpha = ops.option("alpha", alpha, input, most=1)
+    gamma = ops.option("gamma", gamma, input, least=0)
     arguments.check_same_shape("target", target.shape, "input", input.shape)
     side = ops.neg_sign(input)
     size = input * -side
@@ -61,7 +61,7 @@ def torch_sigmoid_focal_loss(input: Tensor, target: Tensor, alpha: float = 0.25,
     tail = torch.where(size == torch.inf, 0.0, torch.exp(-size))
     log_total = ops.log1p(tail)
     loss = ops.weighted(wrong, size) + log_total
-    if gamma > 0:
+    if not arguments.is_zero(gamma):
         # q (1 + tail) = wrong + right tail; where the first term is the lesser, tail (right + wrong / tail), whose
         # logarithm is finite even where tail underflows to 0.
         lesser = (wrong == 0) | (wrong < right * tail)
@@ -69,7 +69,10 @@ def torch_sigmoid_focal_loss(input: Tensor, target: Tensor, alpha: float = 0.25,
         growth = torch.exp(torch.where(taken_out < math.log(float(torch.finfo(input.dtype).max)) - 1, taken_out, 0.0))
         inner = torch.where(lesser, right + wrong * growth, wrong + right * tail)
         loss = loss * torch.exp(m.scale(torch.log(inner) - taken_out - log_total, gamma))
-    if alpha >= 0:
+    if not isinstance(alpha, (int, float)):
+        balance = m.scale(target, alpha) + m.scale(1 - target, 1 - alpha)
+        loss = loss * torch.where(alpha >= 0, balance, 1.0)
+    elif alpha >= 0:
         loss = loss * (m.scale(target, alpha) + m.scale(1 - target, 1 - alpha))
     return ops.reduce(loss, reduction, dtype)
 
@@ -82,9 +85,9 @@ def jax_sigmoid_focal_loss(input: ArrayLike, target: ArrayLike, alpha: float = 0
     from xloss.ops import margins_jax as m
 
     arguments.check_reduction(reduction)
-    arguments.check_number("alpha", alpha, most=1)
-    arguments.check_number("gamma", gamma, least=0)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    alpha = ops.option("alpha", alpha, input, most=1)
+    gamma = ops.option("gamma", gamma, input, least=0)
     arguments.check_same_shape("target", target.shape, "input", input.shape)
     side = ops.neg_sign(input)
     size = input * -side
@@ -95,7 +98,7 @@ def jax_sigmoid_focal_loss(input: ArrayLike, target: ArrayLike, alpha: float = 0
     tail = jnp.where(size == jnp.inf, 0.0, jnp.exp(-size))
     log_total = ops.log1p(tail)
     loss = ops.weighted(wrong, size) + log_total
-    if gamma > 0:
+    if not arguments.is_zero(gamma):
         # q (1 + tail) = wrong + right tail; where the first term is the lesser, tail (right + wrong / tail), whose
         # logarithm is finite even where tail underflows to 0.
         lesser = (wrong == 0) | (wrong < right * tail)
@@ -103,7 +106,10 @@ def jax_sigmoid_focal_loss(input: ArrayLike, target: ArrayLike, alpha: float = 0
         growth = jnp.exp(jnp.where(taken_out < math.log(float(jnp.finfo(input.dtype).max)) - 1, taken_out, 0.0))
         inner = jnp.where(lesser, right + wrong * growth, wrong + right * tail)
         loss = loss * jnp.exp(m.scale(jnp.log(inner) - taken_out - log_total, gamma))
-    if alpha >= 0:
+    if not isinstance(alpha, (int, float)):
+        balance = m.scale(target, alpha) + m.scale(1 - target, 1 - alpha)
+        loss = loss * jnp.where(alpha >= 0, balance, 1.0)
+    elif alpha >= 0:
         loss = loss * (m.scale(target, alpha) + m.scale(1 - target, 1 - alpha))
     return ops.reduce(loss, reduction, dtype)
 

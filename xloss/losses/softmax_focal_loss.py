@@ -47,14 +47,14 @@ def torch_softmax_focal_loss(input: Tensor, target: Tensor, weight: Tensor | Non
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_integer("ignore_index", ignore_index)
-    arguments.check_number("gamma", gamma, least=0)
+    ignore_index = arguments.check_integer("ignore_index", ignore_index)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
+    gamma = ops.option("gamma", gamma, input, least=0)
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
     input = ops.clear_ignored(input, ignored, axis)
     odds = m.neg_log_odds(input, labels, axis)
     loss = ops.softplus(odds)
-    if gamma > 0:  # else 0 * inf where there is no other class
+    if not arguments.is_zero(gamma):  # else 0 * inf where there is no other class
         odds = torch.where(odds == torch.inf, 1e4, odds)  # no derivative, which would be multiplied by an infinite loss
         loss = loss * torch.exp(m.scale(ops.softplus(-odds), -gamma))
     weights = ops.label_weights(weight, labels, ignored, input.dtype)
@@ -71,14 +71,14 @@ def jax_softmax_focal_loss(input: ArrayLike, target: ArrayLike, weight: ArrayLik
     from xloss.ops import margins_jax as m
 
     arguments.check_reduction(reduction)
-    arguments.check_integer("ignore_index", ignore_index)
-    arguments.check_number("gamma", gamma, least=0)
+    ignore_index = arguments.check_integer("ignore_index", ignore_index)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
+    gamma = ops.option("gamma", gamma, input, least=0)
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
     input = ops.clear_ignored(input, ignored, axis)
     odds = m.neg_log_odds(input, labels, axis)
     loss = ops.softplus(odds)
-    if gamma > 0:  # else 0 * inf where there is no other class
+    if not arguments.is_zero(gamma):  # else 0 * inf where there is no other class
         odds = jnp.where(odds == jnp.inf, 1e4, odds)  # no derivative, which would be multiplied by an infinite loss
         loss = loss * jnp.exp(m.scale(ops.softplus(-odds), -gamma))
     weights = ops.label_weights(weight, labels, ignored, input.dtype)

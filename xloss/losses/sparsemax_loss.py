@@ -46,7 +46,7 @@ def torch_sparsemax_loss(input: Tensor, target: Tensor, ignore_index: int = -100
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_integer("ignore_index", ignore_index)
+    ignore_index = arguments.check_integer("ignore_index", ignore_index)
     input, dtype = ops.validate_and_upcast(input=input)
     labels, ignored, outside, axis = ops.validate_classes(input, target, None, ignore_index)
     input = ops.clear_ignored(input, ignored, axis)
@@ -76,7 +76,7 @@ def jax_sparsemax_loss(input: ArrayLike, target: ArrayLike, ignore_index: int = 
     from xloss.ops import margins_jax as m
 
     arguments.check_reduction(reduction)
-    arguments.check_integer("ignore_index", ignore_index)
+    ignore_index = arguments.check_integer("ignore_index", ignore_index)
     input, dtype = ops.validate_and_upcast(input=input)
     labels, ignored, outside, axis = ops.validate_classes(input, target, None, ignore_index)
     input = ops.clear_ignored(input, ignored, axis)

@@ -44,9 +44,9 @@ def torch_z_loss(input: Tensor, target: Tensor, ignore_index: int = -100, reduct
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_integer("ignore_index", ignore_index)
-    arguments.check_number("z_weight", z_weight, least=0)
+    ignore_index = arguments.check_integer("ignore_index", ignore_index)
     input, dtype = ops.validate_and_upcast(input=input)
+    z_weight = ops.option("z_weight", z_weight, input, least=0)
     labels, ignored, outside, axis = ops.validate_classes(input, target, None, ignore_index)
     input = ops.clear_ignored(input, ignored, axis)
     greatest, log_total = ops.log_sum_exp(input, axis)
@@ -64,9 +64,9 @@ def jax_z_loss(input: ArrayLike, target: ArrayLike, ignore_index: int = -100, re
     from xloss.ops import margins_jax as m
 
     arguments.check_reduction(reduction)
-    arguments.check_integer("ignore_index", ignore_index)
-    arguments.check_number("z_weight", z_weight, least=0)
+    ignore_index = arguments.check_integer("ignore_index", ignore_index)
     input, dtype = ops.validate_and_upcast(input=input)
+    z_weight = ops.option("z_weight", z_weight, input, least=0)
     labels, ignored, outside, axis = ops.validate_classes(input, target, None, ignore_index)
     input = ops.clear_ignored(input, ignored, axis)
     greatest, log_total = ops.log_sum_exp(input, axis)
