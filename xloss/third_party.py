@@ -70,6 +70,30 @@ def keras(build: Callable[..., Any], reductions: tuple[str, ...] = ("mean",)) ->
     return Peer("keras", "jax", call)
 
 
+def sum_as_text(framework: str, **given: Any) -> Callable[[Callable[..., Any]], str]:
+    """Make a measure of a `Difference`: the sum of the loss of float32 arrays (nested lists), as text.
+
+    As text, for NaN is not equal to NaN. What is not a list is an option; lists of integers are labels.
+    """
+
+    def measure(function: Callable[..., Any]) -> str:
+        import numpy as np
+
+        arrays = {name: np.asarray(value) for name, value in given.items() if isinstance(value, list)}
+        arrays = {name: a.astype(np.float32) if a.dtype.kind == "f" else a for name, a in arrays.items()}
+        if framework == "torch":
+            import torch
+
+            tensors: dict[str, Any] = {name: torch.from_numpy(a) for name, a in arrays.items()}
+        else:
+            import jax.numpy as jnp
+
+            tensors = {name: jnp.asarray(a) for name, a in arrays.items()}
+        return f"{float(function(**{**given, **tensors}, reduction='sum')):.4g}"
+
+    return measure
+
+
 def _refuse_unknown(who: str, kwargs: dict[str, Any], known: set[str]) -> None:
     """Raise `Unsupported` for arguments that are not `known`."""
     unknown = sorted(name for name in kwargs if name not in known)

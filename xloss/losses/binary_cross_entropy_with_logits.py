@@ -12,9 +12,9 @@ Args:
 
 Returns: shape () for `'mean'` and `'sum'`, the shape of `input` for `'none'`; the widest dtype of the arguments.
 
-Domain: all reals. Gradient to `input`: w ((1 - t) sigmoid(x) - P t sigmoid(-x)), both terms without cancellation.
-At an infinite logit that agrees with a target of 0 or 1 the loss is 0 * inf = NaN, as in torch; at one that does not it
-is infinite.
+Domain: all reals. Gradient to `input`: w ((1 - t) sigmoid(x) - P t sigmoid(-x)), both terms without cancellation. At an
+infinite logit that agrees with a target of 0 or 1 loss and gradients are 0, where torch has 0 * inf = NaN; at one that
+does not the loss is infinite.
 Errors: `ValueError` for shapes and reductions, `TypeError` for anything but floating tensors.
 Identities: `binary_cross_entropy` of sigmoid(x); `soft_margin_loss` for targets of -1 and 1.
 
@@ -26,6 +26,8 @@ Source: torch.nn.functional.binary_cross_entropy_with_logits.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -50,7 +52,7 @@ def torch_binary_cross_entropy_with_logits(
     arguments.check_weight(pos_weight, input, "pos_weight", broadcast=True)
     loss = ops.bce_of_logits(input, target, pos_weight)
     if weight is not None:
-        loss = loss * weight
+        loss = ops.weighted(weight.expand(loss.shape), loss)
     return ops.reduce(loss, reduction, dtype)
 
 
@@ -71,7 +73,7 @@ def jax_binary_cross_entropy_with_logits(
     arguments.check_weight(pos_weight, input, "pos_weight", broadcast=True)
     loss = ops.bce_of_logits(input, target, pos_weight)
     if weight is not None:
-        loss = loss * jnp.broadcast_to(weight, loss.shape)
+        loss = ops.weighted(jnp.broadcast_to(weight, loss.shape), loss)
     return ops.reduce(loss, reduction, dtype)
 
 
@@ -137,6 +139,11 @@ LOSS = Loss(
                            "a bfloat16 target with float32 logits: the wider dtype, or that of the target",
                            "torch.nn.functional", mixed, torch_binary_cross_entropy_with_logits, FUNCTIONAL.call,
                            ("torch.float32", "torch.bfloat16"), "torch 2.13.0"),
+        Difference.between("binary_cross_entropy_with_logits/certain",
+                           "logit inf and target 1: 0, or 0 * inf",
+                           "torch.nn.functional",
+                           third_party.sum_as_text("torch", input=[math.inf], target=[1.0]),
+                           torch_binary_cross_entropy_with_logits, FUNCTIONAL.call, ("0", "nan"), "torch 2.13.0"),
     ),
     class_form=ClassForm("BCEWithLogitsLoss"),
     source="torch.nn.functional.binary_cross_entropy_with_logits",

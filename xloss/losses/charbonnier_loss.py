@@ -40,8 +40,8 @@ def torch_charbonnier_loss(input: Tensor, target: Tensor, eps: float = 1e-3, red
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("eps", eps, above=0)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    eps = ops.option("eps", eps, input, above=0)
     input, target = ops.broadcast_with_warning(input, target)
     error = input - target
     size = ops.absolute(error)
@@ -61,8 +61,8 @@ def jax_charbonnier_loss(input: ArrayLike, target: ArrayLike, eps: float = 1e-3,
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("eps", eps, above=0)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    eps = ops.option("eps", eps, input, above=0)
     input, target = ops.broadcast_with_warning(input, target)
     error = input - target
     size = ops.absolute(error)

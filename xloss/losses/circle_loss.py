@@ -50,9 +50,9 @@ def torch_circle_loss(input: Tensor, target: Tensor, m: float = 0.4, gamma: floa
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("m", m)
-    arguments.check_number("gamma", gamma, above=0)
     input, dtype = ops.validate_and_upcast(input=input)
+    m = ops.option("m", m, input)
+    gamma = ops.option("gamma", gamma, input, above=0)
     positive, negative = d.pair_masks(input, target)
     s = d.cosine_similarities(input)
     if ops.is_empty(s):
@@ -75,9 +75,9 @@ def jax_circle_loss(input: ArrayLike, target: ArrayLike, m: float = 0.4, gamma: 
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("m", m)
-    arguments.check_number("gamma", gamma, above=0)
     input, dtype = ops.validate_and_upcast(input=input)
+    m = ops.option("m", m, input)
+    gamma = ops.option("gamma", gamma, input, above=0)
     positive, negative = d.pair_masks(input, target)
     s = d.cosine_similarities(input)
     if ops.is_empty(s):

@@ -46,8 +46,8 @@ def torch_cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Tensor, 
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("margin", margin)
     input1, input2, dtype = ops.validate_and_upcast(input1=input1, input2=input2)
+    margin = ops.option("margin", margin, input1)
     _, target, _ = ops.validate_and_upcast(input1=input1, target=target, integer=("target",))
     check_vectors(input1.shape, input2.shape, target.shape)
     input1, input2 = ops.broadcast(input1=input1, input2=input2)
@@ -65,8 +65,8 @@ def jax_cosine_embedding_loss(input1: ArrayLike, input2: ArrayLike, target: Arra
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("margin", margin)
     input1, input2, dtype = ops.validate_and_upcast(input1=input1, input2=input2)
+    margin = ops.option("margin", margin, input1)
     _, target, _ = ops.validate_and_upcast(input1=input1, target=target, integer=("target",))
     check_vectors(input1.shape, input2.shape, target.shape)
     input1, input2 = ops.broadcast(input1=input1, input2=input2)

@@ -18,13 +18,16 @@ Args:
 Returns: shape () for `'mean'` and `'sum'`, that of `input` without its class axis for `'none'`; the dtype of `input`
 (for probabilities the widest of `input`, `target` and `weight`).
 
-Domain: all reals; a logit of minus infinity gives its class probability 0. Gradient, without weight and smoothing:
-p - onehot(y), of which the target's entry is computed as minus the sum of the other p: so value (about e^-gap, where
-log_softmax gives 0) and gradient of a confident prediction keep their relative accuracy.
+Domain: all reals; a logit of minus infinity gives its class probability 0; where that of the target, or the class
+weight, is 0 too, the class is left out: value and gradients (by target and weight, too) are the limit, where torch has
+0 * inf = NaN. Gradient, without weight and smoothing: p - onehot(y), of which the target's entry is computed as minus
+the sum of the other p: so value (about e^-gap, where log_softmax gives 0) and gradient of a confident prediction keep
+their relative accuracy.
 Errors: `ValueError` for shapes, reductions, smoothing, an `ignore_index` set along with probabilities, and for labels
-outside [0, C) where their values are known (concrete, on the CPU); elsewhere value and gradient of such a row are
-NaN. `TypeError` for dtypes. If all labels are ignored, `'mean'` is 0/0 = NaN with gradient 0, as in torch; if only the
-weights of the labels are 0, under smoothing, it is infinite.
+outside [0, C) where their values are known (concrete, on the CPU); elsewhere value and gradient of such a row are NaN.
+`TypeError` for dtypes. What an ignored row holds, NaN and infinities too, reaches neither value nor gradient. If all
+labels are ignored, `'mean'` is 0/0 = NaN with gradient 0, as in torch; if only the weights of the labels are 0, under
+smoothing, it is infinite.
 Identities: `nll_loss` of `log_softmax`; for two classes `binary_cross_entropy_with_logits` of the difference of logits.
 
 >>> import numpy as np, xloss.jax
@@ -36,6 +39,8 @@ Source: torch.nn.functional.cross_entropy; smoothing: Szegedy et al. 2015, arXiv
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -52,24 +57,27 @@ def torch_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = N
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_integer("ignore_index", ignore_index)
-    arguments.check_number("label_smoothing", label_smoothing, least=0, most=1)
+    ignore_index = arguments.check_integer("ignore_index", ignore_index)
     axis = ops.validate_target(input, target, weight, ignore_index)
     classes = input.shape[axis]
     if target.is_floating_point():
         input, target, weight, dtype = ops.validate_and_upcast(
             input=input, target=target, weight=weight, optional=("weight",)
         )
-        target = target if label_smoothing == 0 else target * (1 - label_smoothing) + label_smoothing / max(classes, 1)
+        label_smoothing = ops.option("label_smoothing", label_smoothing, input, least=0, most=1)
+        if not arguments.is_zero(label_smoothing):
+            target = target * (1 - label_smoothing) + label_smoothing / max(classes, 1)
         weights = None if weight is None else ops.broadcast_class_weight(weight, axis, input)
         coefficients = target if weights is None else target * weights
         return ops.reduce(ops.nll_of_logits_soft(input, coefficients, axis), reduction, dtype)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
+    label_smoothing = ops.option("label_smoothing", label_smoothing, input, least=0, most=1)
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
+    input = ops.clear_ignored(input, ignored, axis)
     weights = ops.label_weights(weight, labels, ignored, input.dtype)
     loss = ops.nll_of_logits(input, labels, axis)
-    loss = loss if weight is None else weights * loss
-    if label_smoothing > 0:
+    loss = loss if weight is None else ops.weighted(weights, loss)
+    if not arguments.is_zero(label_smoothing):
         share = torch.ones_like(input) if weight is None else ops.broadcast_class_weight(weight, axis, input)
         uniform = ops.nll_of_logits_soft(input, share * (label_smoothing / max(classes, 1)), axis)
         loss = (1 - label_smoothing) * loss + uniform
@@ -84,8 +92,7 @@ def jax_cross_entropy(input: ArrayLike, target: ArrayLike, weight: ArrayLike | N
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_integer("ignore_index", ignore_index)
-    arguments.check_number("label_smoothing", label_smoothing, least=0, most=1)
+    ignore_index = arguments.check_integer("ignore_index", ignore_index)
     input, target = ops.as_array("input", input), ops.as_array("target", target)
     axis = ops.validate_target(input, target, weight, ignore_index)
     classes = input.shape[axis]
@@ -93,16 +100,20 @@ def jax_cross_entropy(input: ArrayLike, target: ArrayLike, weight: ArrayLike | N
         input, target, weight, dtype = ops.validate_and_upcast(
             input=input, target=target, weight=weight, optional=("weight",)
         )
-        target = target if label_smoothing == 0 else target * (1 - label_smoothing) + label_smoothing / max(classes, 1)
+        label_smoothing = ops.option("label_smoothing", label_smoothing, input, least=0, most=1)
+        if not arguments.is_zero(label_smoothing):
+            target = target * (1 - label_smoothing) + label_smoothing / max(classes, 1)
         weights = None if weight is None else ops.broadcast_class_weight(weight, axis, input)
         coefficients = target if weights is None else target * weights
         return ops.reduce(ops.nll_of_logits_soft(input, coefficients, axis), reduction, dtype)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
+    label_smoothing = ops.option("label_smoothing", label_smoothing, input, least=0, most=1)
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
+    input = ops.clear_ignored(input, ignored, axis)
     weights = ops.label_weights(weight, labels, ignored, input.dtype)
     loss = ops.nll_of_logits(input, labels, axis)
-    loss = loss if weight is None else weights * loss
-    if label_smoothing > 0:
+    loss = loss if weight is None else ops.weighted(weights, loss)
+    if not arguments.is_zero(label_smoothing):
         share = jnp.ones_like(input) if weight is None else ops.broadcast_class_weight(weight, axis, input)
         uniform = ops.nll_of_logits_soft(input, share * (label_smoothing / max(classes, 1)), axis)
         loss = (1 - label_smoothing) * loss + uniform
@@ -222,6 +233,11 @@ LOSS = Loss(
                            "labels whose class weights are all 0, with smoothing: c / 0, or 0 / 0 + c / 0",
                            "torch.nn.functional", weightless, torch_cross_entropy, FUNCTIONAL.call, ("inf", "nan"),
                            "torch 2.13.0"),
+        Difference.between("cross_entropy/ruled-out",
+                           "a class of logit -inf and probability 0: left out, or 0 * inf",
+                           "torch.nn.functional",
+                           third_party.sum_as_text("torch", input=[[-math.inf, 0.0, 0.0]], target=[[0.0, 0.5, 0.5]]),
+                           torch_cross_entropy, FUNCTIONAL.call, ("0.6931", "nan"), "torch 2.13.0"),
     ),
     class_form=ClassForm("CrossEntropyLoss"),
     workloads={"published": (32768, 4096), "vocabulary": (4096, 128256)},

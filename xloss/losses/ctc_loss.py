@@ -48,9 +48,9 @@ from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
 def check_call(log_probs, targets, blank, zero_infinity):
-    """Refuse shapes and options that do not fit."""
-    arguments.check_integer("blank", blank)
-    arguments.check_flags(zero_infinity=zero_infinity)
+    """Refuse shapes and options that do not fit; return the options as Python's."""
+    blank = arguments.check_integer("blank", blank)
+    zero_infinity = arguments.check_flags(zero_infinity=zero_infinity)
     if len(log_probs) not in (2, 3):
         arguments.raise_value_error("log_probs", f"shape {tuple(log_probs)}", "shape (T, N, C) or (T, C)")
     if 0 in log_probs:
@@ -63,6 +63,7 @@ def check_call(log_probs, targets, blank, zero_infinity):
         arguments.raise_value_error("targets", f"shape {tuple(targets)}", expected)
     if not 0 <= blank < classes:
         arguments.raise_value_error("blank", repr(blank), f"a class, in [0, {classes})")
+    return blank, zero_infinity
 
 
 def torch_ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Tensor | Sequence[int],
@@ -77,7 +78,7 @@ def torch_ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Tensor | S
     if not isinstance(targets, torch.Tensor):
         arguments.raise_type_error("targets", type(targets).__name__, "a torch.Tensor")
     log_probs, dtype = ops.validate_and_upcast(log_probs=log_probs)
-    check_call(log_probs.shape, targets.shape, blank, zero_infinity)
+    blank, zero_infinity = check_call(log_probs.shape, targets.shape, blank, zero_infinity)
     x = log_probs if log_probs.ndim == 3 else log_probs[:, None]
     labels, times, lengths, bad = ctc.validate_labels_and_lengths(targets, input_lengths, target_lengths, x)
     loss = ctc.negative_log_likelihood(x, labels, times, lengths, blank, zero_infinity)
@@ -97,7 +98,7 @@ def jax_ctc_loss(log_probs: ArrayLike, targets: ArrayLike, input_lengths: ArrayL
     arguments.check_reduction(reduction)
     targets = ops.as_array("targets", targets)
     log_probs, dtype = ops.validate_and_upcast(log_probs=log_probs)
-    check_call(log_probs.shape, targets.shape, blank, zero_infinity)
+    blank, zero_infinity = check_call(log_probs.shape, targets.shape, blank, zero_infinity)
     x = log_probs if log_probs.ndim == 3 else log_probs[:, None]
     labels, times, lengths, bad = ctc.validate_labels_and_lengths(targets, input_lengths, target_lengths, x)
     loss = ctc.negative_log_likelihood(x, labels, times, lengths, blank, zero_infinity)

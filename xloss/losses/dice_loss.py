@@ -46,8 +46,8 @@ def torch_dice_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean"
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("smooth", smooth, least=0)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    smooth = ops.option("smooth", smooth, input, least=0)
     p, q, t = overlap.validate_masks(input, target, from_logits)
     loss = overlap.tversky(p, q, t, 0.5, 0.5, smooth / 2)
     return ops.reduce(loss, reduction, dtype)
@@ -59,8 +59,8 @@ def jax_dice_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "m
     from xloss.ops import overlap_jax as overlap
 
     arguments.check_reduction(reduction)
-    arguments.check_number("smooth", smooth, least=0)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    smooth = ops.option("smooth", smooth, input, least=0)
     p, q, t = overlap.validate_masks(input, target, from_logits)
     loss = overlap.tversky(p, q, t, 0.5, 0.5, smooth / 2)
     return ops.reduce(loss, reduction, dtype)

@@ -45,12 +45,12 @@ def torch_dpo_loss(policy_chosen_logps: Tensor, policy_rejected_logps: Tensor, r
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("beta", beta, above=0)
-    arguments.check_number("label_smoothing", label_smoothing, least=0, most=1)
     p_c, p_r, q_c, q_r, dtype = ops.validate_and_upcast(
         policy_chosen_logps=policy_chosen_logps, policy_rejected_logps=policy_rejected_logps,
         reference_chosen_logps=reference_chosen_logps, reference_rejected_logps=reference_rejected_logps,
     )  # fmt: skip
+    beta = ops.option("beta", beta, p_c, above=0)
+    label_smoothing = ops.option("label_smoothing", label_smoothing, p_c, least=0, most=1)
     arguments.check_same_shape("policy_rejected_logps", p_r.shape, "policy_chosen_logps", p_c.shape)
     arguments.check_same_shape("reference_chosen_logps", q_c.shape, "policy_chosen_logps", p_c.shape)
     arguments.check_same_shape("reference_rejected_logps", q_r.shape, "policy_chosen_logps", p_c.shape)
@@ -60,7 +60,7 @@ def torch_dpo_loss(policy_chosen_logps: Tensor, policy_rejected_logps: Tensor, r
     error = compensated.two_sum_error(p_c, -p_r, policy) - compensated.two_sum_error(q_c, -q_r, reference)
     z, rest = compensated.scale_double_word(beta, gain, error + compensated.two_sum_error(policy, -reference, gain))
     loss = compensated.softplus(-z, -rest)
-    if label_smoothing > 0:
+    if not arguments.is_zero(label_smoothing):
         loss = (1 - label_smoothing) * loss + label_smoothing * compensated.softplus(z, rest)
     return ops.reduce(loss, reduction, dtype)
 
@@ -72,12 +72,12 @@ def jax_dpo_loss(policy_chosen_logps: ArrayLike, policy_rejected_logps: ArrayLik
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("beta", beta, above=0)
-    arguments.check_number("label_smoothing", label_smoothing, least=0, most=1)
     p_c, p_r, q_c, q_r, dtype = ops.validate_and_upcast(
         policy_chosen_logps=policy_chosen_logps, policy_rejected_logps=policy_rejected_logps,
         reference_chosen_logps=reference_chosen_logps, reference_rejected_logps=reference_rejected_logps,
     )  # fmt: skip
+    beta = ops.option("beta", beta, p_c, above=0)
+    label_smoothing = ops.option("label_smoothing", label_smoothing, p_c, least=0, most=1)
     arguments.check_same_shape("policy_rejected_logps", p_r.shape, "policy_chosen_logps", p_c.shape)
     arguments.check_same_shape("reference_chosen_logps", q_c.shape, "policy_chosen_logps", p_c.shape)
     arguments.check_same_shape("reference_rejected_logps", q_r.shape, "policy_chosen_logps", p_c.shape)
@@ -87,7 +87,7 @@ def jax_dpo_loss(policy_chosen_logps: ArrayLike, policy_rejected_logps: ArrayLik
     error = compensated.two_sum_error(p_c, -p_r, policy) - compensated.two_sum_error(q_c, -q_r, reference)
     z, rest = compensated.scale_double_word(beta, gain, error + compensated.two_sum_error(policy, -reference, gain))
     loss = compensated.softplus(-z, -rest)
-    if label_smoothing > 0:
+    if not arguments.is_zero(label_smoothing):
         loss = (1 - label_smoothing) * loss + label_smoothing * compensated.softplus(z, rest)
     return ops.reduce(loss, reduction, dtype)
 

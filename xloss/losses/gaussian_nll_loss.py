@@ -47,11 +47,11 @@ def torch_gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | float, 
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("eps", eps, least=0)
     number = check_number_for_all(var)
     input, target, var, dtype = ops.validate_and_upcast(
         input=input, target=target, var=input if number is not None else var
     )
+    eps = ops.option("eps", eps, input, least=0)
     var = torch.full_like(input, number) if number is not None else var
     var = var[..., None] if check_variances(var.shape, input.shape) else var
     negative = var < 0
@@ -78,11 +78,11 @@ def jax_gaussian_nll_loss(input: ArrayLike, target: ArrayLike, var: ArrayLike | 
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("eps", eps, least=0)
     number = check_number_for_all(var)
     input, target, var, dtype = ops.validate_and_upcast(
         input=input, target=target, var=input if number is not None else var
     )
+    eps = ops.option("eps", eps, input, least=0)
     var = jnp.full_like(input, number) if number is not None else var
     var = var[..., None] if check_variances(var.shape, input.shape) else var
     negative = var < 0
@@ -103,12 +103,12 @@ def jax_gaussian_nll_loss(input: ArrayLike, target: ArrayLike, var: ArrayLike | 
 
 def check_number_for_all(var):
     """Return `var` if it is a float, None if it is (to be) a tensor; refuse Python integers, as torch does."""
+    var = arguments.plain(var)
     if isinstance(var, (bool, int)):
         arguments.raise_type_error("var", f"{type(var).__name__} {var!r}", "a tensor or a float")
     if not isinstance(var, float):
         return None
-    arguments.check_number("var", var, least=0)
-    return var
+    return arguments.check_number("var", var, least=0)
 
 
 def check_variances(var, input):

@@ -40,8 +40,8 @@ def torch_hinge_embedding_loss(input: Tensor, target: Tensor, margin: float = 1.
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("margin", margin)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target, integer=("target",))
+    margin = ops.option("margin", margin, input)
     input, target = ops.broadcast(input=input, target=target)
     loss = torch.where(target != 1, ops.positive_part(margin - input), 0.0) + torch.where(target != -1, input, 0.0)
     return ops.reduce(loss, reduction, dtype)
@@ -54,8 +54,8 @@ def jax_hinge_embedding_loss(input: ArrayLike, target: ArrayLike, margin: float 
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("margin", margin)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target, integer=("target",))
+    margin = ops.option("margin", margin, input)
     input, target = ops.broadcast(input=input, target=target)
     loss = jnp.where(target != 1, ops.positive_part(margin - input), 0.0) + jnp.where(target != -1, input, 0.0)
     return ops.reduce(loss, reduction, dtype)

@@ -40,14 +40,15 @@ def torch_huber_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("delta", delta, above=0)
     input, target, weight, dtype = ops.validate_and_upcast(
         input=input, target=target, weight=weight, optional=("weight",)
     )
+    delta = ops.option("delta", delta, input, above=0)
     arguments.check_weight(weight, input)
     input, target = ops.broadcast_with_warning(input, target)
     # An infinite delta, or one beyond the dtype, is as good as its greatest number; its gradient would be 0 * inf.
-    delta = min(delta, float(torch.finfo(input.dtype).max))
+    if isinstance(delta, (int, float)):
+        delta = min(delta, float(torch.finfo(input.dtype).max))
     loss = ops.smooth_l1(input, target, delta, delta)
     if weight is not None:
         loss = loss * weight
@@ -61,14 +62,15 @@ def jax_huber_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("delta", delta, above=0)
     input, target, weight, dtype = ops.validate_and_upcast(
         input=input, target=target, weight=weight, optional=("weight",)
     )
+    delta = ops.option("delta", delta, input, above=0)
     arguments.check_weight(weight, input)
     input, target = ops.broadcast_with_warning(input, target)
     # An infinite delta, or one beyond the dtype, is as good as its greatest number; its gradient would be 0 * inf.
-    delta = min(delta, float(jnp.finfo(input.dtype).max))
+    if isinstance(delta, (int, float)):
+        delta = min(delta, float(jnp.finfo(input.dtype).max))
     loss = ops.smooth_l1(input, target, delta, delta)
     if weight is not None:
         loss = loss * weight

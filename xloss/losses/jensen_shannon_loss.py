@@ -41,13 +41,6 @@ from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, BatchReduction, Tensor
 
 
-def check_beta(beta):
-    """Raise an error unless beta is a number > 0 and < 1."""
-    arguments.check_number("beta", beta, least=0, most=1)
-    if beta in (0, 1):
-        arguments.raise_value_error("beta", repr(beta), "a number > 0 and < 1")
-
-
 def torch_jensen_shannon_loss(input: Tensor, target: Tensor, reduction: BatchReduction = "mean",
                               log_target: bool = False, beta: float = 0.5) -> Tensor:  # fmt: skip
     import torch
@@ -56,8 +49,8 @@ def torch_jensen_shannon_loss(input: Tensor, target: Tensor, reduction: BatchRed
     from xloss.ops.elementary import expm1_minus_x
 
     arguments.check_reduction(reduction, REDUCTIONS)
-    check_beta(beta)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    beta = ops.option("beta", beta, input, above=0, below=1)
     batch = input.shape[0] if input.ndim else 1
     input, target = ops.broadcast(input=input, target=target)
     # XLA flushes subnormal probabilities to 0, so both implementations treat them as 0.
@@ -89,8 +82,8 @@ def jax_jensen_shannon_loss(input: ArrayLike, target: ArrayLike, reduction: Batc
     from xloss.ops.elementary import expm1_minus_x
 
     arguments.check_reduction(reduction, REDUCTIONS)
-    check_beta(beta)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    beta = ops.option("beta", beta, input, above=0, below=1)
     batch = input.shape[0] if input.ndim else 1
     input, target = ops.broadcast(input=input, target=target)
     # XLA flushes subnormal probabilities to 0, so both implementations treat them as 0.

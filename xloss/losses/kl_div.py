@@ -14,7 +14,8 @@ Returns: shape () for `'mean'`, `'batchmean'` and `'sum'`, the broadcast shape f
 and `target`.
 
 Domain: y >= 0 (NaN below, as in torch). Gradient: -y to `input`; log y + 1 - x to `target`, but NaN at y = 0, where
-that is minus infinity, as in torch.
+that is minus infinity, as in torch. A class that is ruled out (x = -inf with y = 0 or z = -inf) is left out: value and
+gradients are 0, where torch has 0 * inf = NaN.
 Errors: `ValueError` for shapes and reductions, `TypeError` for anything but floating tensors.
 Identities: the sum over classes is cross entropy minus entropy; for one batch axis and one of classes, `'mean'` is
 `'batchmean'` divided by the number of classes.
@@ -29,10 +30,12 @@ Source: torch.nn.functional.kl_div; Kullback and Leibler 1951.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from xloss import third_party
-from xloss.catalog import ClassForm, Domain, Loss, Peer, Variant
+from xloss.catalog import ClassForm, Difference, Domain, Loss, Peer, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, BatchReduction, Tensor
 
@@ -49,9 +52,12 @@ def torch_kl_div(input: Tensor, target: Tensor, reduction: BatchReduction = "mea
     batch = input.shape[0] if input.ndim else 1
     input, target = ops.broadcast(input=input, target=target)
     if log_target:
-        loss = torch.exp(target) * (target - input)
+        absent = (target == -torch.inf) & (input < torch.inf)
+        loss = torch.exp(target) * torch.where(absent, 0.0, target - input)
     else:
-        loss = torch.where(target == 0, 0.0, target * torch.log(target)) - target * input
+        absent = (target == 0) & torch.isinf(input)  # the logarithm would have a derivative by target of 0 * inf
+        entropy = torch.where(target == 0, 0.0, target * torch.log(torch.where(absent, 1.0, target)))
+        loss = entropy - ops.weighted(target, input)
     return ops.reduce(loss, reduction, dtype, batch=batch)
 
 
@@ -66,9 +72,12 @@ def jax_kl_div(input: ArrayLike, target: ArrayLike, reduction: BatchReduction = 
     batch = input.shape[0] if input.ndim else 1
     input, target = ops.broadcast(input=input, target=target)
     if log_target:
-        loss = jnp.exp(target) * (target - input)
+        absent = (target == -jnp.inf) & (input < jnp.inf)
+        loss = jnp.exp(target) * jnp.where(absent, 0.0, target - input)
     else:
-        loss = jnp.where(target == 0, 0.0, target * jnp.log(target)) - target * input
+        absent = (target == 0) & jnp.isinf(input)  # the logarithm would have a derivative by target of 0 * inf
+        entropy = jnp.where(target == 0, 0.0, target * jnp.log(jnp.where(absent, 1.0, target)))
+        loss = entropy - ops.weighted(target, input)
     return ops.reduce(loss, reduction, dtype, batch=batch)
 
 
@@ -110,6 +119,8 @@ def optax_kl_div(input, target, reduction, log_target=False):
     return total / input.shape[0] if reduction == "batchmean" else total
 
 
+FUNCTIONAL = third_party.functional("kl_div")
+
 LOSS = Loss(
     name="kl_div",
     summary="Kullback-Leibler divergence from log-probabilities",
@@ -123,8 +134,16 @@ LOSS = Loss(
     ),
     domain=Domain(differentiable_mask=differentiable_mask),
     reductions=REDUCTIONS,
-    peers=(third_party.functional("kl_div"), Peer("optax", "jax", optax_kl_div)),
+    peers=(FUNCTIONAL, Peer("optax", "jax", optax_kl_div)),
+    differences=(
+        Difference.between("kl_div/ruled-out",
+                           "an element of logarithm -inf in input and target, log_target: 0, or 0 * NaN",
+                           "torch.nn.functional",
+                           third_party.sum_as_text(
+                               "torch", input=[-math.inf, 0.0], target=[-math.inf, 0.0], log_target=True),
+                           torch_kl_div, FUNCTIONAL.call, ("0", "nan"), "torch 2.13.0"),
+    ),
     class_form=ClassForm("KLDivLoss"),
     workloads={"published": (16384, 16384)},
     source="torch.nn.functional.kl_div",
-)
+)  # fmt: skip

@@ -23,9 +23,10 @@ Args:
 Returns: shape () for `'mean'` and `'sum'`, that of the logits without the classes for `'none'`; the dtype of `input`
 (for probabilities the widest of `input`, `target` and `weight`).
 
-Domain: all reals. Gradient: to every floating argument; as in `cross_entropy`, value and gradient of a confident
-prediction keep their relative accuracy. All transformations are supported; a reverse pass over PyTorch's forward mode,
-or of `torch.func` under `torch.compile`, needs the memory of plain operations.
+Domain: all reals; a class of logit -inf (by its bias) and probability 0 is left out. Gradient: to every floating
+argument; as in `cross_entropy`, value and gradient of a confident prediction keep their relative accuracy. All
+transformations are supported; a reverse pass over PyTorch's forward mode, or of `torch.func` under `torch.compile`,
+needs the memory of plain operations.
 Errors: `ValueError` for shapes, reductions, options, an `ignore_index` set along with probabilities, and for labels
 outside [0, C) where their values are known (concrete, on the CPU); elsewhere the value of such a row and the gradients
 from it are NaN. `TypeError` for dtypes. An ignored row contributes nothing, even if it holds a NaN: the gradients from
@@ -80,7 +81,8 @@ def torch_linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Ten
     ).values()
     shape = shapes.shape_of_logits(input, linear_weight, linear_bias)
     soft = target.is_floating_point()
-    axis = shapes.check_target(target, shape, soft, weight, ignore_index, label_smoothing)
+    ignore_index = shapes.check_index(ignore_index)
+    axis = shapes.check_target(target, shape, soft, weight, ignore_index)
     named = {} if linear_bias is None else {"linear_bias": linear_bias}
     tensors = {"input": input, "linear_weight": linear_weight, "weight": weight, **named}
     if soft:
@@ -95,6 +97,7 @@ def torch_linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Ten
         target, ignored, outside = ops.validate_labels(
             target, shape[axis], -100 if ignore_index is None else ignore_index
         )
+    label_smoothing = ops.option("label_smoothing", label_smoothing, input, least=0, most=1)
     input, target = (input.unsqueeze(0), target.unsqueeze(0)) if axis == 0 else (input, target)
     sizes = input.shape[0], math.prod(linear_weight.shape[:-1]), chunk_size, options
     chunk = linear.rows_per_chunk(*sizes)
@@ -102,7 +105,8 @@ def torch_linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Ten
         # Nothing of an ignored row may reach the gradient of the weights, not even a NaN.
         silent = ignored.reshape(input.shape[0], math.prod(target.shape[1:])).all(1, keepdim=True)
         input = torch.where(silent, 0.0, input)
-    if soft or label_smoothing > 0:
+    smooth = not arguments.is_zero(label_smoothing)
+    if soft or smooth:
 
         def smoothed(target, logits, weight=None):
             target = target if soft else torch.zeros_like(logits).scatter(1, target.unsqueeze(1), 1.0)
@@ -110,6 +114,8 @@ def torch_linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Ten
             return target if weight is None else target * ops.broadcast_class_weight(weight, 1, logits)
 
         few = linear.rows_per_chunk(*sizes, divisor=linear_soft.CHUNK_DIVISOR)
+        # By a tensor that `smoothed` closes over no Function has a derivative.
+        chunk = chunk if isinstance(label_smoothing, (int, float)) else 0
         loss = linear_soft.nll_of_rows(smoothed, input, target, weight, chunk, few, linear_weight, *bias)
     else:
         loss = linear.nll_of_rows(input, target, chunk, linear_weight, *bias)
@@ -118,7 +124,7 @@ def torch_linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Ten
         return ops.reduce(loss, reduction, dtype)
     target = target.squeeze(0) if axis == 0 else target
     weights = ops.label_weights(weight, target, ignored, loss.dtype)
-    loss = loss if weight is None or label_smoothing > 0 else weights * loss
+    loss = loss if weight is None or smooth else ops.weighted(weights, loss)
     loss = torch.where(ignored, 0.0, ops.nan_where(loss, outside))
     return ops.reduce(loss, reduction, dtype, weights=weights)
 
@@ -141,7 +147,8 @@ def jax_linear_cross_entropy(input: ArrayLike, linear_weight: ArrayLike, target:
     ).values()
     shape = shapes.shape_of_logits(input, linear_weight, linear_bias)
     soft = jnp.issubdtype(target.dtype, jnp.floating)
-    axis = shapes.check_target(target, shape, soft, weight, ignore_index, label_smoothing)
+    ignore_index = shapes.check_index(ignore_index)
+    axis = shapes.check_target(target, shape, soft, weight, ignore_index)
     named = {} if linear_bias is None else {"linear_bias": linear_bias}
     tensors = {"input": input, "linear_weight": linear_weight, "weight": weight, **named}
     if soft:
@@ -156,6 +163,7 @@ def jax_linear_cross_entropy(input: ArrayLike, linear_weight: ArrayLike, target:
         target, ignored, outside = ops.validate_labels(
             target, shape[axis], -100 if ignore_index is None else ignore_index
         )
+    label_smoothing = ops.option("label_smoothing", label_smoothing, input, least=0, most=1)
     input, target = (input[None], target[None]) if axis == 0 else (input, target)
     sizes = input.shape[0], math.prod(linear_weight.shape[:-1]), chunk_size, options
     chunk = linear.rows_per_chunk(*sizes)
@@ -163,7 +171,8 @@ def jax_linear_cross_entropy(input: ArrayLike, linear_weight: ArrayLike, target:
         # Nothing of an ignored row may reach the gradient of the weights, not even a NaN.
         silent = ignored.reshape(input.shape[0], math.prod(target.shape[1:])).all(1, keepdims=True)
         input = jnp.where(silent, 0.0, input)
-    if soft or label_smoothing > 0:
+    smooth = not arguments.is_zero(label_smoothing)
+    if soft or smooth:
 
         def smoothed(input, target, linear_weight, *others):
             logits = linear.logits(input, linear_weight, *others[: len(bias)])
@@ -181,7 +190,7 @@ def jax_linear_cross_entropy(input: ArrayLike, linear_weight: ArrayLike, target:
         return ops.reduce(loss, reduction, dtype)
     target = target.squeeze(0) if axis == 0 else target
     weights = ops.label_weights(weight, target, ignored, loss.dtype)
-    loss = loss if weight is None or label_smoothing > 0 else weights * loss
+    loss = loss if weight is None or smooth else ops.weighted(weights, loss)
     loss = jnp.where(ignored, 0.0, ops.nan_where(loss, outside))
     return ops.reduce(loss, reduction, dtype, weights=weights)
 
@@ -290,6 +299,13 @@ LOSS = Loss(
         Difference.between("linear_cross_entropy/ignored-nan",
                            "gradient of the weight, where an ignored row holds a NaN", "torch.nn.functional",
                            ignored_nan, torch_linear_cross_entropy, FUNCTIONAL, ("0.6666", "nan"), "torch 2.13.0"),
+        Difference.between("linear_cross_entropy/ruled-out",
+                           "a class of logit -inf and probability 0: left out, or 0 * inf",
+                           "torch.nn.functional",
+                           third_party.sum_as_text(
+                               "torch", input=[[0.0]], linear_weight=[[0.0]] * 3, linear_bias=[-math.inf, 0.0, 0.0],
+                               target=[[0.0, 0.5, 0.5]]),
+                           torch_linear_cross_entropy, FUNCTIONAL, ("0.6931", "nan"), "torch 2.13.0"),
     ),
     patched_torch=unchunked,
     # Rows, features, classes.

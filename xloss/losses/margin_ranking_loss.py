@@ -41,10 +41,10 @@ def torch_margin_ranking_loss(input1: Tensor, input2: Tensor, target: Tensor, ma
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("margin", margin)
     input1, input2, target, dtype = ops.validate_and_upcast(
         input1=input1, input2=input2, target=target, integer=("target",)
     )
+    margin = ops.option("margin", margin, input1)
     check_axes(input1=input1.shape, input2=input2.shape, target=target.shape)
     loss = ops.positive_part(margin - target * (input1 - input2))
     return ops.reduce(loss, reduction, dtype)
@@ -55,10 +55,10 @@ def jax_margin_ranking_loss(input1: ArrayLike, input2: ArrayLike, target: ArrayL
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("margin", margin)
     input1, input2, target, dtype = ops.validate_and_upcast(
         input1=input1, input2=input2, target=target, integer=("target",)
     )
+    margin = ops.option("margin", margin, input1)
     check_axes(input1=input1.shape, input2=input2.shape, target=target.shape)
     loss = ops.positive_part(margin - target * (input1 - input2))
     return ops.reduce(loss, reduction, dtype)

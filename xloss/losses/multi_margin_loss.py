@@ -69,8 +69,8 @@ def torch_multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: f
 
     arguments.check_reduction(reduction)
     check_power(p)
-    arguments.check_number("margin", margin, least=-math.inf)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
+    margin = ops.option("margin", margin, input, least=-math.inf)
     target = ops.as_indices(target)
     rows, classes = check_shapes(input.shape, target.shape, weight)
     labels, outside = ops.validate_range(target, 0, classes)
@@ -95,8 +95,8 @@ def jax_multi_margin_loss(input: ArrayLike, target: ArrayLike, p: int = 1, margi
 
     arguments.check_reduction(reduction)
     check_power(p)
-    arguments.check_number("margin", margin, least=-math.inf)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
+    margin = ops.option("margin", margin, input, least=-math.inf)
     target = ops.as_indices(target)
     rows, classes = check_shapes(input.shape, target.shape, weight)
     labels, outside = ops.validate_range(target, 0, classes)

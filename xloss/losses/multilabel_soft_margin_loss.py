@@ -11,8 +11,8 @@ Args:
 Returns: shape () for `'mean'` and `'sum'`, that of `input` without its last axis for `'none'`; the widest dtype of the
 arguments (an integer target does not count).
 
-Domain: all reals. Gradient to `input`: w_c / C ((1 - y) sigmoid(x) - y sigmoid(-x)), each term accurate to rounding; to
-`target`: -w_c x / C.
+Domain: all reals; an infinite logit with the label that it says adds 0 (0 * inf = NaN in torch). Gradient to `input`:
+w_c / C ((1 - y) sigmoid(x) - y sigmoid(-x)), each term accurate to rounding; to `target`: -w_c x / C.
 Errors: `ValueError` for shapes and reductions (torch accepts a target or a weight larger than `input`, and then sums
 over another axis), `TypeError` for dtypes.
 Identities: the mean over the last axis of `binary_cross_entropy_with_logits`.
@@ -25,6 +25,8 @@ Source: torch.nn.functional.multilabel_soft_margin_loss.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -55,7 +57,7 @@ def torch_multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Ten
     classes = check_shapes(input.shape, target.shape, weight)
     loss = ops.bce_of_logits(input, target)
     if weight is not None:
-        loss = loss * weight
+        loss = ops.weighted(weight.expand(loss.shape), loss)
     return ops.reduce(loss.sum(-1) / classes, reduction, dtype)
 
 
@@ -72,7 +74,7 @@ def jax_multilabel_soft_margin_loss(input: ArrayLike, target: ArrayLike, weight:
     classes = check_shapes(input.shape, target.shape, weight)
     loss = ops.bce_of_logits(input, jnp.broadcast_to(target, input.shape))
     if weight is not None:
-        loss = loss * jnp.broadcast_to(weight, loss.shape)
+        loss = ops.weighted(jnp.broadcast_to(weight, loss.shape), loss)
     return ops.reduce(loss.sum(-1) / classes, reduction, dtype)
 
 
@@ -122,6 +124,11 @@ LOSS = Loss(
         Difference.between("multilabel_soft_margin_loss/curvature", "second derivative at logit 20, target 1, float32",
                            "torch.nn.functional", curvature, torch_multilabel_soft_margin_loss, FUNCTIONAL.call,
                            (2.06115369e-09, 0.0), "torch 2.13.0"),
+        Difference.between("multilabel_soft_margin_loss/certain",
+                           "logit inf and target 1: 0, or 0 * inf",
+                           "torch.nn.functional",
+                           third_party.sum_as_text("torch", input=[[math.inf]], target=[[1.0]]),
+                           torch_multilabel_soft_margin_loss, FUNCTIONAL.call, ("0", "nan"), "torch 2.13.0"),
     ),
     class_form=ClassForm("MultiLabelSoftMarginLoss"),
     source="torch.nn.functional.multilabel_soft_margin_loss",

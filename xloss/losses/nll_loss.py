@@ -12,10 +12,12 @@ Args:
 
 Returns: shape () for `'mean'` and `'sum'`, that of `target` for `'none'`; the dtype of `input`.
 
-Domain: all reals. Gradient: -w[y_n] at the target's class, 0 elsewhere and in ignored rows.
+Domain: all reals; minus infinity with a class weight of 0 gives 0. Gradient: -w[y_n] at the target's class, 0 elsewhere
+and in ignored rows.
 Errors: `ValueError` for shapes and reductions, and for labels outside [0, C) where their values are known (concrete, on
-the CPU); elsewhere value and gradient of such a row are NaN. `TypeError` for dtypes.
-If all labels are ignored, `'mean'` is 0/0 = NaN with gradient 0, as in torch.
+the CPU); elsewhere value and gradient of such a row are NaN. `TypeError` for dtypes. What an ignored row holds, NaN and
+infinities too, reaches neither value nor gradient. If all labels are ignored, `'mean'` is 0/0 = NaN with gradient 0, as
+in torch.
 Identities: of `log_softmax(z)` it is `cross_entropy` of z.
 
 >>> import numpy as np, xloss.jax
@@ -27,6 +29,8 @@ Source: torch.nn.functional.nll_loss.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -43,14 +47,14 @@ def torch_nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, 
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_integer("ignore_index", ignore_index)
+    ignore_index = arguments.check_integer("ignore_index", ignore_index)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
     picked = input.gather(axis, labels.unsqueeze(axis)).squeeze(axis)
     # A NaN in an ignored row must reach neither the value nor the gradient.
     picked = ops.nan_where(torch.where(ignored, 0.0, picked), outside)
     weights = ops.label_weights(weight, labels, ignored, input.dtype)
-    loss = torch.where(ignored, 0.0, -weights * picked)
+    loss = torch.where(ignored, 0.0, -ops.weighted(weights, picked))
     return ops.reduce(loss, reduction, dtype, weights=weights)
 
 
@@ -61,14 +65,14 @@ def jax_nll_loss(input: ArrayLike, target: ArrayLike, weight: ArrayLike | None =
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_integer("ignore_index", ignore_index)
+    ignore_index = arguments.check_integer("ignore_index", ignore_index)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
     picked = ops.gather(input, jnp.expand_dims(labels, axis), axis).squeeze(axis)
     # A NaN in an ignored row must reach neither the value nor the gradient.
     picked = ops.nan_where(jnp.where(ignored, 0.0, picked), outside)
     weights = ops.label_weights(weight, labels, ignored, input.dtype)
-    loss = jnp.where(ignored, 0.0, -weights * picked)
+    loss = jnp.where(ignored, 0.0, -ops.weighted(weights, picked))
     return ops.reduce(loss, reduction, dtype, weights=weights)
 
 
@@ -127,6 +131,11 @@ LOSS = Loss(
                            "a label of shape (1), not (), with an unbatched input: refused at once, or by backward()",
                            "torch.nn.functional", one_label, torch_nll_loss, FUNCTIONAL.call,
                            ("ValueError, forward", "RuntimeError, backward"), "torch 2.13.0"),
+        Difference.between("nll_loss/ruled-out",
+                           "log-probability -inf of a class of weight 0: left out, or 0 * inf",
+                           "torch.nn.functional",
+                           third_party.sum_as_text("torch", input=[[-math.inf, -1.0]], target=[0], weight=[0.0, 1.0]),
+                           torch_nll_loss, FUNCTIONAL.call, ("0", "nan"), "torch 2.13.0"),
     ),
     class_form=ClassForm("NLLLoss"),
     source="torch.nn.functional.nll_loss",

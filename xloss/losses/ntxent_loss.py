@@ -42,8 +42,8 @@ def torch_ntxent_loss(input: Tensor, target: Tensor, temperature: float = 0.07,
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("temperature", temperature, above=0)
     input, dtype = ops.validate_and_upcast(input=input)
+    temperature = ops.option("temperature", temperature, input, above=0)
     positive, negative = d.pair_masks(input, target)
     weights = positive.to(input.dtype)
     logits = d.cosine_similarities(input) / temperature
@@ -64,8 +64,8 @@ def jax_ntxent_loss(input: ArrayLike, target: ArrayLike, temperature: float = 0.
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("temperature", temperature, above=0)
     input, dtype = ops.validate_and_upcast(input=input)
+    temperature = ops.option("temperature", temperature, input, above=0)
     positive, negative = d.pair_masks(input, target)
     weights = positive.astype(input.dtype)
     logits = d.cosine_similarities(input) / temperature

@@ -14,9 +14,9 @@ Args:
 Returns: shape () for `'mean'` and `'sum'`, the broadcast shape for `'none'`; the wider dtype of `input` and `target`
 (that of `input` for an integer target).
 
-Domain: log-rates: all reals; rates: x >= 0 (NaN below -eps, as in torch); y >= 0.
-Gradient: exp(x) - y, or 1 - y / (x + eps), to `input`; -x, or -log(x + eps), to `target`, plus log y + 1 / (2 y) with
-`full` where y > 1. So at y = 0 it is finite, where torch's is NaN, and the jump at y = 1 does not enter it.
+Domain: log-rates: all reals; rates: x >= 0 (NaN below -eps, as in torch); y >= 0. A rate of 0 with y = 0 has loss 0,
+not 0 * inf. Gradient: exp(x) - y, or 1 - y / (x + eps), to `input`; -x, or -log(x + eps), to `target`, plus log y + 1 /
+(2 y) with `full` where y > 1. So at y = 0 it is finite, where torch's is NaN, and the jump at y = 1 does not enter it.
 Errors: `ValueError` for shapes, reductions and a negative eps; `TypeError` for dtypes, and for
 flags that are not True or False.
 Identities: with eps = 0, the loss of a rate is that of its logarithm; it is least where the rate is y.
@@ -47,11 +47,15 @@ def torch_poisson_nll_loss(input: Tensor, target: Tensor, log_input: bool = True
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_flags(log_input=log_input, full=full)
-    arguments.check_number("eps", eps, least=0)
+    log_input, full = arguments.check_flags(log_input=log_input, full=full)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target, integer=("target",))
+    eps = ops.option("eps", eps, input, least=0)
     input, target = ops.broadcast(input=input, target=target)
-    loss = torch.exp(input) - target * input if log_input else input - target * torch.log(input + eps)
+    if log_input:
+        loss = torch.exp(input) - ops.weighted(target, input)
+    else:
+        absent = (target == 0) & (input + eps == 0)  # the logarithm would have a derivative of 0 * inf
+        loss = input - ops.weighted(target, torch.log(torch.where(absent, 1.0, input + eps)))
     if full:
         # Where the term is left out the logarithm is of 1: at 0 its gradient would be 0 * inf = NaN.
         few = target <= 1
@@ -68,11 +72,15 @@ def jax_poisson_nll_loss(input: ArrayLike, target: ArrayLike, log_input: bool = 
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_flags(log_input=log_input, full=full)
-    arguments.check_number("eps", eps, least=0)
+    log_input, full = arguments.check_flags(log_input=log_input, full=full)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target, integer=("target",))
+    eps = ops.option("eps", eps, input, least=0)
     input, target = ops.broadcast(input=input, target=target)
-    loss = jnp.exp(input) - target * input if log_input else input - target * jnp.log(input + eps)
+    if log_input:
+        loss = jnp.exp(input) - ops.weighted(target, input)
+    else:
+        absent = (target == 0) & (input + eps == 0)  # the logarithm would have a derivative of 0 * inf
+        loss = input - ops.weighted(target, jnp.log(jnp.where(absent, 1.0, input + eps)))
     if full:
         # Where the term is left out the logarithm is of 1: at 0 its gradient would be 0 * inf = NaN.
         few = target <= 1
@@ -163,6 +171,11 @@ LOSS = Loss(
         Difference.between("poisson_nll_loss/eps", "rate 0, count 1, float32: eps is 1e-8, as in torch, or 1e-7",
                            "keras.losses.Poisson", at_rate_0, jax_poisson_nll_loss, KERAS.call, (18.4206807, 16.118095),
                            "keras 3.15.1"),
+        Difference.between("poisson_nll_loss/impossible",
+                           "rate 0, as its logarithm, and count 0: 0, or 0 * inf",
+                           "torch.nn.functional",
+                           third_party.sum_as_text("torch", input=[-math.inf], target=[0.0]),
+                           torch_poisson_nll_loss, FUNCTIONAL.call, ("0", "nan"), "torch 2.13.0"),
     ),
     class_form=ClassForm("PoissonNLLLoss"),
     source="torch.nn.functional.poisson_nll_loss",

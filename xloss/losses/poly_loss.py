@@ -15,12 +15,13 @@ Args:
 Returns: shape () for `'mean'` and `'sum'`, that of `input` without its class axis for `'none'`; the dtype of `input`
 (for probabilities the wider of `input` and `target`).
 
-Domain: all reals. With d = logsumexp(the other logits) - x_y, -log p is softplus(d) and 1 - p is sigmoid(d), and for
-epsilon < 0 a series gives -log p - (1 - p): so a confident prediction keeps its relative accuracy. Gradient for
-indices: (1 + epsilon p_y) (p - onehot(y)).
+Domain: all reals; a class of logit -inf and probability 0 is left out, in value and gradient. With d = logsumexp(the
+other logits) - x_y, -log p is softplus(d) and 1 - p is sigmoid(d), and for epsilon < 0 a series gives -log p - (1 - p):
+so a confident prediction keeps its relative accuracy. Gradient for indices: (1 + epsilon p_y) (p - onehot(y)).
 Errors: `ValueError` for shapes, reductions, epsilon, an `ignore_index` set along with probabilities, and for labels
 outside [0, C) where their values are known (concrete, on the CPU); elsewhere value and gradient of such a row are NaN.
-`TypeError` for dtypes. If all labels are ignored, `'mean'` is 0/0 = NaN with gradient 0.
+`TypeError` for dtypes. What an ignored row holds, NaN and infinities too, reaches neither value nor gradient. If all
+labels are ignored, `'mean'` is 0/0 = NaN with gradient 0.
 Identities: `cross_entropy` for epsilon = 0.
 
 >>> import numpy as np, xloss.jax
@@ -31,6 +32,8 @@ Source: Leng et al. 2022, "PolyLoss", arXiv:2204.12511.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -48,15 +51,17 @@ def torch_poly_loss(input: Tensor, target: Tensor, ignore_index: int = -100, red
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_integer("ignore_index", ignore_index)
-    arguments.check_number("epsilon", epsilon, least=-1)
+    ignore_index = arguments.check_integer("ignore_index", ignore_index)
     axis = ops.validate_target(input, target, None, ignore_index)
     if target.is_floating_point():
         input, target, dtype = ops.validate_and_upcast(input=input, target=target)
-        loss = (target * m.poly(m.neg_log_odds_of_all(input, axis), epsilon)).sum(axis)
+        epsilon = ops.option("epsilon", epsilon, input, least=-1)
+        loss = ops.weighted(target, m.poly(m.neg_log_odds_of_all(input, axis), epsilon)).sum(axis)
         return ops.reduce(loss, reduction, dtype)
     input, dtype = ops.validate_and_upcast(input=input)
+    epsilon = ops.option("epsilon", epsilon, input, least=-1)
     labels, ignored, outside, axis = ops.validate_classes(input, target, None, ignore_index)
+    input = ops.clear_ignored(input, ignored, axis)
     loss = m.poly(m.neg_log_odds(input, labels, axis), epsilon)
     loss = torch.where(ignored, 0.0, ops.nan_where(loss, outside))
     return ops.reduce(loss, reduction, dtype, weights=(~ignored).to(input.dtype))
@@ -70,16 +75,18 @@ def jax_poly_loss(input: ArrayLike, target: ArrayLike, ignore_index: int = -100,
     from xloss.ops import margins_jax as m
 
     arguments.check_reduction(reduction)
-    arguments.check_integer("ignore_index", ignore_index)
-    arguments.check_number("epsilon", epsilon, least=-1)
+    ignore_index = arguments.check_integer("ignore_index", ignore_index)
     input, target = ops.as_array("input", input), ops.as_array("target", target)
     axis = ops.validate_target(input, target, None, ignore_index)
     if jnp.issubdtype(target.dtype, jnp.floating):
         input, target, dtype = ops.validate_and_upcast(input=input, target=target)
-        loss = (target * m.poly(m.neg_log_odds_of_all(input, axis), epsilon)).sum(axis)
+        epsilon = ops.option("epsilon", epsilon, input, least=-1)
+        loss = ops.weighted(target, m.poly(m.neg_log_odds_of_all(input, axis), epsilon)).sum(axis)
         return ops.reduce(loss, reduction, dtype)
     input, dtype = ops.validate_and_upcast(input=input)
+    epsilon = ops.option("epsilon", epsilon, input, least=-1)
     labels, ignored, outside, axis = ops.validate_classes(input, target, None, ignore_index)
+    input = ops.clear_ignored(input, ignored, axis)
     loss = m.poly(m.neg_log_odds(input, labels, axis), epsilon)
     loss = jnp.where(ignored, 0.0, ops.nan_where(loss, outside))
     return ops.reduce(loss, reduction, dtype, weights=(~ignored).astype(input.dtype))
@@ -146,6 +153,11 @@ LOSS = Loss(
     differences=(
         Difference.between("poly_loss/confident", "logits (20, 0, 0), class 0, float32; exactly 8.24461445e-09",
                            "optax", confident, jax_poly_loss, OPTAX.call, (8.24461445e-09, 0.0), "optax 0.2.8"),
+        Difference.between("poly_loss/ruled-out",
+                           "a class of logit -inf and probability 0: left out, or 0 * inf",
+                           "optax",
+                           third_party.sum_as_text("jax", input=[[-math.inf, 0.0, 0.0]], target=[[0.0, 0.5, 0.5]]),
+                           jax_poly_loss, OPTAX.call, ("1.193", "nan"), "optax 0.2.8"),
     ),
     source="Leng et al. 2022, arXiv:2204.12511",
 )  # fmt: skip

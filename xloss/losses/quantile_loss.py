@@ -35,8 +35,8 @@ def torch_quantile_loss(input: Tensor, target: Tensor, quantile: float = 0.5, re
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    check_quantile(quantile)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    quantile = ops.option("quantile", quantile, input, above=0, below=1)
     input, target = ops.broadcast_with_warning(input, target)
     error = target - input
     above = (error > 0).to(error.dtype)
@@ -49,20 +49,13 @@ def jax_quantile_loss(input: ArrayLike, target: ArrayLike, quantile: float = 0.5
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    check_quantile(quantile)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    quantile = ops.option("quantile", quantile, input, above=0, below=1)
     input, target = ops.broadcast_with_warning(input, target)
     error = target - input
     above = (error > 0).astype(error.dtype)
     loss = ops.absolute(error) * (quantile * above + (1 - quantile) * (1 - above))
     return ops.reduce(loss, reduction, dtype)
-
-
-def check_quantile(quantile: float) -> None:
-    """Refuse what is not inside (0, 1): at the ends one side would cost nothing."""
-    arguments.check_number("quantile", quantile, above=0, most=1)
-    if quantile == 1:
-        arguments.raise_value_error("quantile", repr(quantile), "a number > 0 and < 1")
 
 
 def truth(t, input, target, quantile=0.5):

@@ -27,10 +27,12 @@ Source: Hinton, Vinyals and Dean 2015, arXiv:1503.02531.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from xloss import third_party
-from xloss.catalog import Arguments, Loss, Peer, Variant
+from xloss.catalog import Arguments, Difference, Loss, Peer, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
@@ -43,8 +45,8 @@ def torch_self_distillation_loss(input: Tensor, target: Tensor, reduction: Reduc
     from xloss.ops.elementary import expm1_minus_x
 
     arguments.check_reduction(reduction)
-    arguments.check_number("temperature", temperature, above=0)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    temperature = ops.option("temperature", temperature, input, above=0)
     axis = check_shapes(input.shape, target.shape)
     target = target.detach()
     # Subtract the logits of the teacher's top class, whose p is at least 1 / C: a shift of all logits costs no digits.
@@ -87,8 +89,8 @@ def jax_self_distillation_loss(input: ArrayLike, target: ArrayLike, reduction: R
     from xloss.ops.elementary import expm1_minus_x
 
     arguments.check_reduction(reduction)
-    arguments.check_number("temperature", temperature, above=0)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    temperature = ops.option("temperature", temperature, input, above=0)
     axis = check_shapes(input.shape, target.shape)
     target = jax.lax.stop_gradient(target)
     # Subtract the logits of the teacher's top class, whose p is at least 1 / C: a shift of all logits costs no digits.
@@ -189,5 +191,13 @@ LOSS = Loss(
     ),
     arguments=Arguments(wrt=("input",), class_axes=lambda _argument, rank: 0 if rank == 1 else 1),
     peers=(Peer("torch.nn.functional", "torch", functional), third_party.optax(optax_distillation)),
+    differences=(
+        Difference.between("self_distillation_loss/ruled-out",
+                           "a class of logit -inf in student and teacher: left out, or 0 * NaN",
+                           "torch.nn.functional",
+                           third_party.sum_as_text(
+                               "torch", input=[[-math.inf, 0.0, 0.0]], target=[[-math.inf, 0.0, 0.0]]),
+                           torch_self_distillation_loss, functional, ("0", "nan"), "torch 2.13.0"),
+    ),
     source="Hinton, Vinyals and Dean 2015, arXiv:1503.02531",
-)
+)  # fmt: skip

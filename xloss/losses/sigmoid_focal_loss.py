@@ -12,10 +12,11 @@ Args:
 
 Returns: shape () for `'mean'` and `'sum'`, the shape of `input` for `'none'`; the widest dtype of the arguments.
 
-Domain: all reals, t in [0, 1]; for other t q may be negative, and its power NaN. Gradient to `input`: that of binary
-cross entropy times q^gamma, plus the cross entropy times gamma q^(gamma - 1) dq/dx. q^gamma is computed as
-exp(gamma log q), so that this is never 0 * inf, even for gamma < 1. The gradient to `target` exists, but loses accuracy
-for confident logits (beyond 29 in float32), as targets are labels.
+Domain: all reals, t in [0, 1]; an infinite logit with the label that it says has loss and gradient 0; for other t q may
+be negative, and its power NaN. Gradient to `input`: that of binary cross entropy times q^gamma, plus the cross entropy
+times gamma q^(gamma - 1) dq/dx. q^gamma is computed as exp(gamma log q), so that this is never 0 * inf, even for gamma
+< 1. The gradient to `target` exists, but loses accuracy for confident logits (beyond 29 in float32), as targets are
+labels.
 Errors: `ValueError` for shapes, reductions, alpha and gamma, `TypeError` for anything but floating tensors.
 Identities: `binary_cross_entropy_with_logits` for gamma = 0 and alpha < 0; for t = 1 and t = 0 without alpha,
 `softmax_focal_loss` of the logits (0, x).
@@ -47,27 +48,31 @@ def torch_sigmoid_focal_loss(input: Tensor, target: Tensor, alpha: float = 0.25,
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("alpha", alpha, most=1)
-    arguments.check_number("gamma", gamma, least=0)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    alpha = ops.option("alpha", alpha, input, most=1)
+    gamma = ops.option("gamma", gamma, input, least=0)
     arguments.check_same_shape("target", target.shape, "input", input.shape)
     side = ops.neg_sign(input)
     size = input * -side
     # The target's distance from the label that the logit's sign predicts, and from the other label.
     negative = 0.5 + 0.5 * side
     wrong, right = torch.lerp(1 - target, target, negative), torch.lerp(target, 1 - target, negative)
-    tail = torch.exp(-size)
+    # A constant at an infinite logit: the derivative would be multiplied by an infinite loss.
+    tail = torch.where(size == torch.inf, 0.0, torch.exp(-size))
     log_total = ops.log1p(tail)
-    loss = wrong * size + log_total
-    if gamma > 0:
+    loss = ops.weighted(wrong, size) + log_total
+    if not arguments.is_zero(gamma):
         # q (1 + tail) = wrong + right tail; where the first term is the lesser, tail (right + wrong / tail), whose
         # logarithm is finite even where tail underflows to 0.
         lesser = (wrong == 0) | (wrong < right * tail)
-        taken_out = torch.where(lesser, size, 0.0)
+        taken_out = torch.where(lesser & (size < torch.inf), size, 0.0)
         growth = torch.exp(torch.where(taken_out < math.log(float(torch.finfo(input.dtype).max)) - 1, taken_out, 0.0))
         inner = torch.where(lesser, right + wrong * growth, wrong + right * tail)
         loss = loss * torch.exp(m.scale(torch.log(inner) - taken_out - log_total, gamma))
-    if alpha >= 0:
+    if not isinstance(alpha, (int, float)):
+        balance = m.scale(target, alpha) + m.scale(1 - target, 1 - alpha)
+        loss = loss * torch.where(alpha >= 0, balance, 1.0)
+    elif alpha >= 0:
         loss = loss * (m.scale(target, alpha) + m.scale(1 - target, 1 - alpha))
     return ops.reduce(loss, reduction, dtype)
 
@@ -80,27 +85,31 @@ def jax_sigmoid_focal_loss(input: ArrayLike, target: ArrayLike, alpha: float = 0
     from xloss.ops import margins_jax as m
 
     arguments.check_reduction(reduction)
-    arguments.check_number("alpha", alpha, most=1)
-    arguments.check_number("gamma", gamma, least=0)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    alpha = ops.option("alpha", alpha, input, most=1)
+    gamma = ops.option("gamma", gamma, input, least=0)
     arguments.check_same_shape("target", target.shape, "input", input.shape)
     side = ops.neg_sign(input)
     size = input * -side
     # The target's distance from the label that the logit's sign predicts, and from the other label.
     negative = side > 0
     wrong, right = jnp.where(negative, target, 1 - target), jnp.where(negative, 1 - target, target)
-    tail = jnp.exp(-size)
+    # A constant at an infinite logit: the derivative would be multiplied by an infinite loss.
+    tail = jnp.where(size == jnp.inf, 0.0, jnp.exp(-size))
     log_total = ops.log1p(tail)
-    loss = wrong * size + log_total
-    if gamma > 0:
+    loss = ops.weighted(wrong, size) + log_total
+    if not arguments.is_zero(gamma):
         # q (1 + tail) = wrong + right tail; where the first term is the lesser, tail (right + wrong / tail), whose
         # logarithm is finite even where tail underflows to 0.
         lesser = (wrong == 0) | (wrong < right * tail)
-        taken_out = jnp.where(lesser, size, 0.0)
+        taken_out = jnp.where(lesser & (size < jnp.inf), size, 0.0)
         growth = jnp.exp(jnp.where(taken_out < math.log(float(jnp.finfo(input.dtype).max)) - 1, taken_out, 0.0))
         inner = jnp.where(lesser, right + wrong * growth, wrong + right * tail)
         loss = loss * jnp.exp(m.scale(jnp.log(inner) - taken_out - log_total, gamma))
-    if alpha >= 0:
+    if not isinstance(alpha, (int, float)):
+        balance = m.scale(target, alpha) + m.scale(1 - target, 1 - alpha)
+        loss = loss * jnp.where(alpha >= 0, balance, 1.0)
+    elif alpha >= 0:
         loss = loss * (m.scale(target, alpha) + m.scale(1 - target, 1 - alpha))
     return ops.reduce(loss, reduction, dtype)
 
@@ -140,6 +149,7 @@ def clipped(function):
     return float(function(input=input, target=target, reduction="mean"))
 
 
+OPTAX = third_party.optax(optax_focal)
 KERAS = third_party.keras(keras_focal)
 
 LOSS = Loss(
@@ -155,10 +165,15 @@ LOSS = Loss(
         Variant("gamma=0", options={"gamma": 0.0}, shapes=((6, 3),)),
     ),
     arguments=Arguments(wrt=("input",)),
-    peers=(third_party.optax(optax_focal), KERAS),
+    peers=(OPTAX, KERAS),
     differences=(
         Difference.between("sigmoid_focal_loss/badly-wrong", "logit -50, target 1: Keras clips the probability to 1e-7",
                            "keras", clipped, jax_sigmoid_focal_loss, KERAS.call, (12.5, 4.0295238), "keras 3.15.1"),
+        Difference.between("sigmoid_focal_loss/certain",
+                           "logit inf and target 1: 0, or 0 * inf",
+                           "optax",
+                           third_party.sum_as_text("jax", input=[math.inf], target=[1.0]),
+                           jax_sigmoid_focal_loss, OPTAX.call, ("0", "nan"), "optax 0.2.8"),
     ),
     source="torchvision.ops.sigmoid_focal_loss; Lin et al. 2017, arXiv:1708.02002",
 )  # fmt: skip

@@ -33,8 +33,8 @@ def torch_smooth_l1_loss(input: Tensor, target: Tensor, reduction: Reduction = "
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("beta", beta, least=0)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    beta = ops.option("beta", beta, input, least=0)
     input, target = ops.broadcast_with_warning(input, target)
     loss = ops.smooth_l1(input, target, beta)
     return ops.reduce(loss, reduction, dtype)
@@ -44,8 +44,8 @@ def jax_smooth_l1_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("beta", beta, least=0)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    beta = ops.option("beta", beta, input, least=0)
     input, target = ops.broadcast_with_warning(input, target)
     loss = ops.smooth_l1(input, target, beta)
     return ops.reduce(loss, reduction, dtype)

@@ -17,8 +17,9 @@ Domain: all reals. With d = logsumexp(the other logits) - x_y, -log p is softplu
 accurate also where p rounds to 1. Gradient: that of cross entropy, p - onehot(y), times
 (1 - p)^gamma (1 - gamma p log(p) / (1 - p)).
 Errors: `ValueError` for shapes, reductions and gamma, and for labels outside [0, C) where their values can be read
-(concrete, on the CPU); elsewhere the value and the gradient of such a row are NaN. `TypeError` for dtypes.
-If all rows are ignored, `'mean'` is 0/0, NaN, with gradient 0.
+(concrete, on the CPU); elsewhere the value and the gradient of such a row are NaN. `TypeError` for dtypes. What an
+ignored row holds, NaN and infinities too, reaches neither value nor gradient. If all rows are ignored, `'mean'` is 0/0,
+NaN, with gradient 0.
 Identities: `cross_entropy` for gamma = 0; for two classes `sigmoid_focal_loss` of their difference, without alpha.
 
 >>> import numpy as np, xloss.jax
@@ -46,16 +47,18 @@ def torch_softmax_focal_loss(input: Tensor, target: Tensor, weight: Tensor | Non
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_integer("ignore_index", ignore_index)
-    arguments.check_number("gamma", gamma, least=0)
+    ignore_index = arguments.check_integer("ignore_index", ignore_index)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
+    gamma = ops.option("gamma", gamma, input, least=0)
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
+    input = ops.clear_ignored(input, ignored, axis)
     odds = m.neg_log_odds(input, labels, axis)
     loss = ops.softplus(odds)
-    if gamma > 0:  # else 0 * inf where there is no other class
+    if not arguments.is_zero(gamma):  # else 0 * inf where there is no other class
+        odds = torch.where(odds == torch.inf, 1e4, odds)  # no derivative, which would be multiplied by an infinite loss
         loss = loss * torch.exp(m.scale(ops.softplus(-odds), -gamma))
     weights = ops.label_weights(weight, labels, ignored, input.dtype)
-    loss = torch.where(ignored, 0.0, ops.nan_where(loss if weight is None else weights * loss, outside))
+    loss = torch.where(ignored, 0.0, ops.nan_where(loss if weight is None else ops.weighted(weights, loss), outside))
     return ops.reduce(loss, reduction, dtype, weights=weights)
 
 
@@ -68,16 +71,18 @@ def jax_softmax_focal_loss(input: ArrayLike, target: ArrayLike, weight: ArrayLik
     from xloss.ops import margins_jax as m
 
     arguments.check_reduction(reduction)
-    arguments.check_integer("ignore_index", ignore_index)
-    arguments.check_number("gamma", gamma, least=0)
+    ignore_index = arguments.check_integer("ignore_index", ignore_index)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
+    gamma = ops.option("gamma", gamma, input, least=0)
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
+    input = ops.clear_ignored(input, ignored, axis)
     odds = m.neg_log_odds(input, labels, axis)
     loss = ops.softplus(odds)
-    if gamma > 0:  # else 0 * inf where there is no other class
+    if not arguments.is_zero(gamma):  # else 0 * inf where there is no other class
+        odds = jnp.where(odds == jnp.inf, 1e4, odds)  # no derivative, which would be multiplied by an infinite loss
         loss = loss * jnp.exp(m.scale(ops.softplus(-odds), -gamma))
     weights = ops.label_weights(weight, labels, ignored, input.dtype)
-    loss = jnp.where(ignored, 0.0, ops.nan_where(loss if weight is None else weights * loss, outside))
+    loss = jnp.where(ignored, 0.0, ops.nan_where(loss if weight is None else ops.weighted(weights, loss), outside))
     return ops.reduce(loss, reduction, dtype, weights=weights)
 
 

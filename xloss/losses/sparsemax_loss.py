@@ -16,8 +16,9 @@ Domain: all reals. Computed as (1 - p_y)^2 / 2 + (the sum of the other p_j^2) / 
 cancellation. Gradient: p - onehot(y). The second derivative jumps where a class enters S; at that point it is the one
 without the class.
 Errors: `ValueError` for shapes and reductions, and for labels outside [0, C) where their values can be read (concrete,
-on the CPU); elsewhere the value and the gradient of such a row are NaN. `TypeError` for dtypes.
-If all rows are ignored, `'mean'` is 0/0, NaN, with gradient 0.
+on the CPU); elsewhere the value and the gradient of such a row are NaN. `TypeError` for dtypes. What an ignored row
+holds, NaN and infinities too, reaches neither value nor gradient. If all rows are ignored, `'mean'` is 0/0, NaN, with
+gradient 0.
 Identities: for two classes, with d the other's score minus the target's: (d + 1)^2 / 4, but 0 for d < -1, d for d > 1.
 
 >>> import numpy as np, xloss.jax
@@ -45,9 +46,10 @@ def torch_sparsemax_loss(input: Tensor, target: Tensor, ignore_index: int = -100
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_integer("ignore_index", ignore_index)
+    ignore_index = arguments.check_integer("ignore_index", ignore_index)
     input, dtype = ops.validate_and_upcast(input=input)
     labels, ignored, outside, axis = ops.validate_classes(input, target, None, ignore_index)
+    input = ops.clear_ignored(input, ignored, axis)
     index = labels.unsqueeze(axis)
     greatest = input.detach().amax(axis, keepdim=True)
     x = input - greatest
@@ -74,9 +76,10 @@ def jax_sparsemax_loss(input: ArrayLike, target: ArrayLike, ignore_index: int = 
     from xloss.ops import margins_jax as m
 
     arguments.check_reduction(reduction)
-    arguments.check_integer("ignore_index", ignore_index)
+    ignore_index = arguments.check_integer("ignore_index", ignore_index)
     input, dtype = ops.validate_and_upcast(input=input)
     labels, ignored, outside, axis = ops.validate_classes(input, target, None, ignore_index)
+    input = ops.clear_ignored(input, ignored, axis)
     index = jnp.expand_dims(labels, axis)
     greatest = jax.lax.stop_gradient(input).max(axis, keepdims=True, initial=-jnp.inf)
     x = input - greatest

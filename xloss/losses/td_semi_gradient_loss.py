@@ -45,8 +45,8 @@ def torch_td_semi_gradient_loss(input: Tensor, reward: Tensor, next_value: Tenso
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("discount", discount, least=0, most=1)
     input, reward, next_value, dtype = ops.validate_and_upcast(input=input, reward=reward, next_value=next_value)
+    discount = ops.option("discount", discount, input, least=0, most=1)
     arguments.check_same_shape("reward", reward.shape, "input", input.shape)
     arguments.check_same_shape("next_value", next_value.shape, "input", input.shape)
     if done is not None:
@@ -70,8 +70,8 @@ def jax_td_semi_gradient_loss(input: ArrayLike, reward: ArrayLike, next_value: A
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("discount", discount, least=0, most=1)
     input, reward, next_value, dtype = ops.validate_and_upcast(input=input, reward=reward, next_value=next_value)
+    discount = ops.option("discount", discount, input, least=0, most=1)
     arguments.check_same_shape("reward", reward.shape, "input", input.shape)
     arguments.check_same_shape("next_value", next_value.shape, "input", input.shape)
     if done is not None:

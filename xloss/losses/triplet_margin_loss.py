@@ -46,50 +46,46 @@ from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 def torch_triplet_margin_loss(anchor: Tensor, positive: Tensor, negative: Tensor, margin: float = 1.0, p: float = 2,
                               eps: float = 1e-6, swap: bool = False,
                               reduction: Reduction = "mean") -> Tensor:  # fmt: skip
-    import torch
 
     from xloss.ops import distances_torch as d
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    check_options(margin, p, eps, swap)
+    p, swap = check_options(p, swap)
     anchor, positive, negative, dtype = ops.validate_and_upcast(anchor=anchor, positive=positive, negative=negative)
+    margin, eps = ops.option("margin", margin, anchor, above=0), ops.option("eps", eps, anchor)
     check_axes(anchor=anchor.shape, positive=positive.shape, negative=negative.shape)
     to_positive = d.distance(anchor, positive, p, eps)
     to_negative = d.distance(anchor, negative, p, eps)
     if swap:
         to_negative = ops.minimum(to_negative, d.distance(positive, negative, p, eps))
-    loss = ops.positive_part(torch.full_like(to_positive, margin) + to_positive - to_negative)
+    loss = ops.positive_part(ops.full_like(to_positive, margin) + to_positive - to_negative)
     return ops.reduce(loss, reduction, dtype)
 
 
 def jax_triplet_margin_loss(anchor: ArrayLike, positive: ArrayLike, negative: ArrayLike, margin: float = 1.0,
                             p: float = 2, eps: float = 1e-6, swap: bool = False,
                             reduction: Reduction = "mean") -> Array:  # fmt: skip
-    import jax.numpy as jnp
 
     from xloss.ops import distances_jax as d
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    check_options(margin, p, eps, swap)
+    p, swap = check_options(p, swap)
     anchor, positive, negative, dtype = ops.validate_and_upcast(anchor=anchor, positive=positive, negative=negative)
+    margin, eps = ops.option("margin", margin, anchor, above=0), ops.option("eps", eps, anchor)
     check_axes(anchor=anchor.shape, positive=positive.shape, negative=negative.shape)
     to_positive = d.distance(anchor, positive, p, eps)
     to_negative = d.distance(anchor, negative, p, eps)
     if swap:
         to_negative = ops.minimum(to_negative, d.distance(positive, negative, p, eps))
-    loss = ops.positive_part(jnp.full_like(to_positive, margin) + to_positive - to_negative)
+    loss = ops.positive_part(ops.full_like(to_positive, margin) + to_positive - to_negative)
     return ops.reduce(loss, reduction, dtype)
 
 
-def check_options(margin: float, p: float, eps: float, swap: bool) -> None:
-    """Refuse a margin or a degree that is not > 0, an eps that is not a number, and a swap that is not a bool."""
-    arguments.check_number("margin", margin, above=0)
-    arguments.check_number("p", p, above=0)
-    arguments.check_number("eps", eps)
-    if not isinstance(swap, bool):
-        arguments.raise_type_error("swap", f"{type(swap).__name__} {swap!r}", "a bool")
+def check_options(p: float, swap: bool) -> tuple[float, bool]:
+    """Refuse a degree that is not a number > 0, and a swap that is not a bool; return them as Python's."""
+    return arguments.check_number("p", p, above=0), arguments.check_flags(swap=swap)
 
 
 def check_axes(**shapes):

@@ -48,21 +48,21 @@ def torch_triplet_margin_with_distance_loss(anchor: Tensor, positive: Tensor, ne
                                             distance_function: Callable[[Tensor, Tensor], Tensor] | None = None,
                                             margin: float = 1.0, swap: bool = False,
                                             reduction: Reduction = "mean") -> Tensor:  # fmt: skip
-    import torch
 
     from xloss.ops import distances_torch as d
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    check_options(distance_function, margin, swap)
+    swap = check_options(distance_function, swap)
     anchor, positive, negative, dtype = ops.validate_and_upcast(anchor=anchor, positive=positive, negative=negative)
+    margin = ops.option("margin", margin, anchor, above=0)
     check_axes(distance_function, anchor=anchor.shape, positive=positive.shape, negative=negative.shape)
     distance = d.distance if distance_function is None else distance_function
     to_positive, to_negative = distance(anchor, positive), distance(anchor, negative)
     if swap:
         to_negative = ops.minimum(to_negative, distance(positive, negative))
     to_positive, to_negative, _ = ops.validate_and_upcast(distance_function=to_positive, of_negative=to_negative)
-    loss = ops.positive_part(torch.full_like(to_positive, margin) + to_positive - to_negative)
+    loss = ops.positive_part(ops.full_like(to_positive, margin) + to_positive - to_negative)
     return ops.reduce(loss, reduction, dtype)
 
 
@@ -70,33 +70,31 @@ def jax_triplet_margin_with_distance_loss(anchor: ArrayLike, positive: ArrayLike
                                           distance_function: Callable[[Array, Array], Array] | None = None,
                                           margin: float = 1.0, swap: bool = False,
                                           reduction: Reduction = "mean") -> Array:  # fmt: skip
-    import jax.numpy as jnp
 
     from xloss.ops import distances_jax as d
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    check_options(distance_function, margin, swap)
+    swap = check_options(distance_function, swap)
     anchor, positive, negative, dtype = ops.validate_and_upcast(anchor=anchor, positive=positive, negative=negative)
+    margin = ops.option("margin", margin, anchor, above=0)
     check_axes(distance_function, anchor=anchor.shape, positive=positive.shape, negative=negative.shape)
     distance = d.distance if distance_function is None else distance_function
     to_positive, to_negative = distance(anchor, positive), distance(anchor, negative)
     if swap:
         to_negative = ops.minimum(to_negative, distance(positive, negative))
     to_positive, to_negative, _ = ops.validate_and_upcast(distance_function=to_positive, of_negative=to_negative)
-    loss = ops.positive_part(jnp.full_like(to_positive, margin) + to_positive - to_negative)
+    loss = ops.positive_part(ops.full_like(to_positive, margin) + to_positive - to_negative)
     return ops.reduce(loss, reduction, dtype)
 
 
-def check_options(distance_function: Callable[..., Any] | None, margin: float, swap: bool) -> None:
-    """Refuse a distance that is not a function, a margin that is not > 0, and a swap that is not a bool."""
+def check_options(distance_function: Callable[..., Any] | None, swap: bool) -> bool:
+    """Refuse a distance that is not a function, and a swap that is not a bool; return the latter as Python's."""
     if distance_function is not None and not callable(distance_function):
         arguments.raise_type_error(
             "distance_function", type(distance_function).__name__, "a function of two tensors, or None"
         )
-    arguments.check_number("margin", margin, above=0)
-    if not isinstance(swap, bool):
-        arguments.raise_type_error("swap", f"{type(swap).__name__} {swap!r}", "a bool")
+    return bool(arguments.check_flags(swap=swap))
 
 
 def check_axes(distance_function, **shapes):

@@ -48,10 +48,10 @@ def torch_tversky_loss(input: Tensor, target: Tensor, reduction: Reduction = "me
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("alpha", alpha, least=0)
-    arguments.check_number("beta", beta, least=0)
-    arguments.check_number("smooth", smooth, least=0)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    alpha = ops.option("alpha", alpha, input, least=0)
+    beta = ops.option("beta", beta, input, least=0)
+    smooth = ops.option("smooth", smooth, input, least=0)
     p, q, t = overlap.validate_masks(input, target, from_logits)
     loss = overlap.tversky(p, q, t, alpha, beta, smooth)
     return ops.reduce(loss, reduction, dtype)
@@ -63,10 +63,10 @@ def jax_tversky_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction =
     from xloss.ops import overlap_jax as overlap
 
     arguments.check_reduction(reduction)
-    arguments.check_number("alpha", alpha, least=0)
-    arguments.check_number("beta", beta, least=0)
-    arguments.check_number("smooth", smooth, least=0)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    alpha = ops.option("alpha", alpha, input, least=0)
+    beta = ops.option("beta", beta, input, least=0)
+    smooth = ops.option("smooth", smooth, input, least=0)
     p, q, t = overlap.validate_masks(input, target, from_logits)
     loss = overlap.tversky(p, q, t, alpha, beta, smooth)
     return ops.reduce(loss, reduction, dtype)

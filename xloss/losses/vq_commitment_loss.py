@@ -35,8 +35,8 @@ def torch_vq_commitment_loss(input: Tensor, quantized: Tensor, beta: float = 0.2
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("beta", beta, least=0)
     input, quantized, dtype = ops.validate_and_upcast(input=input, quantized=quantized)
+    beta = ops.option("beta", beta, input, least=0)
     arguments.check_same_shape("quantized", quantized.shape, "input", input.shape)
     codebook = input.detach() - quantized
     commitment = input - quantized.detach()
@@ -51,8 +51,8 @@ def jax_vq_commitment_loss(input: ArrayLike, quantized: ArrayLike, beta: float =
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("beta", beta, least=0)
     input, quantized, dtype = ops.validate_and_upcast(input=input, quantized=quantized)
+    beta = ops.option("beta", beta, input, least=0)
     arguments.check_same_shape("quantized", quantized.shape, "input", input.shape)
     codebook = jax.lax.stop_gradient(input) - quantized
     commitment = input - jax.lax.stop_gradient(quantized)

@@ -28,8 +28,6 @@ arXiv:1711.06753, with w for omega; names and defaults are those of mmpose.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from xloss.catalog import Domain, Loss, Variant
@@ -44,15 +42,15 @@ def torch_wing_loss(input: Tensor, target: Tensor, omega: float = 10.0, epsilon:
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("omega", omega, above=0)
-    arguments.check_number("epsilon", epsilon, above=0)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    omega = ops.option("omega", omega, input, above=0)
+    epsilon = ops.option("epsilon", epsilon, input, above=0)
     input, target = ops.broadcast_with_warning(input, target)
     size = ops.absolute(input - target)
     beyond = size >= omega
     curved = omega * ops.log1p(torch.where(beyond, 0.0, size) / epsilon)
     # The subtraction first: it is exact where |e| is near omega.
-    straight = (size - omega) + omega * math.log1p(omega / epsilon)
+    straight = (size - omega) + omega * ops.log1p_of(omega / epsilon)
     loss = torch.where(beyond, straight, curved)
     return ops.reduce(loss, reduction, dtype)
 
@@ -64,15 +62,15 @@ def jax_wing_loss(input: ArrayLike, target: ArrayLike, omega: float = 10.0, epsi
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_number("omega", omega, above=0)
-    arguments.check_number("epsilon", epsilon, above=0)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
+    omega = ops.option("omega", omega, input, above=0)
+    epsilon = ops.option("epsilon", epsilon, input, above=0)
     input, target = ops.broadcast_with_warning(input, target)
     size = ops.absolute(input - target)
     beyond = size >= omega
     curved = omega * ops.log1p(jnp.where(beyond, 0.0, size) / epsilon)
     # The subtraction first: it is exact where |e| is near omega.
-    straight = (size - omega) + omega * math.log1p(omega / epsilon)
+    straight = (size - omega) + omega * ops.log1p_of(omega / epsilon)
     loss = jnp.where(beyond, straight, curved)
     return ops.reduce(loss, reduction, dtype)
 

@@ -14,8 +14,9 @@ Returns: shape () for `'mean'` and `'sum'`, the shape of `target` for `'none'`; 
 
 Domain: all reals. Gradient: (1 + 2 z_weight z) softmax(x) - onehot(y).
 Errors: `ValueError` for shapes, reductions and z_weight, and for labels outside [0, C) where their values can be read
-(concrete, on the CPU); elsewhere the value and the gradient of such a row are NaN. `TypeError` for dtypes.
-If all rows are ignored, `'mean'` is 0/0, NaN, with gradient 0.
+(concrete, on the CPU); elsewhere the value and the gradient of such a row are NaN. `TypeError` for dtypes. What an
+ignored row holds, NaN and infinities too, reaches neither value nor gradient. If all rows are ignored, `'mean'` is 0/0,
+NaN, with gradient 0.
 Identities: `cross_entropy` for z_weight = 0.
 
 >>> import numpy as np, xloss.jax
@@ -43,10 +44,11 @@ def torch_z_loss(input: Tensor, target: Tensor, ignore_index: int = -100, reduct
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    arguments.check_integer("ignore_index", ignore_index)
-    arguments.check_number("z_weight", z_weight, least=0)
+    ignore_index = arguments.check_integer("ignore_index", ignore_index)
     input, dtype = ops.validate_and_upcast(input=input)
+    z_weight = ops.option("z_weight", z_weight, input, least=0)
     labels, ignored, outside, axis = ops.validate_classes(input, target, None, ignore_index)
+    input = ops.clear_ignored(input, ignored, axis)
     greatest, log_total = ops.log_sum_exp(input, axis)
     z = greatest + log_total
     loss = ops.nll_of_logits(input, labels, axis) + m.scale(z * z, z_weight)
@@ -62,10 +64,11 @@ def jax_z_loss(input: ArrayLike, target: ArrayLike, ignore_index: int = -100, re
     from xloss.ops import margins_jax as m
 
     arguments.check_reduction(reduction)
-    arguments.check_integer("ignore_index", ignore_index)
-    arguments.check_number("z_weight", z_weight, least=0)
+    ignore_index = arguments.check_integer("ignore_index", ignore_index)
     input, dtype = ops.validate_and_upcast(input=input)
+    z_weight = ops.option("z_weight", z_weight, input, least=0)
     labels, ignored, outside, axis = ops.validate_classes(input, target, None, ignore_index)
+    input = ops.clear_ignored(input, ignored, axis)
     greatest, log_total = ops.log_sum_exp(input, axis)
     z = greatest + log_total
     loss = ops.nll_of_logits(input, labels, axis) + m.scale(z * z, z_weight)

@@ -14,10 +14,12 @@ from xloss.ops.arguments import PARTS
 
 
 class ImmutableLoss:
-    """An immutable pytree: `leaves` names its tensors, `static` its options."""
+    """An immutable pytree: `leaves` names its tensors, `static` its options; those that are arrays are leaves."""
 
     leaves: tuple[str, ...] = ()
     static: tuple[str, ...] = ()
+    # Which options are leaves; kept where `tree.map` puts other things in the place of arrays.
+    _learned: tuple[str, ...] = ()
 
     def __init_subclass__(cls) -> None:
         jax.tree_util.register_pytree_with_keys(cls, cls._flatten, cls._unflatten)
@@ -27,13 +29,15 @@ class ImmutableLoss:
             object.__setattr__(self, name, value)
 
     def _flatten(self) -> Any:
-        children = tuple((jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in self.leaves)
-        return children, tuple(getattr(self, name) for name in self.static)
+        learned = self._learned or tuple(name for name in self.static if isinstance(getattr(self, name), jax.Array))
+        children = tuple((jax.tree_util.GetAttrKey(name), getattr(self, name)) for name in self.leaves + learned)
+        return children, (learned, tuple((name, getattr(self, name)) for name in self.static if name not in learned))
 
     @classmethod
     def _unflatten(cls, static: Any, leaves: Any) -> Any:
         self = object.__new__(cls)
-        self._set(**dict(zip(cls.static, static, strict=True)), **dict(zip(cls.leaves, leaves, strict=True)))
+        learned, options = static
+        self._set(_learned=learned, **dict(options), **dict(zip(cls.leaves + learned, leaves, strict=True)))
         return self
 
     def __setattr__(self, name: str, *_: Any) -> NoReturn:
@@ -42,8 +46,8 @@ class ImmutableLoss:
     __delattr__ = __setattr__
 
     def __reduce__(self) -> Any:
-        static, leaves = (tuple(getattr(self, name) for name in names) for names in (self.static, self.leaves))
-        return type(self)._unflatten, (static, leaves)
+        children, static = self._flatten()
+        return type(self)._unflatten, (static, tuple(leaf for _, leaf in children))
 
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={signatures.shown(getattr(self, name))}" for name in self.static)

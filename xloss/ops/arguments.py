@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
+import numpy as np
+
 FLOATS = ("float64", "float32", "bfloat16", "float16")
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -131,27 +133,44 @@ def check_weight(weight: Any, input: Any, name: str = "weight", broadcast: bool 
         check(name, weight.shape, "input", input.shape)
 
 
-def check_integer(name: str, value: object) -> None:
-    """Refuse what is not a whole number, or one that no integer dtype has."""
+def plain(value: Any) -> Any:
+    """Return a NumPy scalar, or a 0-d array, as the Python number or bool it is; anything else as it came."""
+    return value.item() if isinstance(value, (np.generic, np.ndarray)) and not value.shape else value
+
+
+def is_zero(value: Any) -> bool:
+    """Tell whether an option is the number 0; one that is a tensor, whose value may change, is not."""
+    return isinstance(value, (int, float)) and value == 0
+
+
+def check_integer(name: str, value: Any) -> int:
+    """Refuse what is not a whole number, or one that no integer dtype has; return it as a Python number."""
+    value = plain(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise_type_error(name, f"{type(value).__name__} {value!r}", "an integer")
     if not -(2**63) <= value < 2**63:
         raise_value_error(name, repr(value), "an integer of at most 64 bits")
+    return value
 
 
-def check_flags(**flags: object) -> None:
-    """Refuse what is neither True nor False, as torch does: a number here is an argument in the wrong place."""
+def check_flags(**flags: Any) -> Any:
+    """Refuse what is neither True nor False, as torch does: a number here is an argument in the wrong place.
+
+    Return the flag, or a tuple of them in order, as Python's.
+    """
+    flags = {name: plain(value) for name, value in flags.items()}
     for name, value in flags.items():
         if not isinstance(value, bool):
             raise_type_error(name, f"{type(value).__name__} {value!r}", "True or False")
+    return tuple(flags.values()) if len(flags) > 1 else next(iter(flags.values()))
 
 
-def check_number(name: str, value: float, *, above: float | None = None, least: float | None = None,
-                 most: float | None = None) -> None:  # fmt: skip
-    """Refuse a number outside of its range, a NaN included."""
-    expected = " and ".join(
-        f"{sign} {bound:g}" for sign, bound in ((">", above), (">=", least), ("<=", most)) if bound is not None
-    )
+def check_number(name: str, value: Any, *, above: float | None = None, least: float | None = None,
+                 most: float | None = None, below: float | None = None) -> Any:  # fmt: skip
+    """Refuse a number outside of its range, a NaN included; return it as a Python number."""
+    value = plain(value)
+    bounds = (">", above), (">=", least), ("<=", most), ("<", below)
+    expected = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise_type_error(name, f"{type(value).__name__} {value!r}", f"a number {expected}".rstrip())
     inside = (
@@ -159,6 +178,20 @@ def check_number(name: str, value: float, *, above: float | None = None, least: 
         and (above is None or value > above)
         and (least is None or value >= least)
         and (most is None or value <= most)
+        and (below is None or value < below)
     )
     if not inside:
         raise_value_error(name, repr(value), f"a number {expected}".rstrip())
+    return value
+
+
+def check_option(name: str, value: Any, is_scalar: bool, known: Any, **bounds: Any) -> Any:
+    """Check an option that a framework's array holds: 0-d and floating (`is_scalar`), in its range where `known`.
+
+    `known` is its value as a Python number, None where that cannot be read: while tracing, or on an accelerator.
+    """
+    if not is_scalar:
+        got = f"{type(value).__name__} of shape {tuple(value.shape)}, dtype {value.dtype}"
+        raise_type_error(name, got, "a number, or a floating array of shape ()")
+    if known is not None:
+        check_number(name, known, **bounds)

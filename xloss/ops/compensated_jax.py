@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,13 +24,17 @@ def two_sum_error(a: jax.Array, b: jax.Array, total: jax.Array) -> jax.Array:
     return jnp.where(jnp.isfinite(error), error, 0.0)
 
 
-def scale_double_word(factor: float, x: jax.Array, error: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return factor * (x + error) as a sum of two: the factor's first 12 bits times round(x), and the rest.
+def scale_double_word(factor: Any, x: jax.Array, error: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return factor * (x + error) as a sum of two: the factor's first bits times round(x), and the rest.
 
-    The first is exact up to |x| = 4096, and a constant; the second carries the derivative.
+    The first is exact up to |x| = 4096, and a constant; the second carries the derivatives. Of a factor that is
+    an option in an array the first eight bits are taken, else twelve.
     """
-    mantissa, exponent = math.frexp(factor)
-    head = math.ldexp(round(mantissa * 4096), exponent - 12)
+    if isinstance(factor, jax.Array):
+        head: Any = jax.lax.stop_gradient(factor).astype(jnp.bfloat16).astype(factor.dtype)
+    else:
+        mantissa, exponent = math.frexp(factor)
+        head = math.ldexp(round(mantissa * 4096), exponent - 12)
     finite = jnp.isfinite(x)
     whole = jnp.where(finite, jax.lax.stop_gradient(x).round(), 0.0)
     # The rest of the factor may be negative: times an infinite x it would add -inf to inf.

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 
@@ -22,13 +23,17 @@ def two_sum_error(a: torch.Tensor, b: torch.Tensor, total: torch.Tensor) -> torc
     return error.nan_to_num(0.0, 0.0, 0.0)
 
 
-def scale_double_word(factor: float, x: torch.Tensor, error: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return factor * (x + error) as a sum of two: the factor's first 12 bits times round(x), and the rest.
+def scale_double_word(factor: Any, x: torch.Tensor, error: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return factor * (x + error) as a sum of two: the factor's first bits times round(x), and the rest.
 
-    The first is exact up to |x| = 4096, and a constant; the second carries the derivative.
+    The first is exact up to |x| = 4096, and a constant; the second carries the derivatives. Of a factor that is
+    an option in an array the first eight bits are taken, else twelve.
     """
-    mantissa, exponent = math.frexp(factor)
-    head = math.ldexp(round(mantissa * 4096), exponent - 12)
+    if isinstance(factor, torch.Tensor):
+        head: Any = factor.detach().to(torch.bfloat16).to(factor.dtype)
+    else:
+        mantissa, exponent = math.frexp(factor)
+        head = math.ldexp(round(mantissa * 4096), exponent - 12)
     finite = torch.isfinite(x)
     whole = torch.where(finite, x.detach().round(), 0.0)
     # The rest of the factor may be negative: times an infinite x it would add -inf to inf.

@@ -124,9 +124,9 @@ def cosine_minus(x: jax.Array, y: jax.Array) -> Callable[[float], jax.Array]:
     rest = 0.5 * side * jnp.square(x / x_norm - y / (side * y_norm)).sum(-1, keepdims=True)
     narrow = jnp.abs(jax.lax.stop_gradient(cosine)) > 0.5
 
-    def minus(level: float) -> jax.Array:
+    def minus(level: Any) -> jax.Array:
         # 1 - level is a Python number, rounded once.
-        gap = jnp.where(side < 0, -1 - level, jnp.full_like(cosine, 1 - level))
+        gap = jnp.where(side < 0, -1 - level, ops.full_like(cosine, 1 - level))
         return jnp.where(narrow, gap - rest, cosine - level).squeeze(-1)
 
     return minus

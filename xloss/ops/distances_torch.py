@@ -112,9 +112,9 @@ def cosine_minus(x: torch.Tensor, y: torch.Tensor) -> Callable[[float], torch.Te
     rest = 0.5 * side * (x / x_norm - y / (side * y_norm)).square().sum(-1, keepdim=True)
     narrow = cosine.detach().abs() > 0.5
 
-    def minus(level: float) -> torch.Tensor:
+    def minus(level: Any) -> torch.Tensor:
         # 1 - level is a Python number, rounded once.
-        gap = torch.where(side < 0, -1 - level, torch.full_like(cosine, 1 - level))
+        gap = torch.where(side < 0, -1 - level, ops.full_like(cosine, 1 - level))
         return torch.where(narrow, gap - rest, cosine - level).squeeze(-1)
 
     return minus

@@ -6,6 +6,7 @@ promotion; custom rules are `custom_jvp` made of differentiable operations, thro
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -20,11 +21,11 @@ from xloss.ops.sharding_jax import any_sharding
 
 __all__ = [
     "absolute", "as_array", "as_arrays", "as_indices", "bce", "bce_of_logits", "broadcast",
-    "broadcast_class_weight", "broadcast_with_warning", "concrete", "gather_class_weight", "greatest", "is_empty",
-    "is_integer", "label_weights", "log1p", "log_sum_exp", "minimum", "nan_where", "neg_sign", "nll_of_logits",
-    "nll_of_logits_soft",
+    "broadcast_class_weight", "broadcast_with_warning", "clear_ignored", "concrete", "full_like",
+    "gather_class_weight", "greatest", "is_empty", "is_integer", "label_weights", "leave_out", "log1p", "log1p_of",
+    "log_sum_exp", "minimum", "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft", "option",
     "positive_part", "reduce", "smooth_l1", "softplus", "validate_and_upcast", "validate_classes",
-    "validate_labels", "validate_range", "validate_target", "validate_unit_interval",
+    "validate_labels", "validate_range", "validate_target", "validate_unit_interval", "weighted",
 ]  # fmt: skip
 
 
@@ -164,6 +165,11 @@ def validate_classes(
     return *validate_labels(target, input.shape[axis], ignore_index), axis
 
 
+def clear_ignored(input: jax.Array, ignored: jax.Array, axis: int) -> jax.Array:
+    """Set ignored rows, whose classes are along `axis`, to 0: an infinity or a NaN there reaches no gradient."""
+    return jnp.where(jnp.expand_dims(ignored, axis), 0.0, input)
+
+
 def broadcast_class_weight(weight: jax.Array, axis: int, like: jax.Array) -> jax.Array:
     """Broadcast class weights (C) to the shape of `like`, whose axis of the classes is `axis`."""
     return jnp.broadcast_to(weight.reshape((-1,) + (1,) * (like.ndim - axis - 1)), like.shape)
@@ -195,7 +201,8 @@ def validate_unit_interval(**tensors: jax.Array) -> tuple[Any, ...]:
     Elsewhere replace such elements by 0.5, where every formula is finite. Return the arrays, and last the mask of
     elements that any of them has outside, None where values were checked; the caller makes those NaN (`nan_where`).
     """
-    if all(concrete(array) for array in tensors.values()):
+    # What is computed of an array that a traced function closes over is traced.
+    if all(concrete(array >= 0) for array in tensors.values()):
         for name, array in tensors.items():
             good = (array >= 0) & (array <= 1)
             if not good.all():
@@ -204,6 +211,23 @@ def validate_unit_interval(**tensors: jax.Array) -> tuple[Any, ...]:
     inside = [(array >= 0) & (array <= 1) for array in tensors.values()]
     safe = [jnp.where((array >= 0) & (array <= 1), array, 0.5) for array in tensors.values()]
     return *safe, ~jnp.stack(jnp.broadcast_arrays(*inside)).all(0)
+
+
+def option(name: str, value: Any, like: jax.Array, **bounds: float) -> Any:
+    """Check an option, a number or a 0-d array; return a Python number, or the array in the dtype of `like`.
+
+    By an array one may differentiate. Its range is checked where the value can be read.
+    """
+    if not isinstance(value, jax.Array):
+        return arguments.check_number(name, value, **bounds)
+    scalar = value.ndim == 0 and jnp.issubdtype(value.dtype, jnp.floating)
+    arguments.check_option(name, value, scalar, value.item() if scalar and concrete(value) else None, **bounds)
+    return value.astype(like.dtype)
+
+
+def full_like(x: jax.Array, value: Any) -> jax.Array:
+    """Return an array of the shape of x that holds `value`, an option, throughout."""
+    return jnp.full_like(x, value)
 
 
 def nan_where(loss: jax.Array, bad: jax.Array | None, *sources: jax.Array) -> jax.Array:
@@ -218,6 +242,21 @@ def nan_where(loss: jax.Array, bad: jax.Array | None, *sources: jax.Array) -> ja
     for source in sources:
         loss = loss + jnp.where(bad, source * nan_factor, 0.0)
     return loss
+
+
+def leave_out(weight: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return both, of one shape, as constants 0 where the weight is 0 and x infinite: their product would be NaN.
+
+    So a class that has probability 0 is left out, also where its logit is minus infinity: the limit of their product.
+    """
+    absent = (weight == 0) & jnp.isinf(x)
+    return jnp.where(absent, 0.0, weight), jnp.where(absent, 0.0, x)
+
+
+def weighted(weight: jax.Array, x: jax.Array) -> jax.Array:
+    """Compute weight * x, of one shape; where the weight is 0 and x infinite, value and derivatives are 0."""
+    weight, x = leave_out(weight, x)
+    return weight * x
 
 
 def concrete(array: Any) -> bool:
@@ -273,10 +312,10 @@ def greatest(x: jax.Array) -> jax.Array:
     return (x * (is_greatest / is_greatest.sum(-1, keepdims=True))).sum(-1)
 
 
-def smooth_l1(input: jax.Array, target: jax.Array, beta: float, scale: float = 1.0) -> jax.Array:
+def smooth_l1(input: jax.Array, target: jax.Array, beta: Any, scale: Any = 1.0) -> jax.Array:
     """Compute `scale` times e^2 / (2 beta) where |e| < beta, else |e| - beta / 2; e = input - target, of one shape."""
     error = input - target
-    if beta < jnp.finfo(error.dtype).tiny:
+    if isinstance(beta, (int, float)) and beta < jnp.finfo(error.dtype).tiny:
         return scale * absolute(error)
     size = absolute(error)
     beyond = size >= beta
@@ -303,6 +342,11 @@ def _(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
     return log1p(x), tangents[0] / (1 + x)
 
 
+def log1p_of(option: Any) -> Any:
+    """Compute log(1 + option), in double precision where that is a number."""
+    return log1p(option) if isinstance(option, jax.Array) else math.log1p(option)
+
+
 def neg_sign(x: jax.Array) -> jax.Array:
     """Return a constant, -1 where x >= 0, else 1: x * neg_sign(x) is -|x|; at 0 `positive_part` has slope 1."""
     return jax.lax.stop_gradient(jnp.where(x >= 0, -1.0, 1.0).astype(x.dtype))
@@ -327,7 +371,7 @@ def bce_of_logits(x: jax.Array, target: jax.Array, pos_weight: jax.Array | None 
     size = x * -sign
     tail = log1p(jnp.exp(-size))
     total = tail if pos_weight is None else (positive + (1 - target)) * tail
-    return total + jnp.where(sign < 0, 1 - target, positive) * size
+    return total + weighted(jnp.where(sign < 0, 1 - target, positive), size)
 
 
 def log_sum_exp(x: jax.Array, dim: int) -> tuple[jax.Array, jax.Array]:
@@ -377,7 +421,8 @@ def nll_of_logits_soft(x: jax.Array, coefficients: jax.Array, dim: int) -> jax.A
     confident = confident.squeeze(dim)
     log_total = jnp.where(confident, log1p(jnp.where(confident, others, 0.0)),
                           jnp.log(jnp.where(confident, 1.0, others)))  # fmt: skip
-    below = jnp.where(apart, 0.0, coefficients * (reference - x))
+    coefficients, below = leave_out(coefficients, reference - x)
+    below = jnp.where(apart, 0.0, coefficients * below)
     return below.sum(dim) + coefficients.sum(dim) * log_total
 
 

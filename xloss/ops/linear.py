@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from xloss.ops import arguments
 
 
@@ -20,7 +22,7 @@ def rows_per_chunk(
     if chunk_size is None:
         most = max(max(2**23 // max(columns, 1), 256) // divisor, 1)
         return max(-(-rows // max(-(-rows // most), 1)), 1)
-    arguments.check_integer("chunk_size", chunk_size)
+    chunk_size = arguments.check_integer("chunk_size", chunk_size)
     if chunk_size < 1:
         arguments.raise_value_error("chunk_size", repr(chunk_size), "a number of rows >= 1")
     return chunk_size
@@ -50,10 +52,8 @@ def check_target(
     probabilities: bool,
     weight: Any,
     ignore_index: int | None,
-    label_smoothing: float,
 ) -> int:
-    """Refuse a target, class weights or options that do not fit logits of that shape; return the class axis."""
-    check_options(ignore_index, label_smoothing)
+    """Refuse a target, class weights or an index that do not fit logits of that shape; return the class axis."""
     axis = len(shape[:2]) - 1
     expected = shape if probabilities else shape[:axis] + shape[axis + 1 :]
     if tuple(target.shape) != expected:
@@ -70,11 +70,16 @@ def check_target(
     return axis
 
 
-def check_options(ignore_index: int | None, label_smoothing: float) -> None:
-    """Refuse an `ignore_index` that is neither None nor an integer, and a smoothing outside of [0, 1]."""
-    arguments.check_number("label_smoothing", label_smoothing, least=0, most=1)
-    if ignore_index is not None:
-        arguments.check_integer("ignore_index", ignore_index)
+def check_index(ignore_index: int | None) -> int | None:
+    """Refuse an `ignore_index` that is neither None nor an integer; return it as Python's."""
+    return None if ignore_index is None else arguments.check_integer("ignore_index", ignore_index)
+
+
+def check_options(ignore_index: int | None, label_smoothing: Any) -> None:
+    """Refuse an `ignore_index` that is neither None nor an integer, and a number that is no smoothing."""
+    check_index(ignore_index)
+    if not hasattr(label_smoothing, "shape") or isinstance(label_smoothing, np.generic):
+        arguments.check_number("label_smoothing", label_smoothing, least=0, most=1)
 
 
 def check_cutoffs(cutoffs: Any) -> None:

@@ -24,10 +24,13 @@ def nll_of_rows(
     """Compute the sum over classes of coefficient * -log softmax of the logits.
 
     `coefficients(target, logits, weight)` returns a new tensor like the logits, >= 0. Derivatives by the target or the
-    class weights, higher ones and `torch.func` take plain operations on `few` rows at a time.
+    class weights, higher ones and `torch.func` take plain operations on `few` rows at a time; with `chunk` 0,
+    so does all, on all rows at once.
     """
     shared = (linear_weight, *linear_bias)
     given = () if weight is None else (weight,)
+    if not chunk:
+        return _plain(coefficients, len(linear_bias))(input, target, *shared, *given)
     if is_transformed(input, target, *given, *shared) or any(x.requires_grad for x in (target, *given)):
         return map_chunks(_plain(coefficients, len(linear_bias)), few, (input, target), (*shared, *given))
     return _SoftNll.apply(coefficients, chunk, few, input, target, weight, *shared)
@@ -57,7 +60,7 @@ class _SoftNll(torch.autograd.Function):
             coefficient = coefficients(target[part], x, *given)
             maximum, index = x.max(1, keepdim=True)
             x.sub_(maximum)
-            below = (coefficient * x).sum(1)
+            below = ops.weighted(coefficient, x).sum(1)
             total = x.exp_().scatter_(1, index, 0.0).sum(1)
             loss[part] = coefficient.sum(1) * ops.log1p(total) - below
             others[part], greatest[part], top[part] = total, maximum.squeeze(1), index.squeeze(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -11,7 +13,7 @@ from xloss.ops.elementary import ARTANH
 __all__ = ["neg_log_odds", "neg_log_odds_of_all", "poly", "scale", "softplus_minus_sigmoid", "sparsemax_support"]
 
 
-def scale(x: jax.Array, factor: float) -> jax.Array:
+def scale(x: jax.Array, factor: Any) -> jax.Array:
     """Compute x * factor."""
     return x * factor
 
@@ -65,9 +67,13 @@ def softplus_minus_sigmoid(d: jax.Array) -> jax.Array:
     return jnp.where(small, by_series, ops.softplus(positive) - jnp.exp(-ops.softplus(-positive)))
 
 
-def poly(d: jax.Array, epsilon: float) -> jax.Array:
+def poly(d: jax.Array, epsilon: Any) -> jax.Array:
     """Compute -log p + epsilon (1 - p), epsilon >= -1, for d = `neg_log_odds`."""
     one_minus_p = jnp.exp(-ops.softplus(-d))
+    if not isinstance(epsilon, (int, float)):
+        positive = ops.softplus(d) + scale(one_minus_p, epsilon)
+        negative = softplus_minus_sigmoid(d) + scale(one_minus_p, 1 + epsilon)
+        return jnp.where(epsilon >= 0, positive, negative)
     if epsilon >= 0:
         return ops.softplus(d) + scale(one_minus_p, epsilon)
     return softplus_minus_sigmoid(d) + scale(one_minus_p, 1 + epsilon)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from xloss.ops import torch as ops
@@ -10,9 +12,10 @@ from xloss.ops.elementary import ARTANH
 __all__ = ["neg_log_odds", "neg_log_odds_of_all", "poly", "scale", "softplus_minus_sigmoid", "sparsemax_support"]
 
 
-def scale(x: torch.Tensor, factor: float) -> torch.Tensor:
+def scale(x: torch.Tensor, factor: Any) -> torch.Tensor:
     """Compute x * factor. Forward mode gives a 0-d float32 tensor times a Python float a tangent in float64."""
-    return x * torch.full((), factor, dtype=x.dtype, device=x.device)
+    factor = factor if isinstance(factor, torch.Tensor) else torch.full((), factor, dtype=x.dtype, device=x.device)
+    return x * factor
 
 
 def neg_log_odds(x: torch.Tensor, index: torch.Tensor, dim: int) -> torch.Tensor:
@@ -61,9 +64,13 @@ def softplus_minus_sigmoid(d: torch.Tensor) -> torch.Tensor:
     return torch.where(small, by_series, ops.softplus(positive) - torch.exp(-ops.softplus(-positive)))
 
 
-def poly(d: torch.Tensor, epsilon: float) -> torch.Tensor:
+def poly(d: torch.Tensor, epsilon: Any) -> torch.Tensor:
     """Compute -log p + epsilon (1 - p), epsilon >= -1, for d = `neg_log_odds`."""
     one_minus_p = torch.exp(-ops.softplus(-d))
+    if not isinstance(epsilon, (int, float)):
+        positive = ops.softplus(d) + scale(one_minus_p, epsilon)
+        negative = softplus_minus_sigmoid(d) + scale(one_minus_p, 1 + epsilon)
+        return torch.where(epsilon >= 0, positive, negative)
     if epsilon >= 0:
         return ops.softplus(d) + scale(one_minus_p, epsilon)
     return softplus_minus_sigmoid(d) + scale(one_minus_p, 1 + epsilon)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -29,7 +31,7 @@ def validate_masks(input: jax.Array, target: jax.Array, from_logits: bool) -> tu
     return jnp.where(positive, likely, unlikely), jnp.where(positive, unlikely, likely), t
 
 
-def tversky(p: jax.Array, q: jax.Array, target: jax.Array, alpha: float, beta: float, smooth: float) -> jax.Array:
+def tversky(p: jax.Array, q: jax.Array, target: jax.Array, alpha: Any, beta: Any, smooth: Any) -> jax.Array:
     """Compute miss / (hit + miss) for each sample, with q = 1 - p.
 
     hit = sum p t + smooth; miss = alpha sum p (1 - t) + beta sum q t. All terms have one sign, where
@@ -38,7 +40,7 @@ def tversky(p: jax.Array, q: jax.Array, target: jax.Array, alpha: float, beta: f
     """
     axes = tuple(range(min(1, p.ndim - 1), p.ndim))
     hit = (p * target).sum(axes)
-    hit = hit + jnp.full_like(hit, smooth)
+    hit = hit + ops.full_like(hit, smooth)
     miss = (alpha * (p * (1 - target)) + beta * (q * target)).sum(axes)
     empty = (hit == 0) & (miss == 0)
     good = miss <= hit

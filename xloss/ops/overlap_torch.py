@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from xloss.ops import arguments
@@ -30,9 +32,7 @@ def validate_masks(
     return torch.where(positive, likely, unlikely), torch.where(positive, unlikely, likely), t
 
 
-def tversky(
-    p: torch.Tensor, q: torch.Tensor, target: torch.Tensor, alpha: float, beta: float, smooth: float
-) -> torch.Tensor:
+def tversky(p: torch.Tensor, q: torch.Tensor, target: torch.Tensor, alpha: Any, beta: Any, smooth: Any) -> torch.Tensor:
     """Compute miss / (hit + miss) for each sample, with q = 1 - p.
 
     hit = sum p t + smooth; miss = alpha sum p (1 - t) + beta sum q t. All terms have one sign, where
@@ -42,7 +42,7 @@ def tversky(
     axes = tuple(range(min(1, p.ndim - 1), p.ndim))
     hit = (p * target).sum(axes)
     # Not `+ smooth`: PyTorch's forward mode makes a float64 tangent of a float32 scalar plus a Python number.
-    hit = hit + torch.full_like(hit, smooth)
+    hit = hit + ops.full_like(hit, smooth)
     miss = (alpha * (p * (1 - target)) + beta * (q * target)).sum(axes)
     empty = (hit == 0) & (miss == 0)
     good = miss <= hit

@@ -6,6 +6,7 @@ autograd, `torch.func` and `torch.compile(fullgraph=True)` pass through it.
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 from collections.abc import Sequence
@@ -19,11 +20,11 @@ from xloss.ops.reductions import torch_reduce as reduce
 
 __all__ = [
     "absolute", "as_array", "as_arrays", "as_indices", "bce", "bce_of_logits", "broadcast",
-    "broadcast_class_weight", "broadcast_with_warning", "concrete", "gather_class_weight", "greatest", "is_empty",
-    "is_integer", "label_weights", "log1p", "log_sum_exp", "minimum", "nan_where", "neg_sign", "nll_of_logits",
-    "nll_of_logits_soft",
+    "broadcast_class_weight", "broadcast_with_warning", "clear_ignored", "concrete", "full_like",
+    "gather_class_weight", "greatest", "is_empty", "is_integer", "label_weights", "leave_out", "log1p", "log1p_of",
+    "log_sum_exp", "minimum", "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft", "option",
     "positive_part", "reduce", "smooth_l1", "softplus", "validate_and_upcast", "validate_classes",
-    "validate_labels", "validate_range", "validate_target", "validate_unit_interval",
+    "validate_labels", "validate_range", "validate_target", "validate_unit_interval", "weighted",
 ]  # fmt: skip
 
 _FLOATS = {getattr(torch, name): name for name in arguments.FLOATS}
@@ -133,6 +134,15 @@ def validate_classes(
     return *validate_labels(target, input.shape[axis], ignore_index), axis
 
 
+def clear_ignored(input: torch.Tensor, ignored: torch.Tensor, axis: int) -> torch.Tensor:
+    """Set ignored rows, whose classes are along `axis`, to 0: an infinity or a NaN there reaches no gradient."""
+    # A copy of all logits is seldom needed.
+    readable = concrete(input) and concrete(ignored)
+    if readable and (not ignored.any() or input.detach().sum(axis)[ignored].isfinite().all()):
+        return input
+    return torch.where(ignored.unsqueeze(axis), 0.0, input)
+
+
 def broadcast_class_weight(weight: torch.Tensor, axis: int, like: torch.Tensor) -> torch.Tensor:
     """Broadcast class weights (C) to the shape of `like`, whose axis of the classes is `axis`."""
     return weight.reshape((-1,) + (1,) * (like.ndim - axis - 1)).expand(like.shape)
@@ -169,6 +179,23 @@ def validate_unit_interval(**tensors: torch.Tensor) -> tuple[Any, ...]:
     return *safe, ~torch.stack(torch.broadcast_tensors(*inside)).all(0)
 
 
+def option(name: str, value: Any, like: torch.Tensor, **bounds: float) -> Any:
+    """Check an option, a number or a 0-d tensor; return a Python number, or the tensor in the dtype of `like`.
+
+    By a tensor one may differentiate. Its range is checked where the value can be read.
+    """
+    if not isinstance(value, torch.Tensor):
+        return arguments.check_number(name, value, **bounds)
+    scalar = value.ndim == 0 and value.is_floating_point()
+    arguments.check_option(name, value, scalar, value.item() if scalar and concrete(value) else None, **bounds)
+    return value.to(like.dtype)
+
+
+def full_like(x: torch.Tensor, value: Any) -> torch.Tensor:
+    """Return a tensor of the shape of x that holds `value`, an option, throughout."""
+    return value.expand(x.shape) if isinstance(value, torch.Tensor) else torch.full_like(x, value)
+
+
 def nan_where(loss: torch.Tensor, bad: torch.Tensor | None, *sources: torch.Tensor) -> torch.Tensor:
     """Make the elements of `loss` under the mask NaN, and their gradients (which `where` would make 0); None: no mask.
 
@@ -181,6 +208,23 @@ def nan_where(loss: torch.Tensor, bad: torch.Tensor | None, *sources: torch.Tens
     for source in sources:
         loss = loss + torch.where(bad, source * nan_factor, 0.0)
     return loss
+
+
+def leave_out(weight: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return both, of one shape, as constants 0 where the weight is 0 and x infinite: their product would be NaN.
+
+    So a class that has probability 0 is left out, also where its logit is minus infinity: the limit of their product.
+    """
+    if concrete(x) and x.detach().sum().isfinite():  # the masks would cost some passes more
+        return weight, x
+    absent = (weight == 0) & torch.isinf(x)
+    return torch.where(absent, 0.0, weight), torch.where(absent, 0.0, x)
+
+
+def weighted(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Compute weight * x, of one shape; where the weight is 0 and x infinite, value and derivatives are 0."""
+    weight, x = leave_out(weight, x)
+    return weight * x
 
 
 def concrete(tensor: torch.Tensor) -> bool:
@@ -253,13 +297,15 @@ def greatest(x: torch.Tensor) -> torch.Tensor:
     return (x * (is_greatest / is_greatest.sum(-1, keepdim=True))).sum(-1)
 
 
-def smooth_l1(input: torch.Tensor, target: torch.Tensor, beta: float, scale: float = 1.0) -> torch.Tensor:
+def smooth_l1(input: torch.Tensor, target: torch.Tensor, beta: Any, scale: Any = 1.0) -> torch.Tensor:
     """Compute `scale` times e^2 / (2 beta) where |e| < beta, else |e| - beta / 2; e = input - target, of one shape."""
-    if 1e-6 <= beta <= 1e6:  # torch's kernel squares e before it divides; that of `huber_loss` has no forward mode
+    number = isinstance(beta, (int, float))
+    # torch's kernel squares e before it divides; that of `huber_loss` has no forward mode.
+    if number and 1e-6 <= beta <= 1e6:
         loss = torch.nn.functional.smooth_l1_loss(input, target, reduction="none", beta=beta)
         return loss if scale == 1 else scale * loss
     error = input - target
-    if beta < torch.finfo(error.dtype).tiny:
+    if number and beta < torch.finfo(error.dtype).tiny:
         return scale * absolute(error)
     size = absolute(error)
     beyond = size >= beta
@@ -271,6 +317,11 @@ def smooth_l1(input: torch.Tensor, target: torch.Tensor, beta: float, scale: flo
 def log1p(x: torch.Tensor) -> torch.Tensor:
     """Compute log(1 + x)."""
     return torch.log1p(x)
+
+
+def log1p_of(option: Any) -> Any:
+    """Compute log(1 + option), in double precision where that is a number."""
+    return log1p(option) if isinstance(option, torch.Tensor) else math.log1p(option)
 
 
 def neg_sign(x: torch.Tensor) -> torch.Tensor:
@@ -301,7 +352,7 @@ def bce_of_logits(x: torch.Tensor, target: torch.Tensor, pos_weight: torch.Tenso
     size = x * -sign
     tail = log1p(torch.exp(-size))
     total = tail if pos_weight is None else (positive + (1 - target)) * tail
-    return total + torch.lerp(1 - target, positive, 0.5 + 0.5 * sign) * size
+    return total + weighted(torch.lerp(1 - target, positive, 0.5 + 0.5 * sign), size)
 
 
 def log_sum_exp(x: torch.Tensor, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -349,7 +400,8 @@ def nll_of_logits_soft(x: torch.Tensor, coefficients: torch.Tensor, dim: int) ->
     confident = confident.squeeze(dim)
     log_total = torch.where(confident, log1p(torch.where(confident, others, 0.0)),
                             torch.log(torch.where(confident, 1.0, others)))  # fmt: skip
-    below = torch.where(apart, 0.0, coefficients * (reference - x))
+    coefficients, below = leave_out(coefficients, reference - x)
+    below = torch.where(apart, 0.0, coefficients * below)
     return below.sum(dim) + coefficients.sum(dim) * log_total
 
 
