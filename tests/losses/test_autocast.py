@@ -17,7 +17,10 @@ torch = pytest.importorskip("torch")
 dispatch = pytest.importorskip("torch.utils._python_dispatch")
 
 HALF = (torch.bfloat16, torch.float16)
-halves = pytest.mark.parametrize("half", HALF, ids=["bfloat16", "float16"])
+halves = pytest.mark.parametrize(
+    "half",
+    [pytest.param(HALF[0], id="bfloat16"), pytest.param(HALF[1], id="float16", marks=pytest.mark.slow)],
+)
 KNOWN_ON_CPU = ("mse_loss", "nll_loss", "hinge_embedding_loss", "poisson_nll_loss", "l1_loss", "cross_entropy",
                 "smooth_l1_loss", "triplet_margin_loss", "multi_margin_loss", "huber_loss")  # fmt: skip
 # What CUDA's autocast refuses, by the names of the dispatcher.

@@ -29,7 +29,10 @@ batched = pytest.mark.parametrize(
     [pytest.param(*pair, id=name, marks=() if pair[1] is pair[0].variants[0] else pytest.mark.slow)
      for pair, name in zip(BATCHED, ids(BATCHED), strict=True)],
 )  # fmt: skip
-strictness = pytest.mark.parametrize("strict", [False, True], ids=["not strict", "strict"])
+strictness = pytest.mark.parametrize(
+    "strict",
+    [pytest.param(False, id="not strict"), pytest.param(True, id="strict", marks=pytest.mark.slow)],
+)
 # Their recursion over frames, or the lengths of their rows, are Python's: of one number of rows, or of any.
 FIXED = {"ctc_loss": "the recursion rolls over all rows, whose number must be known"}
 

@@ -101,6 +101,7 @@ def test_in_torch(loss: Loss, variant: Variant, bad: list[float]) -> None:
     compare(torch_per_sample(loss, call, spoiled), torch_per_sample(loss, call, clean), silent)
 
 
+@pytest.mark.slow
 @every_case
 def test_compiled_in_torch(loss: Loss, variant: Variant) -> None:
     spoiled, clean, silent = prepare(loss, variant, BAD["all"])

@@ -82,7 +82,13 @@ def in_torch(loss: Loss, arrays: dict[str, np.ndarray], options: dict[str, Any])
 
 
 @every_integer
-@pytest.mark.parametrize("value", BEYOND.values(), ids=BEYOND)
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(value, id=name, marks=() if name == "2**32+1" else pytest.mark.slow)
+        for name, value in BEYOND.items()
+    ],
+)
 def test_beyond_32_bits_is_what_it_is_in_torch(loss: Loss, variant: Variant, name: str, value: int) -> None:
     """An error with the label that came, or, where any integer will do, the same loss."""
     arrays = arrays_of(loss, variant)
@@ -96,6 +102,7 @@ def test_beyond_32_bits_is_what_it_is_in_torch(loss: Loss, variant: Variant, nam
         same(outcome(way), want)
 
 
+@pytest.mark.slow
 @every_integer
 def test_unsigned_integers_of_64_bits(loss: Loss, variant: Variant, name: str) -> None:
     """Good ones are accepted, and 2^64 - 100 is not -100."""

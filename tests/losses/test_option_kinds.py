@@ -123,6 +123,7 @@ def test_learned_in_torch(loss: Loss, name: str) -> None:
     np.testing.assert_allclose(torch.func.vmap(call)(several), [float(call(float(v))) for v in several], rtol=1e-12)
 
 
+@pytest.mark.slow
 @every(LEARNED)
 def test_learned_compiled_in_torch(loss: Loss, name: str) -> None:
     value = value_of(loss, name)

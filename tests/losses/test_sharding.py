@@ -18,6 +18,8 @@ pytest.importorskip("jax")
 # A process for several losses: half of the time of one goes into starting.
 NAMES = list(LOSSES)
 GROUPS = [NAMES[start::8] for start in range(8)]
+# One of each way: gathers, a loop, pairs, chunks; the other processes take minutes.
+TELLING = ["mse_loss", "nll_loss", "sparsemax_loss", "ntxent_loss", "linear_cross_entropy"]
 
 
 def ask(*arguments: str) -> dict[str, Any]:
@@ -30,7 +32,11 @@ def ask(*arguments: str) -> dict[str, Any]:
     return answer
 
 
-@pytest.mark.parametrize("names", GROUPS, ids=["+".join(names) for names in GROUPS])
+@pytest.mark.parametrize(
+    "names",
+    [TELLING, *(pytest.param(names, marks=pytest.mark.slow) for names in GROUPS)],
+    ids=["+".join(names) for names in (TELLING, *GROUPS)],
+)
 def test_sharded_is_unsharded_in_jax(names: list[str]) -> None:
     answer = ask(*names)
     assert not answer["failures"], "\n".join(answer["failures"])
