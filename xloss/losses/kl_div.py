@@ -55,7 +55,7 @@ def torch_kl_div(input: Tensor, target: Tensor, reduction: BatchReduction = "mea
         absent = (target == -torch.inf) & (input < torch.inf)
         loss = torch.exp(target) * torch.where(absent, 0.0, target - input)
     else:
-        absent = (target == 0) & torch.isinf(input)  # the logarithm would have a derivative by target of 0 * inf
+        absent = (target == 0) & ops.is_infinite(input)  # the logarithm would have a derivative by target of 0 * inf
         entropy = torch.where(target == 0, 0.0, target * torch.log(torch.where(absent, 1.0, target)))
         loss = entropy - ops.weighted(target, input)
     return ops.reduce(loss, reduction, dtype, batch=batch)
@@ -75,7 +75,7 @@ def jax_kl_div(input: ArrayLike, target: ArrayLike, reduction: BatchReduction = 
         absent = (target == -jnp.inf) & (input < jnp.inf)
         loss = jnp.exp(target) * jnp.where(absent, 0.0, target - input)
     else:
-        absent = (target == 0) & jnp.isinf(input)  # the logarithm would have a derivative by target of 0 * inf
+        absent = (target == 0) & ops.is_infinite(input)  # the logarithm would have a derivative by target of 0 * inf
         entropy = jnp.where(target == 0, 0.0, target * jnp.log(jnp.where(absent, 1.0, target)))
         loss = entropy - ops.weighted(target, input)
     return ops.reduce(loss, reduction, dtype, batch=batch)

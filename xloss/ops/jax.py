@@ -22,8 +22,8 @@ from xloss.ops.sharding_jax import any_sharding
 __all__ = [
     "absolute", "as_array", "as_arrays", "as_indices", "bce", "bce_of_logits", "broadcast",
     "broadcast_class_weight", "broadcast_with_warning", "clear_ignored", "concrete", "full_like",
-    "gather_class_weight", "greatest", "is_empty", "is_integer", "label_weights", "leave_out", "log1p", "log1p_of",
-    "log_sum_exp", "minimum", "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft", "option",
+    "gather_class_weight", "greatest", "is_empty", "is_infinite", "is_integer", "label_weights", "leave_out", "log1p",
+    "log1p_of", "log_sum_exp", "minimum", "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft", "option",
     "positive_part", "reduce", "smooth_l1", "softplus", "validate_and_upcast", "validate_classes",
     "validate_labels", "validate_range", "validate_target", "validate_unit_interval", "weighted",
 ]  # fmt: skip
@@ -244,12 +244,17 @@ def nan_where(loss: jax.Array, bad: jax.Array | None, *sources: jax.Array) -> ja
     return loss
 
 
+def is_infinite(x: jax.Array) -> jax.Array:
+    """Tell where x is infinite; of a constant, for `isinf` takes the absolute value, which has a kink."""
+    return jnp.isinf(jax.lax.stop_gradient(x))
+
+
 def leave_out(weight: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Return both, of one shape, as constants 0 where the weight is 0 and x infinite: their product would be NaN.
 
     So a class that has probability 0 is left out, also where its logit is minus infinity: the limit of their product.
     """
-    absent = (weight == 0) & jnp.isinf(x)
+    absent = (weight == 0) & is_infinite(x)
     return jnp.where(absent, 0.0, weight), jnp.where(absent, 0.0, x)
 
 

@@ -21,8 +21,8 @@ from xloss.ops.reductions import torch_reduce as reduce
 __all__ = [
     "absolute", "as_array", "as_arrays", "as_indices", "bce", "bce_of_logits", "broadcast",
     "broadcast_class_weight", "broadcast_with_warning", "clear_ignored", "concrete", "full_like",
-    "gather_class_weight", "greatest", "is_empty", "is_integer", "label_weights", "leave_out", "log1p", "log1p_of",
-    "log_sum_exp", "minimum", "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft", "option",
+    "gather_class_weight", "greatest", "is_empty", "is_infinite", "is_integer", "label_weights", "leave_out", "log1p",
+    "log1p_of", "log_sum_exp", "minimum", "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft", "option",
     "positive_part", "reduce", "smooth_l1", "softplus", "validate_and_upcast", "validate_classes",
     "validate_labels", "validate_range", "validate_target", "validate_unit_interval", "weighted",
 ]  # fmt: skip
@@ -210,6 +210,11 @@ def nan_where(loss: torch.Tensor, bad: torch.Tensor | None, *sources: torch.Tens
     return loss
 
 
+def is_infinite(x: torch.Tensor) -> torch.Tensor:
+    """Tell where x is infinite."""
+    return torch.isinf(x.detach())
+
+
 def leave_out(weight: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return both, of one shape, as constants 0 where the weight is 0 and x infinite: their product would be NaN.
 
@@ -217,7 +222,7 @@ def leave_out(weight: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torc
     """
     if concrete(x) and x.detach().sum().isfinite():  # the masks would cost some passes more
         return weight, x
-    absent = (weight == 0) & torch.isinf(x)
+    absent = (weight == 0) & is_infinite(x)
     return torch.where(absent, 0.0, weight), torch.where(absent, 0.0, x)
 
 
