@@ -224,6 +224,9 @@ def _inline(asked: Any, truth: Path | None, how: dict[str, Any]) -> pd.DataFrame
     from xloss.parity.sweep import keep_truth
 
     keep_truth(truth)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a sweep reports what it finds in its table
-        return sweep(asked, **how)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a sweep reports what it finds in its table
+            return sweep(asked, **how)
+    finally:
+        keep_truth(None)

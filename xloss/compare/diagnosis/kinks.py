@@ -22,10 +22,7 @@ def kink_convention(question: Question) -> Diagnosis | None:
     for case in question.telling:
         ((a, b),) = question.results([case])
         for name in a.grads:
-            gap = np.abs(a.grads[name] - b.grads[name])
-            scale = max(float(np.abs(a.grads[name]).max(initial=0)), float(np.abs(b.grads[name]).max(initial=0)))
-            where = np.argwhere(gap > 1e-9 * scale)
-            for index in map(tuple, where[:MOST_ELEMENTS]):
+            for index in map(tuple, np.argwhere(_apart(a.grads[name], b.grads[name]))[:MOST_ELEMENTS]):
                 sides = _one_sided(question.pair[0], case, name, index)
                 if sides is None:
                     return None
@@ -35,8 +32,8 @@ def kink_convention(question: Question) -> Diagnosis | None:
                     first, second = question.pair
                     x, y = float(a.grads[name][index]), float(b.grads[name][index])
                     told = (
-                        f"the values are equal, and the gradients differ only where the value has a kink: at {name}"
-                        f"[{', '.join(map(str, index))}] = {show(float(case.arrays[name][index]))} its slope is "
+                        "the values are equal, and the gradients differ only where the value has a kink: at "
+                        f"{_place(case, name, index)} its slope is "
                         f"{show(sides[0])} on the left and {show(sides[1])} on the right; {first.name} takes "
                         f"{show(x)}, "
                         f"{second.name} {show(y)}"
@@ -52,8 +49,7 @@ def _kinks_that_cancel(question: Question) -> Diagnosis | None:
     for case in question.telling:
         ((a, b),) = question.results([case])
         for name in a.grads:
-            gap = np.abs(a.grads[name] - b.grads[name])
-            off = gap > 1e-9 * max(float(np.abs(g[name]).max(initial=0)) for g in (a.grads, b.grads))
+            off = _apart(a.grads[name], b.grads[name])
             if not off.any():
                 continue
             for sign in (1, -1):
@@ -68,14 +64,25 @@ def _kinks_that_cancel(question: Question) -> Diagnosis | None:
                 sides = _one_sided(question.pair[0], case, name, index) or (float("nan"),) * 2
                 got = [float(r.grads[name][index]) for r in (a, b)]
                 told = (
-                    f"the values are equal, and the gradients differ only at single points: at {name}"
-                    f"[{', '.join(map(str, index))}] = {show(float(case.arrays[name][index]))} the value is smooth "
+                    "the values are equal, and the gradients differ only at single points: at "
+                    f"{_place(case, name, index)} the value is smooth "
                     f"(slope {show(sides[0])} on both sides), {question.pair[0].name} takes {show(got[0])}, "
                     f"{question.pair[1].name} {show(got[1])}; a little beside it both are the same: {wrong.name} is "
                     "made of pieces with a kink there (abs, relu, maximum), whose gradients do not cancel"
                 )
                 seen = {"slope": sides[0], question.pair[0].name: got[0], question.pair[1].name: got[1]}
     return question.says("kink_convention", told, **seen) if told else None
+
+
+def _apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the mask of the elements in which two gradients differ by more than rounding."""
+    scale = max(float(np.abs(grad).max(initial=0)) for grad in (a, b))
+    return np.asarray(np.abs(a - b) > 1e-9 * scale)
+
+
+def _place(case: Case, name: str, index: tuple[int, ...]) -> str:
+    """Return an element of an argument in words: "x[0, 1] = 0"."""
+    return f"{name}[{', '.join(map(str, index))}] = {show(float(case.arrays[name][index]))}"
 
 
 def _one_sided(which: Function, case: Case, name: str, index: tuple[int, ...]) -> tuple[float, float] | None:
