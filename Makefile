@@ -24,7 +24,7 @@ NAMED := $(if $(MACHINE),--machine $(MACHINE))
 # What the report compares torch and JAX by; "--all --quick" takes some twenty minutes.
 REPORT_BENCH ?= cross_entropy --quick --no-compile --no-memory
 
-.PHONY: help env test slow lint stubs report parity claims bench bench-quick gpu-report clean
+.PHONY: help env test slow lint stubs stacks locks report parity claims bench bench-quick gpu-report clean
 
 help:
 	@echo "make report      environment, parity sweep, short benchmark, claims, reports/index.html"
@@ -32,6 +32,8 @@ help:
 	@echo "make slow        the tests that take minutes"
 	@echo "make lint        ruff and mypy"
 	@echo "make stubs       xloss/torch.pyi and xloss/jax.pyi, after a signature has changed"
+	@echo "make stacks      tests and sweep on the lowest, the newest and other versions, to xloss/stacks.json; some 5 GB each"
+	@echo "make locks       the locks of these versions, stacks/*.lock, after a range in pyproject.toml has changed"
 	@echo "make bench       speed, memory and accuracy of the last commit in all versions of asv.conf.json, to reports/history"
 	@echo "make bench-quick the same of a few cells in the newest versions"
 	@echo "make gpu-report  parity and benchmarks on a GPU, with the frameworks installed in \$$(PYTHON), and the report"
@@ -59,6 +61,17 @@ lint: env
 
 stubs: env
 	$(BIN)/python -m xloss.modules.stubs
+
+STACKS ?= lowest middle lock newest
+stacks: env
+	$(BIN)/nox --sessions $(STACKS)
+
+# uv resolves for another Python than its own. The newest is that of the day.
+PIN := uv pip compile --quiet --upgrade pyproject.toml --extra dev --no-header --no-annotate
+locks:
+	$(PIN) --python-version 3.11 --resolution lowest-direct --output-file stacks/lowest.lock
+	$(PIN) --python-version 3.12 --constraints stacks/middle.in --output-file stacks/middle.lock
+	$(PIN) --python-version 3.13 --output-file stacks/newest.lock
 
 # An inaccuracy (exit 1) is a finding: the report is made, and shows it.
 report: env

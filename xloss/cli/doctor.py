@@ -11,10 +11,14 @@ from xloss.cli.console import BROKEN, DISAGREES, Json, console
 
 
 def doctor(as_json: Json = False) -> None:
-    """Say what is installed here, what each framework sees, and whether a small check passes in it."""
-    from xloss import environment
+    """Say what is installed here, what each framework sees, and whether a small check passes in it.
+
+    A version beyond those that xloss's tests and sweep were run on is named; it may well work (`xloss parity` tells).
+    """
+    from xloss import environment, stacks
 
     data = environment.describe()
+    data["outside"] = stacks.outside(data["versions"], data["python"])
     trouble = DISAGREES
     healthy = True
     data["frameworks"] = {}
@@ -55,6 +59,8 @@ def _print_doctor(data: dict[str, Any]) -> None:
     )
     for name, version in data["versions"].items():
         screen.print(f"  {name:14} {version or 'not installed'}", markup=False)
+    for line in data["outside"]:
+        screen.print(f"  not tested: {line}", markup=False)
     for name, found in data["frameworks"].items():
         if not found["installed"]:
             screen.print(f"{name}: not installed; pip install 'xloss[{name}]'", markup=False)

@@ -32,7 +32,7 @@ def write(source: Path, out: Path, claims: Sequence[Result] | None = None) -> li
         claims: results of `xloss.claims.run`, listed in the last section of the page.
     """
     from xloss.files import write_text, write_whole
-    from xloss.report import gallery, pages, speed
+    from xloss.report import gallery, pages, speed, stacks
 
     table, environment = read_parity(source)
     benchmarks = speed.build(source)
@@ -42,7 +42,7 @@ def write(source: Path, out: Path, claims: Sequence[Result] | None = None) -> li
 
         fragment = html(claims)
     bugs = gallery.html(gallery.read(source))
-    files = pages.build(table, environment, fragment, benchmarks, bugs)
+    files = pages.build(table, environment, fragment, benchmarks, bugs, stacks.html())
     paths = [write_text(out / name, text) for name, text in files.items()]
     for name, rows in benchmarks.tables.items():
         flat = rows.drop(columns="samples", errors="ignore")

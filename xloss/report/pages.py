@@ -30,20 +30,20 @@ ALL_FINDINGS = (
 
 
 def build(
-    table: pd.DataFrame, environment: Mapping[str, Any], claims: str, speed: Speed, gallery: str = ""
+    table: pd.DataFrame, environment: Mapping[str, Any], claims: str, speed: Speed, gallery: str = "", stacks: str = ""
 ) -> dict[str, str]:
-    """Build the texts of the pages by name, from the sweep, the HTML of the claims, the benchmarks, public bugs."""
+    """Build the texts of the pages by name, from the sweep, the benchmarks, and the HTML of the other sections."""
     found = contents(table, environment)
-    pages = {"index.html": page(found, claims, speed, gallery), "parity.md": render("parity.md", **found)}
+    pages = {"index.html": page(found, claims, speed, gallery, stacks), "parity.md": render("parity.md", **found)}
     return {**pages, "speed.md": render("speed.md", speed=speed)} if speed.sections else pages
 
 
-def page(found: Mapping[str, Any], claims: str, speed: Speed, gallery: str = "") -> str:
+def page(found: Mapping[str, Any], claims: str, speed: Speed, gallery: str = "", stacks: str = "") -> str:
     """Build ``index.html``; all text is escaped but that of the figures and the style sheet."""
     from markupsafe import Markup
 
     style = Markup(resources.files("xloss.report").joinpath("templates/report.css").read_text("utf-8"))
-    parts = {"claims": Markup(claims), "gallery": Markup(gallery)}
+    parts = {"claims": Markup(claims), "gallery": Markup(gallery), "stacks": Markup(stacks)}
     return with_policy(render("report.html", **found, style=style, speed=speed, **parts))
 
 

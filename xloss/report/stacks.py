@@ -1,0 +1,93 @@
+"""Show the stacks that xloss was run on, and record a run.
+
+In the environment of the stack: ``python -m xloss.report.stacks NAME --tests JUNIT.xml --sweep FOLDER``, with what
+``pytest --junitxml`` and ``xloss parity --out`` wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+from xloss import stacks
+
+#: Packages that a column of the table shows.
+SHOWN = ("torch", "jax", "numpy", "optax", "keras")
+
+
+def html() -> str:
+    """Return a ``<section>`` for the report's page; nothing where no stack was recorded."""
+    from xloss.report import pages
+
+    rows = stacks.read()
+    return pages.render("stacks.html", rows=rows, packages=SHOWN) if rows else ""
+
+
+def tests_of(junit: Path) -> dict[str, int]:
+    """Count the tests of a JUnit file of pytest's that passed, were skipped and failed; `ValueError` if it has none."""
+    total = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
+    for suite in ElementTree.parse(junit).getroot().iter("testsuite"):
+        for name in total:
+            total[name] += int(suite.get(name, 0))
+    if not total["tests"]:
+        raise ValueError(f"tests: {junit} has no test in it; expected what `pytest --junitxml` wrote")
+    failed = total["failures"] + total["errors"]
+    return {"passed": total["tests"] - failed - total["skipped"], "skipped": total["skipped"], "failed": failed}
+
+
+def checks_of(sweep: Path) -> dict[str, int]:
+    """Count the checks of xloss's own in what ``xloss parity --out`` wrote: within and outside of the budget."""
+    from xloss.parity.cells import OURS
+    from xloss.report.source import read_parity
+
+    table, _ = read_parity(sweep)
+    own = table[(table["implementation"] == OURS) & (table["status"] != "unsupported")]
+    within = int((own["status"] == "ok").sum())
+    return {"within": within, "outside": len(own) - within}
+
+
+def record(name: str, junit: Path, sweep: Path, path: Path = stacks.FILE) -> stacks.Row:
+    """Put a run of this stack in the file, in the place of an earlier one of its name, and return its row."""
+    from xloss import environment
+    from xloss.files import write_text
+
+    here = environment.describe()
+    row = {
+        "stack": name,
+        "date": here["created"][:10],
+        "python": platform.python_version(),
+        "versions": {package: version for package, version in here["versions"].items() if version},
+        "tests": tests_of(junit),
+        "checks": checks_of(sweep),
+    }
+    rows = [one for one in stacks.read(path) if one["stack"] != name] if path.is_file() else []
+    write_text(path, json.dumps([*rows, row], indent=1) + "\n")
+    return row
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Record what the command line names; return 1 where a test failed or a check is outside of the budget."""
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="python -m xloss.report.stacks", description=str(__doc__).splitlines()[0])
+    parser.add_argument("name", help="the name of the stack: lock, lowest, newest, ...")
+    parser.add_argument("--tests", type=Path, required=True, metavar="JUNIT", help="what `pytest --junitxml` wrote")
+    parser.add_argument("--sweep", type=Path, required=True, metavar="FOLDER", help="what `xloss parity --out` wrote")
+    parser.add_argument(
+        "--to", type=Path, default=stacks.FILE, metavar="FILE", help="the table; that of xloss if not given"
+    )
+    given = parser.parse_args(arguments)
+    try:
+        row = record(given.name, given.tests, given.sweep, given.to)
+    except (OSError, ValueError, ElementTree.ParseError) as error:
+        parser.error(str(error))
+    print(json.dumps(row))  # noqa: T201
+    return int(row["tests"]["failed"] > 0 or row["checks"]["outside"] > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
