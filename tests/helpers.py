@@ -32,6 +32,12 @@ def ids(pairs: Sequence[tuple[Loss, Variant]]) -> list[str]:
 
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 every_variant = pytest.mark.parametrize(("loss", "variant"), VARIANTS, ids=ids(VARIANTS))
+#: In a default run, the first variant of each loss.
+first_variants = pytest.mark.parametrize(
+    ("loss", "variant"),
+    [pytest.param(*pair, id=name, marks=() if pair[1] is pair[0].variants[0] else pytest.mark.slow)
+     for pair, name in zip(VARIANTS, ids(VARIANTS), strict=True)],
+)  # fmt: skip
 every_shared = pytest.mark.parametrize(("loss", "variant"), SHARED_VARIANTS, ids=ids(SHARED_VARIANTS))
 both = pytest.mark.parametrize("framework", FRAMEWORKS.values(), ids=FRAMEWORKS)
 

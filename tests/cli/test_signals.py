@@ -83,7 +83,7 @@ def resumed(folder):
     return json.loads(out.stdout)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_stopped_sweep_keeps_what_is_done_and_says_how_to_go_on(tmp_path, number):
     sweep = start(*SWEEP, "--out", tmp_path)
     while not kept(tmp_path) and sweep.poll() is None:

@@ -15,7 +15,7 @@ from helpers import (
     call,
     cotangent,
     every_loss,
-    every_variant,
+    first_variants,
     floating,
     functional,
     jax,
@@ -43,7 +43,7 @@ def rounded(results: Results, dtype: Any) -> Results:
         return {key: np.asarray(value, dtype) for key, value in results.items()}
 
 
-@every_variant
+@first_variants
 @pytest.mark.parametrize("dtype", HALF.values(), ids=HALF)
 def test_16_bit_is_float32_rounded_once(loss: Loss, variant: Variant, dtype: np.dtype) -> None:
     """Bit for bit, values and gradients: nothing is rounded in between."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import LOSSES, Loss, Variant, every_variant, jax, jnp
+from helpers import LOSSES, Loss, Variant, first_variants, jax, jnp
 
 from xloss.parity.inputs import Draw
 
@@ -70,7 +70,7 @@ def trace(call: Callable[..., Any], arrays: Mapping[str, np.ndarray], wrt: tuple
         jax.eval_shape(jax.value_and_grad(total), leaves, {name: jnp.asarray(array) for name, array in rest.items()})
 
 
-@every_variant
+@first_variants
 def test_every_variant_at_every_shape(loss: Loss, variant: Variant) -> None:
     function = loss.implementation("jax")
     for shape in variant.shapes:

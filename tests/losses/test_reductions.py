@@ -16,6 +16,7 @@ from helpers import (
     cotangent,
     every_loss,
     every_variant,
+    first_variants,
     functional,
     jax,
     jax_results,
@@ -58,7 +59,7 @@ def made(loss: Loss, framework: Any, given: dict[str, Any]) -> tuple[Any, dict[s
     return form(**{k: v for k, v in given.items() if k in taken}), {k: v for k, v in given.items() if k not in taken}
 
 
-@every_variant
+@first_variants
 @both
 def test_class_forms_have_the_parts_of_their_functions(loss: Loss, variant: Variant, framework: Any) -> None:
     """Whatever their own reduction."""

@@ -288,6 +288,7 @@ def test_jax(loss: Loss) -> None:
 
 
 @every_loss
+@pytest.mark.slow
 def test_jax_without_jit(loss: Loss) -> None:
     """Operation by operation: what a first attempt at a prompt is."""
     call, x, _ = problem(loss, JAX)

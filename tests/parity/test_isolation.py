@@ -141,7 +141,16 @@ def test_the_time_begins_anew_with_each_part():
         assert workers.submit(nothing).result() is None
 
 
-@pytest.mark.parametrize("leak", faulty_loss.LEAKS)
+#: One of each kind; the others are slow.
+TELLING = (
+    "torch default dtype", "torch grad mode", "torch autocast", "jax_enable_x64", "numpy error", "standard output",
+    "handler of SIGTERM", "environment variables", "working directory", "mutated its argument input",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "leak", [pytest.param(name, marks=() if name in TELLING else pytest.mark.slow) for name in faulty_loss.LEAKS]
+)
 def test_a_leak_is_named_and_spoils_nothing(run, leak):
     table = run(faulty_loss.LEAKS[leak])
     named = table[table["reason"].str.contains(leak, regex=False)]
