@@ -180,7 +180,7 @@ def _forward_log_probs(emitted: jax.Array, skips: jax.Array) -> tuple[jax.Array,
     The former are double words, a number and its rounding error: over hundreds of frames those errors add up to many
     ulps of the loss, and to far more of the gradient, in which they are exponents.
     """
-    lowest = jnp.finfo(emitted.dtype).min / 8
+    lowest = float(jnp.finfo(emitted.dtype).min) / 8
     zeros = jnp.zeros_like(emitted[0, :1]).repeat(2, 0)
     impossible = zeros - jnp.inf
     high = jnp.concatenate([impossible[:1], zeros[:1], jnp.full_like(emitted[0], -jnp.inf)])
@@ -229,7 +229,7 @@ def _forward_relative(factors: jax.Array, weights: Any) -> jax.Array:
 def _log_sum_exp(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return log(sum(exp(x + y))) along the first axis as max(x) and the rest, and the softmax of x + y."""
     first, at = x.max(0, keepdims=True), x.argmax(0, keepdims=True)
-    pinned, error = first.clip(min=jnp.finfo(x.dtype).min), jnp.take_along_axis(y, at, 0)
+    pinned, error = first.clip(min=float(jnp.finfo(x.dtype).min)), jnp.take_along_axis(y, at, 0)
     greatest = jnp.arange(len(x), dtype=at.dtype)[:, None] == at
     others = jnp.where(greatest, 0.0, jnp.exp((x - pinned) + (y - error)))
     total = others.sum(0, keepdims=True)
