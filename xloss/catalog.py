@@ -7,6 +7,7 @@ import functools
 import importlib
 import inspect
 import pkgutil
+import types
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -47,6 +48,8 @@ class Variant:
 class Difference:
     """Record a case where implementations differ: what each gives, the version that was seen with, a link.
 
+    `versions` names those of the other library that differ, where not all do: "torch>=2.14".
+
     `here` and `there` are callables without arguments that return a number (or array, or text) from this package and
     from the other implementation, `who`. `expected` holds what they returned when the record was written; a test calls
     them again.
@@ -60,13 +63,44 @@ class Difference:
     expected: tuple[Any, Any]
     seen: str
     link: str = ""
+    versions: str = ""
+
+    def holds_here(self) -> bool:
+        """Tell whether the installed version is among `versions`."""
+        from packaging.requirements import Requirement
+
+        from xloss.environment import version
+
+        if not self.versions:
+            return True
+        asked = Requirement(self.versions)
+        return asked.specifier.contains((version(asked.name) or "0").partition("+")[0], prereleases=True)
 
     @classmethod
     def between(cls, id: str, case: str, who: str, measure: Callable[[Any], Any], ours: Callable[..., Any],
                 theirs: Callable[..., Any], expected: tuple[Any, Any], seen: str,
-                link: str = "") -> Difference:  # fmt: skip
+                link: str = "", versions: str = "") -> Difference:  # fmt: skip
         """Make a difference whose sides are `measure(ours)` and `measure(theirs)`."""
-        return cls(id, case, who, lambda: measure(ours), lambda: measure(theirs), expected, seen, link)
+        there = _refusing_what_is_absent(theirs)
+        return cls(id, case, who, lambda: measure(ours), lambda: measure(there), expected, seen, link, versions)
+
+
+def _refusing_what_is_absent(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a function that raises `Unsupported` where the installed version of a library lacks what `call` needs."""
+
+    @functools.wraps(call)
+    def refusing(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return call(*args, **kwargs)
+        except AttributeError as error:
+            if not isinstance(error.obj, types.ModuleType):
+                raise
+            library = error.obj.__name__.partition(".")[0]
+            from xloss.environment import version
+
+            raise Unsupported(f"{library} {version(library) or '(installed)'} has no {error.name}") from error
+
+    return refusing
 
 
 @dataclass(frozen=True)
@@ -74,12 +108,15 @@ class Peer:
     """An implementation from another library, judged like xloss's own.
 
     `call` imports what it needs and takes the loss's own arguments by name, with `reduction`; it raises
-    `Unsupported` where it lacks an option.
+    `Unsupported` where it lacks an option, or where the installed version of the library lacks the function.
     """
 
     name: str
     framework: str
     call: Callable[..., Any]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "call", _refusing_what_is_absent(self.call))
 
 
 @dataclass(frozen=True, order=True)

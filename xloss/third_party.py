@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from xloss.catalog import Peer, Unsupported
+from xloss.catalog import Difference, Peer, Unsupported
 
 
 def functional(name: str) -> Peer:
@@ -92,6 +92,23 @@ def sum_as_text(framework: str, **given: Any) -> Callable[[Callable[..., Any]], 
         return f"{float(function(**{**given, **tensors}, reduction='sum')):.4g}"
 
     return measure
+
+
+def kink(loss: str, ours: Callable[..., Any], theirs: Callable[..., Any], by: str, slope: float,
+         **given: Any) -> Difference:  # fmt: skip
+    """Record that torch 2.14 and newer give the term of a margin no derivative where it is exactly 0; here, `slope`."""
+
+    def measure(function: Callable[..., Any]) -> float:
+        import torch
+
+        tensors = {name: torch.tensor(value) for name, value in given.items() if isinstance(value, list)}
+        tensors[by].requires_grad_()
+        function(**{**given, **tensors}, reduction="sum").backward()
+        return float(tensors[by].grad.sum())
+
+    return Difference.between(f"{loss}/kink", "derivative where the term of the margin is exactly 0: its slope, or 0",
+                              "torch.nn.functional", measure, ours, theirs, (slope, 0.0), "torch 2.15.0",
+                              versions="torch>=2.14")  # fmt: skip
 
 
 def _refuse_unknown(who: str, kwargs: dict[str, Any], known: set[str]) -> None:

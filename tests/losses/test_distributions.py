@@ -12,6 +12,7 @@ from typing import Any
 import flint
 import numpy as np
 import pytest
+from packaging.version import Version
 
 from xloss.catalog import LOSSES
 from xloss.parity.mechanisms import load
@@ -235,7 +236,12 @@ SAME: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("name", "given"), SAME, ids=[f"{name}-{i}" for i, (name, _) in enumerate(SAME)])
 def test_it_equals_functional(name: str, given: dict[str, Any]) -> None:
-    want = value(None, name, **given, reduction="none")
+    try:
+        want = value(None, name, **given, reduction="none")
+    except ValueError as error:
+        if Version(torch.__version__) >= Version("2.9"):
+            raise
+        pytest.skip(f"torch {torch.__version__}: {error}")
     finite = all(np.isfinite(a).all() for a in given.values() if isinstance(a, np.ndarray))
     by = ["input", *(key for key in ("target", "var") if "nll" in name and isinstance(given.get(key), np.ndarray))]
     for framework in FRAMEWORKS.values():

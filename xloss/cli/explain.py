@@ -54,6 +54,7 @@ def explain(
                 "expected": [str(x) for x in d.expected],
                 "seen": d.seen,
                 "link": d.link,
+                "versions": d.versions,
             }
             for d in record.differences
         ],
@@ -74,8 +75,9 @@ def explain(
     if record.differences:
         screen.print("\n[bold]Where implementations differ[/bold]")
     for d in record.differences:
+        which = f"{d.versions}; " if d.versions else ""
         screen.print(
-            f"  {d.id}: {d.case}; xloss {d.expected[0]}, {d.who} {d.expected[1]} (seen with {d.seen}) {d.link}",
+            f"  {d.id}: {d.case}; xloss {d.expected[0]}, {d.who} {d.expected[1]} ({which}seen with {d.seen}) {d.link}",
             markup=False,
         )
     screen.print(f"\n[bold]Measured beside it[/bold]  {', '.join(data['peers']) or 'nobody has it'}")

@@ -196,6 +196,8 @@ LOSS = Loss(
     ),
     peers=(FUNCTIONAL,),
     differences=(
+        third_party.kink("cosine_embedding_loss", torch_cosine_embedding_loss, FUNCTIONAL.call, "input1", 1.0,
+                         input1=[[1.0, 0.0]], input2=[[0.0, 1.0]], target=[-1]),
         Difference.between("cosine_embedding_loss/tiny", "1 - cos of the vector (1e-8, 1e-8) with itself, float32",
                            "torch.nn.functional", of_itself, torch_cosine_embedding_loss, FUNCTIONAL.call,
                            (0.0, 0.9998000264), "torch 2.13.0"),

@@ -80,6 +80,8 @@ def inputs(draw):
     return draw.arrays(input=x, target=y.astype(np.int64) if draw.has("integers") else draw.round(y))
 
 
+FUNCTIONAL = third_party.functional("hinge_embedding_loss")
+
 LOSS = Loss(
     name="hinge_embedding_loss",
     summary="a distance, or the amount by which it falls short of a margin",
@@ -93,6 +95,11 @@ LOSS = Loss(
     ),
     arguments=Arguments(wrt=("input",), untyped=("target",)),
     domain=Domain(regimes=("near_kink", "on_kink")),
-    peers=(third_party.functional("hinge_embedding_loss"),),
+    peers=(FUNCTIONAL,),
+    differences=(
+        third_party.kink(
+            "hinge_embedding_loss", torch_hinge_embedding_loss, FUNCTIONAL.call, "input", -1.0, input=[1.0], target=[-1]
+        ),
+    ),
     source="torch.nn.functional.hinge_embedding_loss",
 )

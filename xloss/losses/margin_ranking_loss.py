@@ -110,6 +110,8 @@ def inputs(draw):
     return draw.arrays(input1=input1, input2=input2, target=sign)
 
 
+FUNCTIONAL = third_party.functional("margin_ranking_loss")
+
 LOSS = Loss(
     name="margin_ranking_loss",
     summary="by how much the order of two inputs fails a margin",
@@ -128,6 +130,18 @@ LOSS = Loss(
         untyped=("target",),
     ),
     domain=Domain(kinks=(0.0,), differentiable_mask=differentiable_mask),
-    peers=(third_party.functional("margin_ranking_loss"),),
+    peers=(FUNCTIONAL,),
+    differences=(
+        third_party.kink(
+            "margin_ranking_loss",
+            torch_margin_ranking_loss,
+            FUNCTIONAL.call,
+            "input1",
+            -1.0,
+            input1=[0.5],
+            input2=[0.5],
+            target=[1],
+        ),
+    ),
     source="torch.nn.functional.margin_ranking_loss",
 )

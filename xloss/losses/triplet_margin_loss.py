@@ -203,6 +203,8 @@ def optax_triplet(*triplet, p=2, **options):
     return optax.losses.triplet_margin_loss(*triplet, norm_degree=p, **options)
 
 
+FUNCTIONAL = third_party.functional("triplet_margin_loss")
+
 LOSS = Loss(
     name="triplet_margin_loss",
     summary="asks that an anchor be nearer to a positive example than to a negative one, by a margin",
@@ -224,8 +226,10 @@ LOSS = Loss(
     ),
     domain=Domain(kinks=(0.0,), differentiable_mask=differentiable_mask),
     workloads={"published": (32768, 8192)},
-    peers=(third_party.functional("triplet_margin_loss"),),
+    peers=(FUNCTIONAL,),
     differences=(
+        third_party.kink("triplet_margin_loss", torch_triplet_margin_loss, FUNCTIONAL.call, "positive", 1.0,
+                         anchor=[[0.0]], positive=[[1.0]], negative=[[2.0]], eps=0.0),
         Difference.between("triplet_margin_loss/eps", "eps is added to each difference, or to the sum of their squares",
                            "optax", lambda f: at_zero(f, eps=1e-2), jax_triplet_margin_loss, optax_triplet,
                            (0.7914860249, 0.8616969585), "optax 0.2.8"),

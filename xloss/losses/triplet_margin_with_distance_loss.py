@@ -38,6 +38,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
+from xloss import third_party
 from xloss.catalog import Arguments, ClassForm, Domain, Loss, Peer, Variant
 from xloss.losses import triplet_margin_loss
 from xloss.ops import arguments
@@ -156,6 +157,19 @@ LOSS = Loss(
     ),
     domain=Domain(kinks=(0.0,), differentiable_mask=differentiable_mask),
     peers=(Peer("torch.nn.functional", "torch", functional),),
+    differences=(
+        third_party.kink(
+            "triplet_margin_with_distance_loss",
+            torch_triplet_margin_with_distance_loss,
+            third_party.functional("triplet_margin_with_distance_loss").call,
+            "positive",
+            1.0,
+            anchor=[[0.0]],
+            positive=[[1.0]],
+            negative=[[2.0]],
+            distance_function=lambda x, y: (x - y).abs().sum(-1),
+        ),
+    ),
     wrap_call=wrap_call,
     class_form=ClassForm(keyword_only=True),
     source="torch.nn.functional.triplet_margin_with_distance_loss",

@@ -12,11 +12,17 @@ from typing import Any
 
 import torch
 
+# Asked beforehand: Dynamo of torch 2.6 traces no call of `is_autocast_available`.
+_AVAILABLE = {
+    kind: torch.amp.is_autocast_available(kind) for kind in ("cpu", "cuda", "hpu", "meta", "mps", "mtia", "xla", "xpu")
+}
+
 
 def in_autocast(tensor: torch.Tensor) -> bool:
     """Tell whether autocast is enabled for the tensor's device."""
     kind = tensor.device.type
-    return bool(torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind))
+    available = _AVAILABLE[kind] if kind in _AVAILABLE else torch.amp.is_autocast_available(kind)
+    return bool(available and torch.is_autocast_enabled(kind))
 
 
 def without_autocast(tensor: torch.Tensor) -> Any:
