@@ -153,7 +153,7 @@ def values() -> Iterator[Case]:
         for label in (-1, 3, -99, 1000):
             yield Case("target", name, input=X, target=np.where(LABELS == 2, label, LABELS))
         yield Case("target", name, input=X, target=LABELS - 100, ignore_index=-100)
-        yield Case("target", name, input=X[:, :0], target=LABELS)
+        yield Case("input", name, input=X[:, :0], target=LABELS)
     for name, bad in (
         ("input", P + 0.5),
         ("input", P - 0.5),

@@ -49,6 +49,7 @@ def torch_jensen_shannon_loss(input: Tensor, target: Tensor, reduction: BatchRed
     from xloss.ops.elementary import expm1_minus_x
 
     arguments.check_reduction(reduction, REDUCTIONS)
+    log_target = arguments.check_flags(log_target=log_target)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     beta = ops.option("beta", beta, input, above=0, below=1)
     batch = input.shape[0] if input.ndim else 1
@@ -82,6 +83,7 @@ def jax_jensen_shannon_loss(input: ArrayLike, target: ArrayLike, reduction: Batc
     from xloss.ops.elementary import expm1_minus_x
 
     arguments.check_reduction(reduction, REDUCTIONS)
+    log_target = arguments.check_flags(log_target=log_target)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     beta = ops.option("beta", beta, input, above=0, below=1)
     batch = input.shape[0] if input.ndim else 1

@@ -48,6 +48,7 @@ def torch_kl_div(input: Tensor, target: Tensor, reduction: BatchReduction = "mea
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction, REDUCTIONS)
+    log_target = arguments.check_flags(log_target=log_target)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     batch = input.shape[0] if input.ndim else 1
     input, target = ops.broadcast(input=input, target=target)
@@ -68,6 +69,7 @@ def jax_kl_div(input: ArrayLike, target: ArrayLike, reduction: BatchReduction = 
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction, REDUCTIONS)
+    log_target = arguments.check_flags(log_target=log_target)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     batch = input.shape[0] if input.ndim else 1
     input, target = ops.broadcast(input=input, target=target)

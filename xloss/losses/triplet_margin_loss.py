@@ -85,7 +85,7 @@ def jax_triplet_margin_loss(anchor: ArrayLike, positive: ArrayLike, negative: Ar
 
 def check_options(p: float, swap: bool) -> tuple[float, bool]:
     """Refuse a degree that is not a number > 0, and a swap that is not a bool; return them as Python's."""
-    return arguments.check_number("p", p, above=0), arguments.check_flags(swap=swap)
+    return arguments.check_number("p", p, above=0, limit=np.inf), arguments.check_flags(swap=swap)
 
 
 def check_axes(**shapes):

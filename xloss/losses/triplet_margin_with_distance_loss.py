@@ -59,9 +59,11 @@ def torch_triplet_margin_with_distance_loss(anchor: Tensor, positive: Tensor, ne
     check_axes(distance_function, anchor=anchor.shape, positive=positive.shape, negative=negative.shape)
     distance = d.distance if distance_function is None else distance_function
     to_positive, to_negative = distance(anchor, positive), distance(anchor, negative)
+    between = distance(positive, negative) if swap else None
+    named = name_distances(to_positive, to_negative, between, swap)
+    to_positive, to_negative, *between, _ = ops.validate_and_upcast(**named)
     if swap:
-        to_negative = ops.minimum(to_negative, distance(positive, negative))
-    to_positive, to_negative, _ = ops.validate_and_upcast(distance_function=to_positive, of_negative=to_negative)
+        to_negative = ops.minimum(to_negative, between[0])
     loss = ops.positive_part(ops.full_like(to_positive, margin) + to_positive - to_negative)
     return ops.reduce(loss, reduction, dtype)
 
@@ -81,9 +83,11 @@ def jax_triplet_margin_with_distance_loss(anchor: ArrayLike, positive: ArrayLike
     check_axes(distance_function, anchor=anchor.shape, positive=positive.shape, negative=negative.shape)
     distance = d.distance if distance_function is None else distance_function
     to_positive, to_negative = distance(anchor, positive), distance(anchor, negative)
+    between = distance(positive, negative) if swap else None
+    named = name_distances(to_positive, to_negative, between, swap)
+    to_positive, to_negative, *between, _ = ops.validate_and_upcast(**named)
     if swap:
-        to_negative = ops.minimum(to_negative, distance(positive, negative))
-    to_positive, to_negative, _ = ops.validate_and_upcast(distance_function=to_positive, of_negative=to_negative)
+        to_negative = ops.minimum(to_negative, between[0])
     loss = ops.positive_part(ops.full_like(to_positive, margin) + to_positive - to_negative)
     return ops.reduce(loss, reduction, dtype)
 
@@ -102,6 +106,18 @@ def check_axes(distance_function, **shapes):
     triplet_margin_loss.check_ranks(**shapes)
     if distance_function is None:
         arguments.broadcast_shape(**shapes)
+
+
+def name_distances(to_positive: Any, to_negative: Any, between: Any, swap: bool) -> dict[str, Any]:
+    """Return the distances by name, with `swap` all three; refuse what is no tensor, and shapes that do not fit."""
+    given = {"anchor to positive": to_positive, "anchor to negative": to_negative}
+    given |= {"positive to negative": between} if swap else {}
+    named = {f"distance_function ({pair})": distance for pair, distance in given.items()}
+    for name, distance in named.items():
+        if not hasattr(distance, "shape"):
+            arguments.raise_type_error(name, type(distance).__name__, "a tensor")
+    arguments.broadcast_shape(**{name: distance.shape for name, distance in named.items()})
+    return named
 
 
 def truth(t, anchor, positive, negative, distance=2, margin=1.0, swap=False):
