@@ -17,7 +17,7 @@ Domain: means and targets all reals, variances >= 0. Gradient: e / v to `input`,
 `target`, and (1 - e^2 / v) / (2 v) to `var`, also where the bound eps replaces it, as in torch.
 Errors: `ValueError` for shapes, reductions, a negative eps, and for negative variances where their values are known
 (concrete, on the CPU); elsewhere value and gradient of such an element are NaN. `TypeError` for anything but floating
-tensors, and for a `var` that is a Python integer, as in torch.
+tensors, for a `full` that is not a bool, and for a `var` that is a Python integer, as in torch.
 Identities: with variance 1 it is half of `mse_loss`; over a common var it is least at the mean squared error.
 
 >>> import numpy as np, xloss.jax

@@ -7,7 +7,7 @@ Args:
     input: predictions x, any shape.
     target: y, a shape that broadcasts with that of `input` (one other than equal gets a warning).
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
-    delta: where the two meet, > 0. Default: 1.0.
+    delta: where the two meet, > 0, or infinity. Default: 1.0.
     weight: w, the shape of `input`, or None.
 
 Returns: shape () for `'mean'` and `'sum'`, the shape of `input` for `'none'`; the widest dtype of the arguments.

@@ -19,7 +19,8 @@ and `target`.
 Domain: x <= 0, also -inf, and y >= 0 (NaN below). Finite everywhere, also where q = 0 and `kl_div` is infinite.
 Gradient: (1 - beta) q log(q / m) to `input`; beta log(p / m) to `target`, but 0 at p = 0, where that is minus infinity.
 Near p = q, where the formula subtracts nearly equal terms, value and gradient keep their relative accuracy.
-Errors: `ValueError` for shapes, reductions and beta, `TypeError` for anything but floating tensors.
+Errors: `ValueError` for shapes, reductions and beta, `TypeError` for anything but floating tensors, and for a
+`log_target` that is not a bool.
 Identities: symmetric in p and q at beta = 1/2, where the sum over the classes is at most log 2;
 beta kl_div(log m, p) + (1 - beta) kl_div(log m, q).
 

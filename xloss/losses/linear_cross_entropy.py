@@ -23,7 +23,7 @@ Args:
 Returns: shape () for `'mean'` and `'sum'`, that of the logits without the classes for `'none'`; the dtype of `input`
 (for probabilities the widest of `input`, `target` and `weight`).
 
-Domain: all reals; a class of logit -inf (by its bias) and probability 0 is left out. Gradient: to every floating
+Domain: all reals; a class of logit -inf (by its bias) and probability 0 is left out; with H = 0 the logits are the bias. Gradient: to every floating
 argument; as in `cross_entropy`, value and gradient of a confident prediction keep their relative accuracy. All
 transformations are supported; a reverse pass over PyTorch's forward mode, or of `torch.func` under `torch.compile`,
 needs the memory of plain operations.

@@ -7,7 +7,7 @@ Args:
     input: scores x, shape (C), (N, C), or () for one class.
     target: class indices y, shape (N), or () or (1) for a single row; torch: int64 or uint8, JAX: any integer dtype.
     p: the power, 1 or 2. Default: 1.
-    margin: any number. Default: 1.0.
+    margin: any finite number. Default: 1.0.
     weight: w, one for each class, shape (C), the dtype of `input`, or None.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
 

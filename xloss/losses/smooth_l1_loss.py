@@ -6,7 +6,7 @@ Args:
     input: predictions x, any shape.
     target: y, a shape that broadcasts with that of `input` (one other than equal gets a warning).
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
-    beta: the error at which the two meet, >= 0. Default: 1.0.
+    beta: the error at which the two meet, >= 0, or infinity, where the loss is 0. Default: 1.0.
 
 Returns: shape () for `'mean'` and `'sum'`, the broadcast shape for `'none'`; the widest dtype of the arguments.
 

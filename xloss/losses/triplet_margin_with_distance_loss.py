@@ -10,7 +10,7 @@ Args:
     distance_function: d, a function of two of the framework's tensors, to a tensor of any shape. It is given float32
         where the inputs are float16 or bfloat16. Default: the Euclidean norm of x - y + 1e-6 along the last axis, as
         `torch.pairwise_distance`.
-    margin: a number > 0. Default: 1.0.
+    margin: a finite number > 0. Default: 1.0.
     swap: whether the positive example replaces the anchor where it is nearer to the negative one. Default: False.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
 
@@ -19,7 +19,8 @@ Returns: shape () for `'mean'` and `'sum'`, the shape of the distances for `'non
 Gradient: that of d(anchor, positive) - d(anchor, negative) where the loss is positive and on its kink (torch's
 convention), else 0; where `swap` compares equal distances, the mean of both.
 Errors: `ValueError` for shapes, reductions and a margin that is not positive, `TypeError` for dtypes, for a distance
-that cannot be called or does not give a floating tensor, and for a `swap` that is not a bool.
+that cannot be called or does not give a floating tensor, and for a `swap` that is not a bool; `ValueError` also for
+distances whose shapes do not broadcast with each other.
 Identities: without `distance_function`, `triplet_margin_loss`.
 
 >>> import numpy as np, xloss.jax

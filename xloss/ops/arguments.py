@@ -1,4 +1,8 @@
-"""Checks of names, shapes and options, never of values, with one wording of the errors for both frameworks."""
+"""Checks of names, shapes and options, never of values, with one wording of the errors for both frameworks.
+
+An option that is a number must be one, finite in the dtype of the computation (unless its loss says that it may be
+infinite), and in its range; a NaN, a bool, a string are refused. An option that is a bool must be one: no 0, 1 or None.
+"""
 
 from __future__ import annotations
 

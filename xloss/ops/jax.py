@@ -62,7 +62,9 @@ def is_integer(array: Any) -> bool:
 
 def as_arrays(optional: Sequence[str] = (), **tensors: Any) -> dict[str, Any]:
     """Apply `as_array` to each tensor; None passes where the name is in `optional`. Refuse arrays on two devices."""
-    arrays = {name: None if x is None and name in optional else as_array(name, x) for name, x in tensors.items()}
+    arrays: dict[str, Any] = {}
+    for name, x in tensors.items():
+        arrays[name] = None if x is None and name in optional else as_array(name, x)
     check_devices(**arrays)
     return arrays
 

@@ -53,11 +53,13 @@ def as_arrays(optional: Sequence[str] = (), **tensors: Any) -> dict[str, Any]:
 
     As in torch, an optional tensor of shape () may be on the CPU where the others are not; it is moved to them.
     """
-    arrays: dict[str, Any] = {name: None if x is None and name in optional else as_array(name, x) for name, x in tensors.items()}
+    arrays: dict[str, Any] = {}
+    for name, x in tensors.items():
+        arrays[name] = None if x is None and name in optional else as_array(name, x)
     for name in optional:
-        array = arrays[name]
-        if array is not None and not array.ndim and array.device.type == "cpu":
-            arrays[name] = array.to(next(iter(arrays.values())).device, non_blocking=True)
+        array, like = arrays[name], next(iter(arrays.values()))
+        if array is not None and not array.ndim and array.device.type == "cpu" and like.device != array.device:
+            arrays[name] = array.to(like.device, non_blocking=True)
     check_devices(**arrays)
     return arrays
 
