@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import alike, well_put
 
 from xloss.catalog import LOSSES, Loss
 from xloss.ops import arguments
@@ -184,24 +185,6 @@ def refusal(function: Callable[..., Any], arguments: dict[str, Any]) -> Exceptio
         with pytest.raises((ValueError, TypeError)) as caught:
             function(**arguments)
     return caught.value
-
-
-def alike(message: str) -> str:
-    """A message without what is the framework's own: its array type, the spelling of dtypes, the label dtypes it
-    has.
-    """
-    message = message.replace("a torch.Tensor", "an array").replace(
-        "a jax.Array, a NumPy array or a number", "an array"
-    )
-    message = re.sub(r"class indices of (an integer dtype|dtype torch.int64 or torch.uint8)", "class indices", message)
-    return message.replace("torch.", "")
-
-
-def well_put(error: Exception, at: str) -> None:
-    """Raise unless the message starts with the argument's name and tells what was expected and what came."""
-    message = str(error)
-    assert re.match(rf"{at}( \([a-z ]+\))?: expected ", message), message
-    assert re.search(r", got \S", message), message
 
 
 @every_case

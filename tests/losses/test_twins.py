@@ -70,7 +70,7 @@ DIFFERENCES: dict[str, tuple[str, float]] = {
     "ops/margins/sparsemax_support": ("loop", 0.11),
     "ops/as_array": ("input", 0.11),
     "ops/as_arrays": ("state", 0.66),
-    "ops/check_devices": ("state", 0.21),
+    "ops/check_devices": ("state", 0.1),
     "ops/option": ("state", 0.84),
     "ops/is_integer": ("dtype", 0.5),
     "ops/validate_and_upcast": ("dtype, input, state", 0.7),

@@ -9,7 +9,7 @@ Args:
     negative: the rank of `anchor`.
     distance_function: d, a function of two of the framework's tensors, to a tensor of any shape. It is given float32
         where the inputs are float16 or bfloat16. Default: the Euclidean norm of x - y + 1e-6 along the last axis, as
-        `torch.pairwise_distance`.
+        `torch.pairwise_distance`; it is 0 for vectors without elements (D = 0).
     margin: a finite number > 0. Default: 1.0.
     swap: whether the positive example replaces the anchor where it is nearer to the negative one. Default: False.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
