@@ -112,7 +112,8 @@ def check_axes(distance_function, **shapes):
 def name_distances(to_positive: Any, to_negative: Any, between: Any, swap: bool) -> dict[str, Any]:
     """Return the distances by name, with `swap` all three; refuse what is no tensor, and shapes that do not fit."""
     given = {"anchor to positive": to_positive, "anchor to negative": to_negative}
-    given |= {"positive to negative": between} if swap else {}
+    if swap:
+        given["positive to negative"] = between
     named = {f"distance_function ({pair})": distance for pair, distance in given.items()}
     for name, distance in named.items():
         if not hasattr(distance, "shape"):

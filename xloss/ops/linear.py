@@ -90,7 +90,7 @@ def check_cutoffs(cutoffs: Any) -> None:
         arguments.raise_type_error("cutoffs", type(cutoffs).__name__, "a list or tuple of integers")
     for cutoff in cutoffs:
         arguments.check_integer("cutoffs", cutoff)
-    increasing = all(a < b for a, b in zip([0, *cutoffs], cutoffs, strict=False))
+    increasing = all(a < b for a, b in zip([0, *cutoffs][: len(cutoffs)], cutoffs, strict=True))
     if len(cutoffs) < 2 or not increasing:
         arguments.raise_value_error(
             "cutoffs", repr(list(cutoffs)), "positive integers in increasing order, two at least"
