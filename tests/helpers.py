@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -181,3 +182,21 @@ def _reference(name: str) -> Callable[..., Any]:
 def reference(loss: Loss) -> Callable[..., Any]:
     """What is in torch.nn.functional, called as the harness calls ours."""
     return _reference(loss.name)
+
+
+def alike(message: str) -> str:
+    """A message without what is the framework's own: its array type, the spelling of dtypes, the label dtypes it
+    has.
+    """
+    message = message.replace("a torch.Tensor", "an array").replace(
+        "a jax.Array, a NumPy array or a number", "an array"
+    )
+    message = re.sub(r"class indices of (an integer dtype|dtype torch.int64 or torch.uint8)", "class indices", message)
+    return message.replace("torch.", "")
+
+
+def well_put(error: Exception, at: str) -> None:
+    """Raise unless the message starts with the argument's name and tells what was expected and what came."""
+    message = str(error)
+    assert re.match(rf"{at}( \([a-z ]+\))?: expected ", message), message
+    assert re.search(r", got \S", message), message

@@ -177,9 +177,9 @@ def test_functional_refuses_it_too(at: str, name: str, arguments: Arguments) -> 
 def test_a_distance_that_gives_no_floating_tensor_is_refused(framework: Any) -> None:
     arguments = put(framework, given("triplet_margin_with_distance_loss", (3, 4), (3, 4), (3, 4)))
     loss = getattr(LOSSES["triplet_margin_with_distance_loss"], framework.name)
-    with pytest.raises(TypeError, match=r"^distance_function: expected "):
+    with pytest.raises(TypeError, match=r"^distance_function \(anchor to positive\): expected "):
         loss(**arguments, distance_function=lambda x, y: (x > y).sum(-1))
-    with pytest.raises(TypeError, match=r"^distance_function: expected "):
+    with pytest.raises(TypeError, match=r"^distance_function \(anchor to positive\): expected "):
         loss(**arguments, distance_function=lambda x, y: [x, y])
 
 

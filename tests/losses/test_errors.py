@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import alike, well_put
 from packaging.version import Version
 
 from xloss.catalog import LOSSES, Loss
@@ -154,7 +155,7 @@ def values() -> Iterator[Case]:
         for label in (-1, 3, -99, 1000):
             yield Case("target", name, input=X, target=np.where(LABELS == 2, label, LABELS))
         yield Case("target", name, input=X, target=LABELS - 100, ignore_index=-100)
-        yield Case("target", name, input=X[:, :0], target=LABELS)
+        yield Case("input", name, input=X[:, :0], target=LABELS)
     for name, bad in (
         ("input", P + 0.5),
         ("input", P - 0.5),
@@ -185,24 +186,6 @@ def refusal(function: Callable[..., Any], arguments: dict[str, Any]) -> Exceptio
         with pytest.raises((ValueError, TypeError)) as caught:
             function(**arguments)
     return caught.value
-
-
-def alike(message: str) -> str:
-    """A message without what is the framework's own: its array type, the spelling of dtypes, the label dtypes it
-    has.
-    """
-    message = message.replace("a torch.Tensor", "an array").replace(
-        "a jax.Array, a NumPy array or a number", "an array"
-    )
-    message = re.sub(r"class indices of (an integer dtype|dtype torch.int64 or torch.uint8)", "class indices", message)
-    return message.replace("torch.", "")
-
-
-def well_put(error: Exception, at: str) -> None:
-    """Raise unless the message starts with the argument's name and tells what was expected and what came."""
-    message = str(error)
-    assert re.match(rf"{at}( \([a-z ]+\))?: expected ", message), message
-    assert re.search(r", got \S", message), message
 
 
 @every_case

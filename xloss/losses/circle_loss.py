@@ -6,9 +6,10 @@ N_i = sum over the negatives (y_j != y_i) of exp(gamma sg([s_ij + m]_+) (s_ij - 
 `detach()` in PyTorch and `jax.lax.stop_gradient` in JAX.
 
 Args:
-    input: embeddings, shape (N, D). They need not be normalized; the cosine of the zero vector is 0.
+    input: embeddings, shape (N, D). They need not be normalized; the cosine of the zero vector,
+        or of one without elements (D = 0), is 0.
     target: labels y, shape (N), of any integer dtype; only their equality counts.
-    m: the margin, any number; 0.25 to 0.4 is usual. Default: 0.4.
+    m: the margin, any finite number; 0.25 to 0.4 is usual. Default: 0.4.
     gamma: the scale, a number > 0. Default: 80.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`, over all rows; a row without a positive or without a
         negative has loss 0, and counts.

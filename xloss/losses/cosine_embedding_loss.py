@@ -1,7 +1,7 @@
 r"""One minus the cosine of two vectors for similar pairs, the cosine above a margin for dissimilar ones.
 
 Formula: l = 1 - cos(x1, x2) where y = 1, max(0, cos(x1, x2) - margin) where y = -1, with cos(a, b) = a.b / (|a| |b|),
-and 0 where a or b is the zero vector. For any other y the loss is 0.
+and 0 where a or b is the zero vector, or has no elements (D = 0). For any other y the loss is 0.
 
 Args:
     input1: x1, shape (D) or (N, D).

@@ -69,14 +69,12 @@ def check_call(log_probs, targets, blank, zero_infinity):
 def torch_ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Tensor | Sequence[int],
                    target_lengths: Tensor | Sequence[int], blank: int = 0, reduction: Reduction = "mean",
                    zero_infinity: bool = False) -> Tensor:  # fmt: skip
-    import torch
 
     from xloss.ops import ctc_torch as ctc
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    if not isinstance(targets, torch.Tensor):
-        arguments.raise_type_error("targets", type(targets).__name__, "a torch.Tensor")
+    targets = ops.as_array("targets", targets)
     log_probs, dtype = ops.validate_and_upcast(log_probs=log_probs)
     blank, zero_infinity = check_call(log_probs.shape, targets.shape, blank, zero_infinity)
     x = log_probs if log_probs.ndim == 3 else log_probs[:, None]

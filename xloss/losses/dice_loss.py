@@ -19,7 +19,8 @@ sum p / (sum p + smooth): with smooth = 0 this is 1, except where sum p = 0, too
 Gradient, d being the denominator: (2 sum p t + smooth) / d^2 to an input where t = 0, that - 2 / d where t = 1,
 computed without cancellation.
 Errors: `ValueError` for shapes, reductions, a negative smooth, and for values outside [0, 1], NaN included, where they
-are known (concrete, on the CPU); elsewhere value and gradient of such a sample are NaN. `TypeError` for dtypes.
+are known (concrete, on the CPU); elsewhere value and gradient of such a sample are NaN. `TypeError` for dtypes,
+and for a `from_logits` that is not a bool.
 Identities: `tversky_loss` with half the smooth at alpha = beta = 1/2.
 
 >>> import numpy as np, xloss.jax

@@ -17,7 +17,7 @@ Domain: means and targets all reals, variances >= 0. Gradient: e / v to `input`,
 `target`, and (1 - e^2 / v) / (2 v) to `var`, also where the bound eps replaces it, as in torch.
 Errors: `ValueError` for shapes, reductions, a negative eps, and for negative variances where their values are known
 (concrete, on the CPU); elsewhere value and gradient of such an element are NaN. `TypeError` for anything but floating
-tensors, and for a `var` that is a Python integer, as in torch.
+tensors, for a `full` that is not a bool, and for a `var` that is a Python integer, as in torch.
 Identities: with variance 1 it is half of `mse_loss`; over a common var it is least at the mean squared error.
 
 >>> import numpy as np, xloss.jax
@@ -47,12 +47,13 @@ def torch_gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | float, 
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
+    full = arguments.check_flags(full=full)
     number = check_number_for_all(var)
     input, target, var, dtype = ops.validate_and_upcast(
         input=input, target=target, var=input if number is not None else var
     )
     eps = ops.option("eps", eps, input, least=0)
-    var = torch.full_like(input, number) if number is not None else var
+    var = var if number is None else torch.full_like(input, ops.option("var", number, input))
     var = var[..., None] if check_variances(var.shape, input.shape) else var
     negative = var < 0
     if ops.concrete(negative):
@@ -78,12 +79,13 @@ def jax_gaussian_nll_loss(input: ArrayLike, target: ArrayLike, var: ArrayLike | 
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
+    full = arguments.check_flags(full=full)
     number = check_number_for_all(var)
     input, target, var, dtype = ops.validate_and_upcast(
         input=input, target=target, var=input if number is not None else var
     )
     eps = ops.option("eps", eps, input, least=0)
-    var = jnp.full_like(input, number) if number is not None else var
+    var = var if number is None else jnp.full_like(input, ops.option("var", number, input))
     var = var[..., None] if check_variances(var.shape, input.shape) else var
     negative = var < 0
     if ops.concrete(negative):

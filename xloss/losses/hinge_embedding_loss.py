@@ -5,7 +5,7 @@ Formula: l = x where y = 1, max(0, margin - x) where y = -1, and the sum of both
 Args:
     input: distances x, any shape (negative numbers are accepted).
     target: y, 1 (similar) or -1 (dissimilar), a shape that broadcasts with that of `input`; floating or integer.
-    margin: any number. Default: 1.0.
+    margin: any finite number. Default: 1.0.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
 
 Returns: shape () for `'mean'` and `'sum'`, the broadcast shape for `'none'`; the wider dtype of `input` and `target`

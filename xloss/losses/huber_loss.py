@@ -7,7 +7,7 @@ Args:
     input: predictions x, any shape.
     target: y, a shape that broadcasts with that of `input` (one other than equal gets a warning).
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
-    delta: where the two meet, > 0. Default: 1.0.
+    delta: where the two meet, > 0, or infinity. Default: 1.0.
     weight: w, the shape of `input`, or None.
 
 Returns: shape () for `'mean'` and `'sum'`, the shape of `input` for `'none'`; the widest dtype of the arguments.
@@ -43,7 +43,7 @@ def torch_huber_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean
     input, target, weight, dtype = ops.validate_and_upcast(
         input=input, target=target, weight=weight, optional=("weight",)
     )
-    delta = ops.option("delta", delta, input, above=0)
+    delta = ops.option("delta", delta, input, above=0, infinite=True)
     arguments.check_weight(weight, input)
     input, target = ops.broadcast_with_warning(input, target)
     # An infinite delta, or one beyond the dtype, is as good as its greatest number; its gradient would be 0 * inf.
@@ -65,7 +65,7 @@ def jax_huber_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "
     input, target, weight, dtype = ops.validate_and_upcast(
         input=input, target=target, weight=weight, optional=("weight",)
     )
-    delta = ops.option("delta", delta, input, above=0)
+    delta = ops.option("delta", delta, input, above=0, infinite=True)
     arguments.check_weight(weight, input)
     input, target = ops.broadcast_with_warning(input, target)
     # An infinite delta, or one beyond the dtype, is as good as its greatest number; its gradient would be 0 * inf.

@@ -19,7 +19,8 @@ and `target`.
 Domain: x <= 0, also -inf, and y >= 0 (NaN below). Finite everywhere, also where q = 0 and `kl_div` is infinite.
 Gradient: (1 - beta) q log(q / m) to `input`; beta log(p / m) to `target`, but 0 at p = 0, where that is minus infinity.
 Near p = q, where the formula subtracts nearly equal terms, value and gradient keep their relative accuracy.
-Errors: `ValueError` for shapes, reductions and beta, `TypeError` for anything but floating tensors.
+Errors: `ValueError` for shapes, reductions and beta, `TypeError` for anything but floating tensors, and for a
+`log_target` that is not a bool.
 Identities: symmetric in p and q at beta = 1/2, where the sum over the classes is at most log 2;
 beta kl_div(log m, p) + (1 - beta) kl_div(log m, q).
 
@@ -49,6 +50,7 @@ def torch_jensen_shannon_loss(input: Tensor, target: Tensor, reduction: BatchRed
     from xloss.ops.elementary import expm1_minus_x
 
     arguments.check_reduction(reduction, REDUCTIONS)
+    log_target = arguments.check_flags(log_target=log_target)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     beta = ops.option("beta", beta, input, above=0, below=1)
     batch = input.shape[0] if input.ndim else 1
@@ -82,6 +84,7 @@ def jax_jensen_shannon_loss(input: ArrayLike, target: ArrayLike, reduction: Batc
     from xloss.ops.elementary import expm1_minus_x
 
     arguments.check_reduction(reduction, REDUCTIONS)
+    log_target = arguments.check_flags(log_target=log_target)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     beta = ops.option("beta", beta, input, above=0, below=1)
     batch = input.shape[0] if input.ndim else 1

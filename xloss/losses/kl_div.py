@@ -16,7 +16,8 @@ and `target`.
 Domain: y >= 0 (NaN below, as in torch). Gradient: -y to `input`; log y + 1 - x to `target`, but NaN at y = 0, where
 that is minus infinity, as in torch. A class that is ruled out (x = -inf with y = 0 or z = -inf) is left out: value and
 gradients are 0, where torch has 0 * inf = NaN.
-Errors: `ValueError` for shapes and reductions, `TypeError` for anything but floating tensors.
+Errors: `ValueError` for shapes and reductions, `TypeError` for anything but floating tensors, and for a
+`log_target` that is not a bool.
 Identities: the sum over classes is cross entropy minus entropy; for one batch axis and one of classes, `'mean'` is
 `'batchmean'` divided by the number of classes.
 
@@ -48,6 +49,7 @@ def torch_kl_div(input: Tensor, target: Tensor, reduction: BatchReduction = "mea
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction, REDUCTIONS)
+    log_target = arguments.check_flags(log_target=log_target)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     batch = input.shape[0] if input.ndim else 1
     input, target = ops.broadcast(input=input, target=target)
@@ -68,6 +70,7 @@ def jax_kl_div(input: ArrayLike, target: ArrayLike, reduction: BatchReduction = 
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction, REDUCTIONS)
+    log_target = arguments.check_flags(log_target=log_target)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     batch = input.shape[0] if input.ndim else 1
     input, target = ops.broadcast(input=input, target=target)

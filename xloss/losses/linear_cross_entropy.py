@@ -23,10 +23,10 @@ Args:
 Returns: shape () for `'mean'` and `'sum'`, that of the logits without the classes for `'none'`; the dtype of `input`
 (for probabilities the widest of `input`, `target` and `weight`).
 
-Domain: all reals; a class of logit -inf (by its bias) and probability 0 is left out. Gradient: to every floating
-argument; as in `cross_entropy`, value and gradient of a confident prediction keep their relative accuracy. All
-transformations are supported; a reverse pass over PyTorch's forward mode, or of `torch.func` under `torch.compile`,
-needs the memory of plain operations.
+Domain: all reals; a class of logit -inf (by its bias) and probability 0 is left out; with H = 0 the logits are the
+bias. Gradient: to every floating argument; as in `cross_entropy`, value and gradient of a confident prediction keep
+their relative accuracy. All transformations are supported; a reverse pass over PyTorch's forward mode, or of
+`torch.func` under `torch.compile`, needs the memory of plain operations.
 Errors: `ValueError` for shapes, reductions, options, an `ignore_index` set along with probabilities, and for labels
 outside [0, C) where their values are known (concrete, on the CPU); elsewhere the value of such a row and the gradients
 from it are NaN. `TypeError` for dtypes. An ignored row contributes nothing, even if it holds a NaN: the gradients from

@@ -7,7 +7,7 @@ Args:
     input2: x2, the same number of axes as `input1`, a shape that broadcasts with its.
     target: y, 1 if x1 should be greater and -1 if x2 should be (other numbers scale the difference), the same number
         of axes, a shape that broadcasts with those of the inputs; floating, or of an integer dtype.
-    margin: any number. Default: 0.
+    margin: any finite number. Default: 0.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
 
 Returns: shape () for `'mean'` and `'sum'`, the broadcast shape for `'none'`; the widest dtype of the arguments (that of

@@ -7,7 +7,7 @@ Args:
     input: scores x, shape (C), (N, C), or () for one class.
     target: class indices y, shape (N), or () or (1) for a single row; torch: int64 or uint8, JAX: any integer dtype.
     p: the power, 1 or 2. Default: 1.
-    margin: any number. Default: 1.0.
+    margin: any finite number. Default: 1.0.
     weight: w, one for each class, shape (C), the dtype of `input`, or None.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
 
@@ -56,9 +56,11 @@ def check_shapes(input, target, weight):
 
 
 def check_power(p):
-    """Raise `ValueError` for a power other than 1 and 2."""
-    if isinstance(p, str) or p not in (1, 2):
+    """Refuse a power other than the numbers 1 and 2; return it as a Python number."""
+    p = arguments.check_number("p", p)
+    if p not in (1, 2):
         arguments.raise_value_error("p", repr(p), "1 or 2")
+    return p
 
 
 def torch_multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float = 1.0,
@@ -68,10 +70,11 @@ def torch_multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: f
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
-    check_power(p)
+    p = check_power(p)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
-    margin = ops.option("margin", margin, input, least=-math.inf)
+    margin = ops.option("margin", margin, input)
     target = ops.as_indices(target)
+    ops.check_devices(input=input, target=target)
     rows, classes = check_shapes(input.shape, target.shape, weight)
     labels, outside = ops.validate_range(target, 0, classes)
     input, labels = input.reshape(rows, classes), labels.reshape(rows)
@@ -94,10 +97,11 @@ def jax_multi_margin_loss(input: ArrayLike, target: ArrayLike, p: int = 1, margi
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
-    check_power(p)
+    p = check_power(p)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
-    margin = ops.option("margin", margin, input, least=-math.inf)
+    margin = ops.option("margin", margin, input)
     target = ops.as_indices(target)
+    ops.check_devices(input=input, target=target)
     rows, classes = check_shapes(input.shape, target.shape, weight)
     labels, outside = ops.validate_range(target, 0, classes)
     input, labels = input.reshape(rows, classes), labels.reshape(rows)

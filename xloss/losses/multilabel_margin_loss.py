@@ -57,6 +57,7 @@ def torch_multilabel_margin_loss(input: Tensor, target: Tensor, reduction: Reduc
     arguments.check_reduction(reduction)
     input, dtype = ops.validate_and_upcast(input=input)
     target = ops.as_indices(target)
+    ops.check_devices(input=input, target=target)
     batch = input.shape[:-1]
     rows, classes = check_shapes(input.shape, target.shape)
     labels, outside = ops.validate_range(target, -1, classes)
@@ -86,6 +87,7 @@ def jax_multilabel_margin_loss(input: ArrayLike, target: ArrayLike, reduction: R
     arguments.check_reduction(reduction)
     input, dtype = ops.validate_and_upcast(input=input)
     target = ops.as_indices(target)
+    ops.check_devices(input=input, target=target)
     batch = input.shape[:-1]
     rows, classes = check_shapes(input.shape, target.shape)
     labels, outside = ops.validate_range(target, -1, classes)

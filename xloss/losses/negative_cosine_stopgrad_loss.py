@@ -1,7 +1,7 @@
 r"""Negative cosine similarity of a prediction and a target that is held constant (SimSiam).
 
-Formula: l = -p.sg(z) / (|p| |z|), and 0 where p or z is the zero vector; sg is `detach()` in PyTorch and
-`jax.lax.stop_gradient` in JAX.
+Formula: l = -p.sg(z) / (|p| |z|), and 0 where p or z is the zero vector, or has no elements (D = 0); sg is
+`detach()` in PyTorch and `jax.lax.stop_gradient` in JAX.
 
 Args:
     input: predictions p, shape (D) or (..., D).

@@ -4,7 +4,8 @@ Formula, with s_ij the cosine of embeddings i and j, and y their labels: for eac
 l_ij = -log(exp(s_ij / T) / (exp(s_ij / T) + sum_{k: y_k != y_i} exp(s_ik / T))), and 0 for all other pairs.
 
 Args:
-    input: embeddings, shape (N, D). They need not be normalized; the cosine of the zero vector is 0.
+    input: embeddings, shape (N, D). They need not be normalized; the cosine of the zero vector,
+        or of one without elements (D = 0), is 0.
     target: labels y, shape (N), of any integer dtype; only their equality counts. SimCLR's two views of one image
         have one label.
     temperature: T, a number > 0. Default: 0.07.

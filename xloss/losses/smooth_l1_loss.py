@@ -6,7 +6,7 @@ Args:
     input: predictions x, any shape.
     target: y, a shape that broadcasts with that of `input` (one other than equal gets a warning).
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
-    beta: the error at which the two meet, >= 0. Default: 1.0.
+    beta: the error at which the two meet, >= 0, or infinity, where the loss is 0. Default: 1.0.
 
 Returns: shape () for `'mean'` and `'sum'`, the broadcast shape for `'none'`; the widest dtype of the arguments.
 
@@ -34,7 +34,7 @@ def torch_smooth_l1_loss(input: Tensor, target: Tensor, reduction: Reduction = "
 
     arguments.check_reduction(reduction)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
-    beta = ops.option("beta", beta, input, least=0)
+    beta = ops.option("beta", beta, input, least=0, infinite=True)
     input, target = ops.broadcast_with_warning(input, target)
     loss = ops.smooth_l1(input, target, beta)
     return ops.reduce(loss, reduction, dtype)
@@ -45,7 +45,7 @@ def jax_smooth_l1_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction
 
     arguments.check_reduction(reduction)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
-    beta = ops.option("beta", beta, input, least=0)
+    beta = ops.option("beta", beta, input, least=0, infinite=True)
     input, target = ops.broadcast_with_warning(input, target)
     loss = ops.smooth_l1(input, target, beta)
     return ops.reduce(loss, reduction, dtype)

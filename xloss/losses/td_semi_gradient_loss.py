@@ -50,10 +50,10 @@ def torch_td_semi_gradient_loss(input: Tensor, reward: Tensor, next_value: Tenso
     arguments.check_same_shape("reward", reward.shape, "input", input.shape)
     arguments.check_same_shape("next_value", next_value.shape, "input", input.shape)
     if done is not None:
-        if not isinstance(done, torch.Tensor):
-            arguments.raise_type_error("done", type(done).__name__, "an array of booleans")
+        done = ops.as_array("done", done)
         if done.dtype != torch.bool:
             arguments.raise_type_error("done", f"dtype {done.dtype}", "dtype bool")
+        ops.check_devices(input=input, done=done)
         arguments.check_same_shape("done", done.shape, "input", input.shape)
         next_value = torch.where(done, 0.0, next_value)
     target = reward + discount * next_value
@@ -75,10 +75,10 @@ def jax_td_semi_gradient_loss(input: ArrayLike, reward: ArrayLike, next_value: A
     arguments.check_same_shape("reward", reward.shape, "input", input.shape)
     arguments.check_same_shape("next_value", next_value.shape, "input", input.shape)
     if done is not None:
-        if not isinstance(done, (jax.Array, np.ndarray)):
-            arguments.raise_type_error("done", type(done).__name__, "an array of booleans")
+        done = ops.as_array("done", done)
         if done.dtype != bool:
             arguments.raise_type_error("done", f"dtype {done.dtype}", "dtype bool")
+        ops.check_devices(input=input, done=done)
         arguments.check_same_shape("done", done.shape, "input", input.shape)
         next_value = jnp.where(done, 0.0, next_value)
     target = reward + discount * next_value

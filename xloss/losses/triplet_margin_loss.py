@@ -2,13 +2,13 @@ r"""Triplet margin loss: asks that an anchor be nearer to a positive example tha
 
 Formula: l = max(0, margin + d(anchor, positive) - d(anchor, negative)), with the distance along the last axis
 d(x, y) = (sum_i |x_i - y_i + eps|^p)^(1/p), or max_i |x_i - y_i + eps| for p = inf; with `swap`, d(positive, negative)
-replaces d(anchor, negative) where it is less.
+replaces d(anchor, negative) where it is less. Vectors without elements (D = 0) have distance 0.
 
 Args:
     anchor: shape (D), (N, D) or (N, ..., D), or () for numbers.
     positive: the rank of `anchor`, a shape that broadcasts with it.
     negative: the same rank, a shape that broadcasts with both.
-    margin: a number > 0. Default: 1.0.
+    margin: a finite number > 0. Default: 1.0.
     p: the degree of the norm, a number > 0, or infinity. Default: 2.
     eps: added to each difference. Default: 1e-6.
     swap: whether the positive example replaces the anchor where it is nearer to the negative one. Default: False.
@@ -85,7 +85,7 @@ def jax_triplet_margin_loss(anchor: ArrayLike, positive: ArrayLike, negative: Ar
 
 def check_options(p: float, swap: bool) -> tuple[float, bool]:
     """Refuse a degree that is not a number > 0, and a swap that is not a bool; return them as Python's."""
-    return arguments.check_number("p", p, above=0), arguments.check_flags(swap=swap)
+    return arguments.check_number("p", p, above=0, limit=np.inf), arguments.check_flags(swap=swap)
 
 
 def check_axes(**shapes):

@@ -9,8 +9,8 @@ Args:
     negative: the rank of `anchor`.
     distance_function: d, a function of two of the framework's tensors, to a tensor of any shape. It is given float32
         where the inputs are float16 or bfloat16. Default: the Euclidean norm of x - y + 1e-6 along the last axis, as
-        `torch.pairwise_distance`.
-    margin: a number > 0. Default: 1.0.
+        `torch.pairwise_distance`; it is 0 for vectors without elements (D = 0).
+    margin: a finite number > 0. Default: 1.0.
     swap: whether the positive example replaces the anchor where it is nearer to the negative one. Default: False.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
 
@@ -19,7 +19,8 @@ Returns: shape () for `'mean'` and `'sum'`, the shape of the distances for `'non
 Gradient: that of d(anchor, positive) - d(anchor, negative) where the loss is positive and on its kink (torch's
 convention), else 0; where `swap` compares equal distances, the mean of both.
 Errors: `ValueError` for shapes, reductions and a margin that is not positive, `TypeError` for dtypes, for a distance
-that cannot be called or does not give a floating tensor, and for a `swap` that is not a bool.
+that cannot be called or does not give a floating tensor, and for a `swap` that is not a bool; `ValueError` also for
+distances whose shapes do not broadcast with each other.
 Identities: without `distance_function`, `triplet_margin_loss`.
 
 >>> import numpy as np, xloss.jax
@@ -60,9 +61,11 @@ def torch_triplet_margin_with_distance_loss(anchor: Tensor, positive: Tensor, ne
     check_axes(distance_function, anchor=anchor.shape, positive=positive.shape, negative=negative.shape)
     distance = d.distance if distance_function is None else distance_function
     to_positive, to_negative = distance(anchor, positive), distance(anchor, negative)
+    between = distance(positive, negative) if swap else None
+    named = name_distances(to_positive, to_negative, between, swap)
+    to_positive, to_negative, *between, _ = ops.validate_and_upcast(**named)
     if swap:
-        to_negative = ops.minimum(to_negative, distance(positive, negative))
-    to_positive, to_negative, _ = ops.validate_and_upcast(distance_function=to_positive, of_negative=to_negative)
+        to_negative = ops.minimum(to_negative, between[0])
     loss = ops.positive_part(ops.full_like(to_positive, margin) + to_positive - to_negative)
     return ops.reduce(loss, reduction, dtype)
 
@@ -82,9 +85,11 @@ def jax_triplet_margin_with_distance_loss(anchor: ArrayLike, positive: ArrayLike
     check_axes(distance_function, anchor=anchor.shape, positive=positive.shape, negative=negative.shape)
     distance = d.distance if distance_function is None else distance_function
     to_positive, to_negative = distance(anchor, positive), distance(anchor, negative)
+    between = distance(positive, negative) if swap else None
+    named = name_distances(to_positive, to_negative, between, swap)
+    to_positive, to_negative, *between, _ = ops.validate_and_upcast(**named)
     if swap:
-        to_negative = ops.minimum(to_negative, distance(positive, negative))
-    to_positive, to_negative, _ = ops.validate_and_upcast(distance_function=to_positive, of_negative=to_negative)
+        to_negative = ops.minimum(to_negative, between[0])
     loss = ops.positive_part(ops.full_like(to_positive, margin) + to_positive - to_negative)
     return ops.reduce(loss, reduction, dtype)
 
@@ -103,6 +108,19 @@ def check_axes(distance_function, **shapes):
     triplet_margin_loss.check_ranks(**shapes)
     if distance_function is None:
         arguments.broadcast_shape(**shapes)
+
+
+def name_distances(to_positive: Any, to_negative: Any, between: Any, swap: bool) -> dict[str, Any]:
+    """Return the distances by name, with `swap` all three; refuse what is no tensor, and shapes that do not fit."""
+    given = {"anchor to positive": to_positive, "anchor to negative": to_negative}
+    if swap:
+        given["positive to negative"] = between
+    named = {f"distance_function ({pair})": distance for pair, distance in given.items()}
+    for name, distance in named.items():
+        if not hasattr(distance, "shape"):
+            arguments.raise_type_error(name, type(distance).__name__, "a tensor")
+    arguments.broadcast_shape(**{name: distance.shape for name, distance in named.items()})
+    return named
 
 
 def truth(t, anchor, positive, negative, distance=2, margin=1.0, swap=False):

@@ -21,7 +21,7 @@ smooth = 0 that is 1, but 0 with gradient 0 if nothing is predicted. Gradient to
 alpha (TP + smooth) / d^2 where t = 0, -(beta (TP + smooth) + alpha FP + beta FN) / d^2 where t = 1; no cancellation.
 Errors: `ValueError` for shapes, reductions, negative options, and for values outside [0, 1], NaN included, where they
 can be read (concrete, on the CPU); elsewhere the value and the gradient of such a sample are NaN. `TypeError` for
-dtypes.
+dtypes, and for a `from_logits` that is not a bool.
 Identities: `dice_loss` with twice the smooth at alpha = beta = 1/2; the Jaccard (IoU) loss at alpha = beta = 1.
 
 >>> import numpy as np, xloss.jax

@@ -1,4 +1,8 @@
-"""Checks of names, shapes and options, never of values, with one wording of the errors for both frameworks."""
+"""Checks of names, shapes and options, never of values, with one wording of the errors for both frameworks.
+
+An option that is a number must be one, finite in the dtype of the computation (unless its loss says that it may be
+infinite), and in its range; a NaN, a bool, a string are refused. An option that is a bool must be one: no 0, 1 or None.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 FLOATS = ("float64", "float32", "bfloat16", "float16")
+# The greatest number of each dtype that losses are computed in, by its size in bytes.
+LARGEST = {4: float(np.finfo(np.float32).max), 8: float(np.finfo(np.float64).max)}
 REDUCTIONS = ("none", "mean", "sum")
 
 
@@ -34,7 +40,7 @@ def raise_type_error(argument: str, got: object, expected: str) -> NoReturn:
 
 def check_reduction(reduction: str, allowed: Sequence[str] = REDUCTIONS) -> None:
     """Refuse a reduction that the loss does not have."""
-    if reduction not in allowed and reduction is not PARTS:
+    if not (isinstance(reduction, str) and reduction in allowed) and reduction is not PARTS:
         raise_value_error("reduction", repr(reduction), "one of " + ", ".join(map(repr, allowed)))
 
 
@@ -99,6 +105,8 @@ def check_class_target(input: Sequence[int], target: Sequence[int], probabilitie
     With `ignore_index` None, what comes is class indices already.
     """
     axis = class_axis(input)
+    if input[axis] == 0:
+        raise_value_error("input", f"shape {tuple(input)}", "one class or more")
     without_classes = tuple(input[:axis]) + tuple(input[axis + 1 :])
     if probabilities:
         check_same_shape("target (class probabilities)", target, "input", input)
@@ -138,6 +146,12 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, (np.generic, np.ndarray)) and not value.shape else value
 
 
+def shown(value: Any) -> str:
+    """Return a value as an error shows it; of an integer that would fill lines, the number of bits."""
+    large = isinstance(value, int) and not -(2**128) <= value <= 2**128
+    return f"an integer of {value.bit_length()} bits" if large else repr(value)
+
+
 def is_zero(value: Any) -> bool:
     """Tell whether an option is the number 0; one that is a tensor, whose value may change, is not."""
     return isinstance(value, (int, float)) and value == 0
@@ -149,7 +163,7 @@ def check_integer(name: str, value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise_type_error(name, f"{type(value).__name__} {value!r}", "an integer")
     if not -(2**63) <= value < 2**63:
-        raise_value_error(name, repr(value), "an integer of at most 64 bits")
+        raise_value_error(name, shown(value), "an integer of at most 64 bits")
     return value
 
 
@@ -166,8 +180,12 @@ def check_flags(**flags: Any) -> Any:
 
 
 def check_number(name: str, value: Any, *, above: float | None = None, least: float | None = None,
-                 most: float | None = None, below: float | None = None) -> Any:  # fmt: skip
-    """Refuse a number outside of its range, a NaN included; return it as a Python number."""
+                 most: float | None = None, below: float | None = None,
+                 limit: float = LARGEST[8]) -> Any:  # fmt: skip
+    """Refuse a number outside of its range, a NaN included, or of a size beyond `limit`; return it as a Python number.
+
+    A large integer becomes a float: neither framework takes every integer where it takes a float of that size.
+    """
     value = plain(value)
     bounds = (">", above), (">=", least), ("<=", most), ("<", below)
     expected = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
@@ -181,8 +199,13 @@ def check_number(name: str, value: Any, *, above: float | None = None, least: fl
         and (below is None or value < below)
     )
     if not inside:
-        raise_value_error(name, repr(value), f"a number {expected}".rstrip())
-    return value
+        raise_value_error(name, shown(value), f"a number {expected}".rstrip())
+    large = isinstance(value, int) and not -(2**24) <= value <= 2**24
+    limit = min(limit, LARGEST[8]) if large else limit
+    if not -limit <= value <= limit:
+        finite = "that is finite in float32" if limit == LARGEST[4] else "that is finite"
+        raise_value_error(name, shown(value), f"a number {expected}".rstrip() + f" {finite}")
+    return float(value) if large else value
 
 
 def check_option(name: str, value: Any, is_scalar: bool, known: Any, **bounds: Any) -> Any:

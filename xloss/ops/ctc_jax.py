@@ -13,7 +13,7 @@ import numpy as np
 
 from xloss.ops import arguments
 from xloss.ops.compensated_jax import two_sum_error
-from xloss.ops.jax import as_indices, concrete, is_integer, log1p, nan_where
+from xloss.ops.jax import as_indices, check_devices, concrete, is_integer, log1p, nan_where
 from xloss.ops.sharding_jax import any_sharding
 
 __all__ = ["negative_log_likelihood", "validate_labels_and_lengths"]
@@ -27,6 +27,7 @@ def validate_labels_and_lengths(
     For log-probabilities (T, N, C). What is out of range raises `ValueError` where values are concrete, and the mask is
     None; elsewhere the caller makes such rows NaN.
     """
+    check_devices(log_probs=log_probs, targets=targets, input_lengths=input_lengths, target_lengths=target_lengths)
     frames, batch, classes = log_probs.shape
     times, bad_times = _validate_lengths("input_lengths", input_lengths, batch, frames)
     lengths, bad_lengths = _validate_lengths("target_lengths", target_lengths, batch, targets.shape[-1])

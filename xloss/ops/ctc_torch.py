@@ -12,7 +12,7 @@ import torch
 
 from xloss.ops import arguments
 from xloss.ops.compensated_torch import two_sum_error
-from xloss.ops.torch import concrete, is_integer, nan_where
+from xloss.ops.torch import as_array, check_devices, concrete, is_integer, nan_where
 
 __all__ = ["negative_log_likelihood", "validate_labels_and_lengths"]
 
@@ -25,6 +25,10 @@ def validate_labels_and_lengths(
     For log-probabilities (T, N, C). What is out of range raises `ValueError` where values are concrete, and the mask is
     None; elsewhere the caller makes such rows NaN.
     """
+    for name, given in {"targets": targets, "input_lengths": input_lengths, "target_lengths": target_lengths}.items():
+        # From the CPU they are moved, as torch does it.
+        if isinstance(given, torch.Tensor) and (log_probs.device.type == "meta" or given.device.type != "cpu"):
+            check_devices(**{"log_probs": log_probs, name: given})
     frames, batch, classes = log_probs.shape
     times, bad_times = _validate_lengths("input_lengths", input_lengths, batch, frames)
     lengths, bad_lengths = _validate_lengths("target_lengths", target_lengths, batch, targets.shape[-1])
@@ -42,6 +46,7 @@ def _validate_lengths(name: str, lengths: Any, batch: int, most: int) -> tuple[t
         lengths = torch.tensor(lengths, dtype=torch.int64)
     if not isinstance(lengths, torch.Tensor):
         arguments.raise_type_error(name, type(lengths).__name__, "an array, or a tuple or list, of integers")
+    lengths = as_array(name, lengths)
     if not is_integer(lengths):
         arguments.raise_type_error(name, f"dtype {lengths.dtype}", "an integer dtype")
     if lengths.ndim > 1 or lengths.numel() != batch:

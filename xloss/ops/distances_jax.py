@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +22,7 @@ def pair_masks(input: jax.Array, target: Any) -> tuple[jax.Array, jax.Array]:
     Positive pairs are two rows with one label, negative pairs rows with two labels.
     """
     target = ops.as_array("target", target)
+    ops.check_devices(input=input, target=target)
     if not ops.is_integer(target):
         arguments.raise_type_error("target", f"dtype {target.dtype}", "labels of an integer dtype")
     if input.ndim != 2:
@@ -58,7 +58,7 @@ def distance(x: jax.Array, y: jax.Array, p: float = 2.0, eps: float = 1e-6) -> j
         return ops.absolute(difference)
     if p == 1 or not difference.shape[-1]:
         return ops.absolute(difference).sum(-1)
-    if math.isinf(p):
+    if p > 1e18:  # infinite, to all digits; and XLA may take a power of 1 by such a p for 0
         return ops.greatest(ops.absolute(difference))
     largest = jnp.abs(jax.lax.stop_gradient(difference)).max(-1, keepdims=True)
     factor, is_zero = _power_of_two(largest), largest < float(jnp.finfo(largest.dtype).tiny)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +21,7 @@ def pair_masks(input: torch.Tensor, target: Any) -> tuple[torch.Tensor, torch.Te
     Positive pairs are two rows with one label, negative pairs rows with two labels.
     """
     target = ops.as_array("target", target)
+    ops.check_devices(input=input, target=target)
     if not ops.is_integer(target):
         arguments.raise_type_error("target", f"dtype {target.dtype}", "labels of an integer dtype")
     if input.ndim != 2:
@@ -51,7 +51,7 @@ def distance(x: torch.Tensor, y: torch.Tensor, p: float = 2.0, eps: float = 1e-6
         return ops.absolute(difference)
     if p == 1 or not difference.shape[-1]:
         return ops.absolute(difference).sum(-1)
-    if math.isinf(p):
+    if p > 1e18:  # infinite, to all digits; and XLA may take a power of 1 by such a p for 0
         return ops.greatest(ops.absolute(difference))
     # The axis is kept to the end: PyTorch gives a 0-d float32 tensor times a Python number a float64 tangent.
     largest = difference.detach().abs().amax(-1, keepdim=True)

@@ -21,7 +21,7 @@ from xloss.ops.sharding_jax import any_sharding
 
 __all__ = [
     "absolute", "as_array", "as_arrays", "as_indices", "bce", "bce_of_logits", "broadcast",
-    "broadcast_class_weight", "broadcast_with_warning", "clear_ignored", "concrete", "full_like",
+    "broadcast_class_weight", "broadcast_with_warning", "check_devices", "clear_ignored", "concrete", "full_like",
     "gather_class_weight", "greatest", "is_empty", "is_infinite", "is_integer", "label_weights", "leave_out", "log1p",
     "log1p_of", "log_sum_exp", "minimum", "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft", "option",
     "positive_part", "reduce", "smooth_l1", "softplus", "validate_and_upcast", "validate_classes",
@@ -37,11 +37,11 @@ def as_array(name: str, value: Any) -> Any:
     """
     if isinstance(value, jax.Array):
         return value
-    if not isinstance(value, (np.ndarray, np.generic, int, float)):
+    if isinstance(value, bool) or not isinstance(value, (np.ndarray, np.generic, int, float)):
         arguments.raise_type_error(name, type(value).__name__, "a jax.Array, a NumPy array or a number")
     array = np.asarray(value)
     if isinstance(value, int) and array.dtype == object:
-        arguments.raise_value_error(name, f"{value!r}", "an integer of at most 64 bits")
+        arguments.raise_value_error(name, arguments.shown(value), "an integer of at most 64 bits")
     if array.dtype.kind in "OSUMm":
         arguments.raise_type_error(name, f"dtype {array.dtype}", "numbers")
     # Of the value itself: a Python number makes an array of a weak type.
@@ -61,8 +61,26 @@ def is_integer(array: Any) -> bool:
 
 
 def as_arrays(optional: Sequence[str] = (), **tensors: Any) -> dict[str, Any]:
-    """Apply `as_array` to each tensor; None passes where the name is in `optional`."""
-    return {name: None if x is None and name in optional else as_array(name, x) for name, x in tensors.items()}
+    """Apply `as_array` to each tensor; None passes where the name is in `optional`. Refuse arrays on two devices."""
+    arrays: dict[str, Any] = {}
+    for name, x in tensors.items():
+        arrays[name] = None if x is None and name in optional else as_array(name, x)
+    check_devices(**arrays)
+    return arrays
+
+
+def check_devices(**arrays: Any) -> None:
+    """Refuse arrays that were put on other devices than the first that was; None passes, and what is traced."""
+    devices = None
+    for name, array in arrays.items():
+        # An array that nobody has put anywhere goes where it is needed.
+        if isinstance(array, jax.core.Tracer) or not getattr(array, "committed", False):
+            continue
+        if devices is None:
+            first, devices = name, array.sharding.device_set
+        elif array.sharding.device_set != devices:
+            ours, theirs = (", ".join(sorted(map(str, some))) for some in (array.sharding.device_set, devices))
+            arguments.raise_value_error(name, f"device {ours}", f"the device of {first}, {theirs}")
 
 
 def validate_and_upcast(*, same_dtype: bool = False, optional: Sequence[str] = (), integer: Sequence[str] = (),
@@ -161,6 +179,7 @@ def validate_classes(
 ) -> tuple[jax.Array, jax.Array, jax.Array | None, int]:
     """Check class indices and class weights against the input; return `validate_labels` and the axis of the classes."""
     target = as_array("target", target)
+    check_devices(input=input, target=target)
     axis = arguments.check_class_target(input.shape, target.shape, False, weight, None)
     return *validate_labels(target, input.shape[axis], ignore_index), axis
 
@@ -213,15 +232,19 @@ def validate_unit_interval(**tensors: jax.Array) -> tuple[Any, ...]:
     return *safe, ~jnp.stack(jnp.broadcast_arrays(*inside)).all(0)
 
 
-def option(name: str, value: Any, like: jax.Array, **bounds: float) -> Any:
+def option(name: str, value: Any, like: jax.Array, *, infinite: bool = False, **bounds: float) -> Any:
     """Check an option, a number or a 0-d array; return a Python number, or the array in the dtype of `like`.
 
-    By an array one may differentiate. Its range is checked where the value can be read.
+    It must be finite in that dtype, unless it may be `infinite`. By an array one may differentiate. Its value is
+    checked where it can be read.
     """
+    limit = math.inf if infinite else arguments.LARGEST[like.dtype.itemsize]
     if not isinstance(value, jax.Array):
-        return arguments.check_number(name, value, **bounds)
+        return arguments.check_number(name, value, limit=limit, **bounds)
     scalar = value.ndim == 0 and jnp.issubdtype(value.dtype, jnp.floating)
-    arguments.check_option(name, value, scalar, value.item() if scalar and concrete(value) else None, **bounds)
+    known = value.item() if scalar and concrete(value) else None
+    arguments.check_option(name, value, scalar, known, limit=limit, **bounds)
+    check_devices(**{"the tensors": like, name: value})
     return value.astype(like.dtype)
 
 

@@ -37,6 +37,8 @@ def shape_of_logits(input: Any, linear_weight: Any, linear_bias: Any) -> tuple[i
         arguments.raise_value_error(
             "linear_weight", f"shape {given}", f"shape (C, {shape[-1]}) or (C, d1, ..., dK, {shape[-1]})"
         )
+    if given[0] == 0:
+        arguments.raise_value_error("linear_weight", f"shape {given}", "one class or more")
     if len(given) > 2 and len(shape) == 1:
         arguments.raise_value_error("input", f"shape {shape}", f"shape (N, {shape[0]}), for linear_weight is {given}")
     if linear_bias is not None and tuple(linear_bias.shape) != given[:-1]:
@@ -88,7 +90,7 @@ def check_cutoffs(cutoffs: Any) -> None:
         arguments.raise_type_error("cutoffs", type(cutoffs).__name__, "a list or tuple of integers")
     for cutoff in cutoffs:
         arguments.check_integer("cutoffs", cutoff)
-    increasing = all(a < b for a, b in zip([0, *cutoffs], cutoffs, strict=False))
+    increasing = all(a < b for a, b in zip([0, *cutoffs][: len(cutoffs)], cutoffs, strict=True))
     if len(cutoffs) < 2 or not increasing:
         arguments.raise_value_error(
             "cutoffs", repr(list(cutoffs)), "positive integers in increasing order, two at least"

@@ -32,7 +32,7 @@ def rows_per_chunk(
 
 def logits(input: torch.Tensor, linear_weight: torch.Tensor, linear_bias: torch.Tensor | None = None) -> torch.Tensor:
     """Compute the logits (N, C, ...) of rows (N, H), for a weight (C, ..., H) and a bias (C, ...)."""
-    flat = linear_weight.reshape(-1, linear_weight.shape[-1])
+    flat = linear_weight.flatten(0, -2)
     bias = None if linear_bias is None else linear_bias.reshape(-1)
     return product(input, flat.mT, bias).reshape(input.shape[0], *linear_weight.shape[:-1])
 
@@ -76,7 +76,7 @@ def add_cluster_nll(
     Computed for these rows alone where their number may be read (not while tracing or under `torch.func`).
     """
     chunk = rows_per_chunk(input.shape[0], linear_weight.shape[0])
-    if not (ops.is_traced() or _is_wrapped(inside)):
+    if not (ops.is_traced() or _is_wrapped(inside) or inside.device.type == "meta"):
         rows = inside.nonzero().squeeze(1)
         some = nll_of_rows(logits(input[rows], projection), labels[rows], chunk, linear_weight)
         return loss.index_add(0, rows, some)
@@ -152,7 +152,7 @@ class GradientSums:
     def __init__(self, wanted: tuple[bool, ...], input: torch.Tensor, shared: Sequence[torch.Tensor]):
         given = zip((input, *shared), wanted, strict=True)
         self.grads: list[Any] = [x.new_zeros(x.shape) if want else None for x, want in given]
-        self.input, self.flat = input, shared[0].reshape(-1, input.shape[1])
+        self.input, self.flat = input, shared[0].flatten(0, -2)
 
     def add(self, part: slice, slope: torch.Tensor) -> None:
         """Add what follows from `slope`, the gradient by the logits of the rows `part`."""
@@ -170,7 +170,7 @@ def logit_chunks(
 ) -> Iterator[tuple[slice, torch.Tensor]]:
     """Yield the rows of each chunk, as a slice, and their logits, all in one buffer."""
     size, shape = input.shape[0], shared[0].shape[:-1]
-    flat = shared[0].reshape(-1, input.shape[1])
+    flat = shared[0].flatten(0, -2)
     buffer = input.new_empty(min(chunk, size), flat.shape[0])
     for start in range(0, size, chunk):
         part = slice(start, min(start + chunk, size))

@@ -18,7 +18,7 @@ def validate_masks(input: jax.Array, target: jax.Array, from_logits: bool) -> tu
     if not input.ndim:
         arguments.raise_value_error("input", "shape ()", "shape (D) or (N, d1, ..., dK)")
     arguments.check_same_shape("target", target.shape, "input", input.shape)
-    if not from_logits:
+    if not arguments.check_flags(from_logits=from_logits):
         p, t, bad = ops.validate_unit_interval(input=input, target=target)
         p, t = ops.nan_where(p, bad, input), ops.nan_where(t, bad, target)
         return p, 1 - p, t

@@ -20,7 +20,7 @@ from xloss.ops.reductions import torch_reduce as reduce
 
 __all__ = [
     "absolute", "as_array", "as_arrays", "as_indices", "bce", "bce_of_logits", "broadcast",
-    "broadcast_class_weight", "broadcast_with_warning", "clear_ignored", "concrete", "full_like",
+    "broadcast_class_weight", "broadcast_with_warning", "check_devices", "clear_ignored", "concrete", "full_like",
     "gather_class_weight", "greatest", "is_empty", "is_infinite", "is_integer", "label_weights", "leave_out", "log1p",
     "log1p_of", "log_sum_exp", "minimum", "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft", "option",
     "positive_part", "reduce", "smooth_l1", "softplus", "validate_and_upcast", "validate_classes",
@@ -30,13 +30,16 @@ __all__ = [
 _FLOATS = {getattr(torch, name): name for name in arguments.FLOATS}
 # From torch 2.7 on.
 _is_exporting = getattr(torch.compiler, "is_exporting", bool)
+_SPARSE = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
 _INTEGERS = tuple(getattr(torch, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64))
 
 
 def as_array(name: str, value: Any) -> torch.Tensor:
-    """Return `value`, which must be a tensor; `TypeError` for anything else."""
+    """Return `value`, which must be a dense tensor; `TypeError` for anything else."""
     if not isinstance(value, torch.Tensor):
         arguments.raise_type_error(name, type(value).__name__, "a torch.Tensor")
+    if value.layout is not torch.strided and value.layout in _SPARSE:
+        arguments.raise_type_error(name, f"layout {value.layout}", "a dense tensor")
     return value
 
 
@@ -46,8 +49,31 @@ def is_integer(tensor: torch.Tensor) -> bool:
 
 
 def as_arrays(optional: Sequence[str] = (), **tensors: Any) -> dict[str, Any]:
-    """Apply `as_array` to each tensor; None passes where the name is in `optional`."""
-    return {name: None if x is None and name in optional else as_array(name, x) for name, x in tensors.items()}
+    """Apply `as_array` to each tensor; None passes where the name is in `optional`. Refuse tensors on two devices.
+
+    As in torch, an optional tensor of shape () may be on the CPU where the others are not; it is moved to them.
+    """
+    arrays: dict[str, Any] = {}
+    for name, x in tensors.items():
+        arrays[name] = None if x is None and name in optional else as_array(name, x)
+    for name in optional:
+        array, like = arrays[name], next(iter(arrays.values()))
+        if array is not None and not array.ndim and array.device.type == "cpu" and like.device != array.device:
+            arrays[name] = array.to(like.device, non_blocking=True)
+    check_devices(**arrays)
+    return arrays
+
+
+def check_devices(**tensors: torch.Tensor | None) -> None:
+    """Refuse tensors that are not all on the device of the first; None passes."""
+    device = None
+    for name, tensor in tensors.items():
+        if tensor is None:
+            continue
+        if device is None:
+            first, device = name, tensor.device
+        elif tensor.device != device:
+            arguments.raise_value_error(name, f"device {tensor.device}", f"the device of {first}, {device}")
 
 
 def validate_and_upcast(*, same_dtype: bool = False, optional: Sequence[str] = (), integer: Sequence[str] = (),
@@ -130,6 +156,7 @@ def validate_classes(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, int]:
     """Check class indices and class weights against the input; return `validate_labels` and the axis of the classes."""
     target = as_array("target", target)
+    check_devices(input=input, target=target)
     axis = arguments.check_class_target(input.shape, target.shape, False, weight, None)
     return *validate_labels(target, input.shape[axis], ignore_index), axis
 
@@ -179,15 +206,21 @@ def validate_unit_interval(**tensors: torch.Tensor) -> tuple[Any, ...]:
     return *safe, ~torch.stack(torch.broadcast_tensors(*inside)).all(0)
 
 
-def option(name: str, value: Any, like: torch.Tensor, **bounds: float) -> Any:
+def option(name: str, value: Any, like: torch.Tensor, *, infinite: bool = False, **bounds: float) -> Any:
     """Check an option, a number or a 0-d tensor; return a Python number, or the tensor in the dtype of `like`.
 
-    By a tensor one may differentiate. Its range is checked where the value can be read.
+    It must be finite in that dtype, unless it may be `infinite`. By a tensor one may differentiate. Its value is
+    checked where it can be read.
     """
+    limit = math.inf if infinite else arguments.LARGEST[like.dtype.itemsize]
     if not isinstance(value, torch.Tensor):
-        return arguments.check_number(name, value, **bounds)
+        return arguments.check_number(name, value, limit=limit, **bounds)
     scalar = value.ndim == 0 and value.is_floating_point()
-    arguments.check_option(name, value, scalar, value.item() if scalar and concrete(value) else None, **bounds)
+    known = value.item() if scalar and concrete(value) else None
+    arguments.check_option(name, value, scalar, known, limit=limit, **bounds)
+    # A number on the CPU goes with tensors of any device.
+    if value.device != like.device and value.device.type != "cpu":
+        arguments.raise_value_error(name, f"device {value.device}", f"the device of the tensors, {like.device}")
     return value.to(like.dtype)
 
 
