@@ -389,6 +389,6 @@ def test_confident_predictions_keep_their_digits(name: str, options: Any, lead: 
     }[name]
     assert got.dtype == np.float32
     np.testing.assert_allclose(got, want, rtol=5e-6)
-    p = 1 / (1 + np.float32(e))
+    p = np.float32(1) / (np.float32(1) + np.float32(e))
     if name != "z_loss" and lead == 20.0:
         assert p == 1  # so that the naive form gives 0
