@@ -269,7 +269,7 @@ def broadcast_with_warning(input: torch.Tensor, target: torch.Tensor) -> tuple[t
             f"target's shape {tuple(target.shape)} differs from input's {tuple(input.shape)}: "
             "they are broadcast, which is seldom what is meant",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,  # beyond `xloss.ops.dtensor.any_placement`
         )
     return both
 
