@@ -48,7 +48,7 @@ DIFFERENCES: dict[str, tuple[str, float]] = {
     "losses/sigmoid_focal_loss": ("eager, dtype", 0.86),
     "losses/sparsemax_loss": ("index, dtype", 0.88),
     "losses/td_semi_gradient_loss": ("input", 0.94),
-    "ops/reduce": ("forward, spelling", 0.86),
+    "ops/reduce": ("forward, spelling, state", 0.81),
     "ops/compensated/two_sum_error": ("spelling", 0.6),
     "ops/ctc/validate_labels_and_lengths": ("state, input", 0.87),
     "ops/ctc/_validate_lengths": ("input, dtype", 0.72),

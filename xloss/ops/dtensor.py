@@ -191,7 +191,7 @@ def _plan(facts: Any, tensors: Mapping[str, Any], mesh: Any) -> _Plan:
     sharded: list[int | None] = [None] * mesh.ndim
     for place in range(mesh.ndim):
         for name, x in tensors.items():
-            over = x.placements[place] if type(x) is DTensor else None
+            over: Any = x.placements[place] if type(x) is DTensor else None
             if type(over) is Shard and sharded[place] is None:
                 found = [axis for axis in range(len(shape)) if axis_of(name, x, axis) == over.dim % x.ndim]
                 sharded[place] = found[0] if found else None
