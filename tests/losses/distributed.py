@@ -19,7 +19,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
+from torch.distributed.tensor import DTensor, Replicate, Shard, _redistribute, distribute_tensor
 
 import xloss.torch
 from xloss import catalog
@@ -275,10 +275,22 @@ def refusals(mesh: DeviceMesh) -> None:
             call()
 
 
+def compiled(mesh: DeviceMesh) -> None:
+    x, y = rows(mesh, LOGITS, LABELS)
+    x.requires_grad_()
+    found = torch.compile(xloss.torch.cross_entropy, fullgraph=True, backend="aot_eager")(x, y, WEIGHT)
+    compare(found, xloss.torch.cross_entropy(LOGITS, LABELS, WEIGHT), "value")
+    want = torch.autograd.grad(xloss.torch.cross_entropy(x, y, WEIGHT), x)[0]
+    compare(torch.autograd.grad(found, x)[0], whole(want), "gradient")
+
+
+# Before, as in torch 2.6, what `redistribute` does in a backward pass has no gradient.
+TWICE = hasattr(_redistribute, "NestedRedistribute")
 PROBES: Mapping[str, Callable[[DeviceMesh], None]] = {
     probe.__name__: probe
     for probe in (parts_of_the_mean, second_derivatives, a_learned_option, fewer_rows_than_devices, lengths_as_numbers,
-                  sixteen_bits, rows_and_classes, refusals)
+                  sixteen_bits, rows_and_classes, refusals, compiled)
+    if TWICE or probe is not second_derivatives
 }  # fmt: skip
 
 

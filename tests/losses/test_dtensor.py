@@ -44,7 +44,7 @@ def test_sharded_is_unsharded(name: str, answers: dict[str, Any]) -> None:
 def test_what_else_can_be_asked_of_dtensors(answers: dict[str, Any]) -> None:
     count, failures = answers["--others"]
     assert not failures, "\n".join(failures)
-    assert count == 8
+    assert count >= 8
 
 
 def test_a_mean_of_each_devices_own_rows_is_caught(answers: dict[str, Any]) -> None:

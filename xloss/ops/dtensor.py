@@ -41,8 +41,8 @@ def any_placement(function: Callable[..., Any], facts: Any, reductions: Sequence
             for x in (*args, *kwargs.values()):
                 if type(x).__name__ == "DTensor":
                     given = dict(zip(positional[: len(args)], args, strict=False))
-                    if len(given) == len(args) and not given.keys() & kwargs.keys():
-                        return _distributed(function, names, facts, reductions, given | kwargs)
+                    if len(given) == len(args) and not any(name in kwargs for name in given):
+                        return _distributed(function, names, facts, reductions, {**given, **kwargs})
         return function(*args, **kwargs)
 
     return call
