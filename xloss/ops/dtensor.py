@@ -36,10 +36,11 @@ def any_placement(function: Callable[..., Any], facts: Any, reductions: Sequence
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        # All that another call pays for, unless somebody has imported DTensor, which takes seconds: a look-up.
+        # Not imported here, which takes seconds; what every call pays for is a look-up and comparing types.
         if "torch.distributed.tensor" in sys.modules:
+            kind = getattr(sys.modules["torch.distributed.tensor"], "DTensor", None)
             for x in (*args, *kwargs.values()):
-                if type(x).__name__ == "DTensor":
+                if type(x) is kind:
                     given = dict(zip(positional[: len(args)], args, strict=False))
                     if len(given) == len(args) and not any(name in kwargs for name in given):
                         return _distributed(function, names, facts, reductions, {**given, **kwargs})
