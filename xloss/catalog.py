@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from xloss.ops.dtensor import any_placement
+
 FRAMEWORKS = ("torch", "jax")
 
 
@@ -297,7 +299,7 @@ class _Losses(Mapping[str, Loss]):
                 raise ValueError(f"{module.__name__}: its LOSS is named {loss.name!r}; file and loss share one name")
             for framework in FRAMEWORKS:
                 _present(loss, framework, inspect.getdoc(module) or "")
-            found[loss.name] = loss
+            found[loss.name] = replace(loss, torch=any_placement(loss.torch, loss.arguments, loss.reductions))
         return found
 
     def __getitem__(self, name: str) -> Loss:

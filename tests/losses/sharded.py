@@ -6,6 +6,7 @@ or `--planted`; it prints a JSON object: how many results it compared, and what 
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import sys
@@ -13,9 +14,13 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-os.environ["XLA_FLAGS"] = (
-    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-)
+from packaging.version import Version
+
+# Eight devices, programs compiled quickly; the last flag is one that newer versions of XLA refuse.
+FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+if Version(importlib.metadata.version("jaxlib")) < Version("0.11"):
+    FLAGS += " --xla_cpu_use_fusion_emitters=false"
+os.environ["XLA_FLAGS"] = FLAGS
 
 import jax
 import jax.numpy as jnp

@@ -46,7 +46,7 @@ DIFFERENCES: dict[str, tuple[str, float]] = {
     "losses/self_distillation_loss": ("index", 0.96),
     "losses/sigmoid_focal_loss": ("eager, dtype", 0.86),
     "losses/sparsemax_loss": ("index, dtype", 0.88),
-    "ops/reduce": ("forward, spelling", 0.86),
+    "ops/reduce": ("forward, spelling, state", 0.81),
     "ops/compensated/two_sum_error": ("spelling", 0.6),
     "ops/ctc/validate_labels_and_lengths": ("state, input", 0.7),
     "ops/ctc/_validate_lengths": ("input, dtype", 0.7),

@@ -117,11 +117,12 @@ def _default(value: Any) -> str:
 
 def _imports(function: Callable[..., Any]) -> Iterator[tuple[str, str]]:
     """Give module and name of what the annotations of a function mention."""
+    known = inspect.unwrap(function).__globals__
     for annotation in inspect.get_annotations(function).values():
         for node in ast.walk(ast.parse(_annotation(annotation), mode="eval")):
             if isinstance(node, ast.Name) and not hasattr(builtins, node.id):
                 # The types of xloss.ops.types are all Any at run time, and lead nowhere.
-                module = None if node.id in types.__all__ else function.__globals__[node.id].__module__
+                module = None if node.id in types.__all__ else known[node.id].__module__
                 yield module or types.__name__, node.id
 
 

@@ -40,7 +40,7 @@ def raise_type_error(argument: str, got: object, expected: str) -> NoReturn:
 
 def check_reduction(reduction: str, allowed: Sequence[str] = REDUCTIONS) -> None:
     """Refuse a reduction that the loss does not have."""
-    if not (isinstance(reduction, str) and reduction in allowed) and reduction is not PARTS:
+    if not isinstance(reduction, Parts) and not (isinstance(reduction, str) and reduction in allowed):
         raise_value_error("reduction", repr(reduction), "one of " + ", ".join(map(repr, allowed)))
 
 

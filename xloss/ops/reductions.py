@@ -11,8 +11,15 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from xloss.ops.arguments import PARTS
+from xloss.ops.arguments import PARTS, Parts
 from xloss.ops.types import Array, Tensor
+
+
+class Deferred(Parts):
+    """A reduction that is left to `function(loss, dtype, weights, batch, terms)`, the arguments of `torch_reduce`."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
 
 
 def torch_reduce(loss: Tensor, reduction: str, dtype: Any, weights: Tensor | None = None, batch: int | None = None,
@@ -22,6 +29,8 @@ def torch_reduce(loss: Tensor, reduction: str, dtype: Any, weights: Tensor | Non
     `terms` replace `loss` for the means, where those are of other values (ctc_loss). `batch`: the denominator of
     `'batchmean'`. `PARTS`: return the sum and the denominator.
     """
+    if isinstance(reduction, Deferred):
+        return reduction.function(loss, dtype, weights, batch, terms)
     if terms is not None and reduction not in ("none", "sum"):
         loss = terms
     if reduction == "none":
@@ -35,7 +44,7 @@ def torch_reduce(loss: Tensor, reduction: str, dtype: Any, weights: Tensor | Non
         return (loss.sum() / weights.sum()).to(dtype)
     if reduction == "batchmean":
         return (loss.sum() / batch).to(dtype)
-    denominator = loss.new_tensor(float(loss.numel())) if weights is None else weights.sum()
+    denominator = loss.new_full((), float(loss.numel())) if weights is None else weights.sum()
     return loss.sum(), denominator
 
 

@@ -28,8 +28,14 @@ __all__ = [
 ]  # fmt: skip
 
 _FLOATS = {getattr(torch, name): name for name in arguments.FLOATS}
-# From torch 2.7 on.
-_is_exporting = getattr(torch.compiler, "is_exporting", bool)
+
+
+def _is_exporting_in_2_6() -> bool:
+    """Tell whether a program is being exported: what sets the flag of the compiler, but not by Dynamo."""
+    return torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling()
+
+
+_is_exporting = getattr(torch.compiler, "is_exporting", _is_exporting_in_2_6)
 _SPARSE = (torch.sparse_coo, torch.sparse_csr, torch.sparse_csc, torch.sparse_bsr, torch.sparse_bsc)
 _INTEGERS = tuple(getattr(torch, f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64))
 
@@ -302,7 +308,7 @@ def broadcast_with_warning(input: torch.Tensor, target: torch.Tensor) -> tuple[t
             f"target's shape {tuple(target.shape)} differs from input's {tuple(input.shape)}: "
             "they are broadcast, which is seldom what is meant",
             UserWarning,
-            stacklevel=3,
+            stacklevel=4,  # beyond `xloss.ops.dtensor.any_placement`
         )
     return both
 
