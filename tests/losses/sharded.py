@@ -17,10 +17,9 @@ from typing import Any
 from packaging.version import Version
 
 # Eight devices, programs compiled quickly; the last flag is one that newer versions of XLA refuse.
-FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-if Version(importlib.metadata.version("jaxlib")) < Version("0.11"):
-    FLAGS += " --xla_cpu_use_fusion_emitters=false"
-os.environ["XLA_FLAGS"] = FLAGS
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0" + (
+    " --xla_cpu_use_fusion_emitters=false" if Version(importlib.metadata.version("jaxlib")) < Version("0.11") else ""
+)
 
 import jax
 import jax.numpy as jnp
