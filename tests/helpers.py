@@ -159,12 +159,12 @@ def defined(loss: Loss, arrays: Mapping[str, np.ndarray], options: Mapping[str, 
 
 
 def with_slope_on_the_kink(function: Callable[..., Any], loss: Loss) -> Callable[..., Any]:
-    """Move the margin by an ulp: a term that is exactly 0 has its slope then, as before torch 2.14."""
-    away = -np.inf if loss.name == "cosine_embedding_loss" else np.inf
+    """Move the margin by some ulps: a term that is exactly 0 has its slope then, as before torch 2.14."""
+    away = -(2.0**-48) if loss.name == "cosine_embedding_loss" else 2.0**-48
     default = inspect.signature(function).parameters["margin"].default
 
     def moved(*args: Any, margin: float = default, **kwargs: Any) -> Any:
-        return function(*args, margin=float(np.nextafter(margin, away)), **kwargs)
+        return function(*args, margin=margin + away * max(1.0, abs(margin)), **kwargs)
 
     return moved
 
