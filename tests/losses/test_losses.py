@@ -21,6 +21,7 @@ from helpers import (
     functional,
     jax_results,
     jnp,
+    no_slope_in_torch,
     reference,
     scale_of,
     torch_results,
@@ -129,6 +130,8 @@ def test_every_regime_equals_functional(loss: Loss, variant: Variant) -> None:
     for regime in applicable(loss, variant):
         if regime in ("subnormal", "nonfinite"):
             continue
+        if regime == "near_kink" and "triplet" in loss.name and no_slope_in_torch(loss):
+            continue  # `reference` moves the margin by more than that
         for seed in range(3):
             arrays = loss.inputs(Draw(loss, variant, variant.shapes[0], regime, "float64", seed))
             wrt, v = floating(loss, arrays), cotangent(loss, arrays, variant.options)
