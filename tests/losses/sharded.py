@@ -7,6 +7,7 @@ or `--planted`; it prints a JSON object: how many results it compared, and what 
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.metadata
 import json
 import os
@@ -32,8 +33,10 @@ from xloss.catalog import Loss, Variant
 from xloss.ops.reductions import sum_and_denominator
 from xloss.parity.inputs import Draw
 
-# jax 0.6 fails in its own check of what varies over the mesh, for `linear_cross_entropy` with smoothing.
-shard_map = functools.partial(jax.shard_map, **({"check_vma": False} if jax.__version_info__ < (0, 7) else {}))
+if hasattr(jax, "shard_map"):
+    shard_map = jax.shard_map
+else:  # jax 0.6 fails in its own check of what varies over the mesh, for `linear_cross_entropy` with smoothing
+    shard_map = functools.partial(importlib.import_module("jax.experimental.shard_map").shard_map, check_rep=False)
 
 DEVICES = 8
 Specs = Mapping[str, PartitionSpec]
