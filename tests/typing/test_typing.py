@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from xloss.catalog import FRAMEWORKS, LOSSES
@@ -109,6 +110,8 @@ def test_a_stub_that_is_not_current_is_seen(monkeypatch: pytest.MonkeyPatch, tmp
     "checker", [run_mypy, pytest.param(run_mypy_with_frameworks, marks=pytest.mark.slow), run_pyright]
 )
 def test_checkers_find_what_is_wrong_and_nothing_else(checker: Callable[[Path, Path], Lines], work: Path) -> None:
+    if checker is run_pyright and np.__version__ < "2":
+        pytest.skip("arrays of NumPy 1.26 are partially unknown to pyright")
     check(checker(ROOT, work))
 
 
