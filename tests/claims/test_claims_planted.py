@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from xloss.claims import CLAIMS, Result, run, settle
+from xloss.parity.mechanisms.jax import x64
 
 torch = pytest.importorskip("torch")
 jax = pytest.importorskip("jax")
@@ -130,7 +131,7 @@ def test_a_crash_is_told_and_the_others_run(monkeypatch: pytest.MonkeyPatch) -> 
 def test_settings_of_the_caller_do_not_matter() -> None:
     """64 bits, strict promotion or a random state are neither felt by the experiments nor changed by them."""
     state = torch.random.get_rng_state()
-    with jax.enable_x64(True):
+    with x64(True):
         assert outcome("notebook-backward/loss-delta") == "holds"
         assert outcome("four-averages/as-run") == "holds only if"
         assert jax.numpy.zeros(1).dtype == "float64"

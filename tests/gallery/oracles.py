@@ -15,6 +15,7 @@ import numpy as np
 
 from tests.gallery import Case
 from tests.gallery.verdicts import Verdict
+from xloss.parity.mechanisms.jax import x64
 
 
 def cast(case: Case, dtype: str) -> dict[str, np.ndarray]:
@@ -39,7 +40,7 @@ def run_jax(case: Case, arrays: Mapping[str, np.ndarray]) -> tuple[np.ndarray, d
     """Return the value and the gradients of its sum on the JAX side."""
     import jax
 
-    with jax.enable_x64(any(a.dtype == np.float64 for a in arrays.values())):
+    with x64(any(a.dtype == np.float64 for a in arrays.values())):
         args = {n: jax.numpy.asarray(a) for n, a in arrays.items()}
         value = case.jax(*args.values())
         leaves = {n: args[n] for n in case.wrt}
@@ -122,7 +123,7 @@ def check_grads(case: Case) -> Verdict:
     if not case.wrt:
         return Verdict(False)
     failed = False
-    with jax.enable_x64(True):
+    with x64(True):
         args = {n: jax.numpy.asarray(a) for n, a in cast(case, "float64").items()}
         try:
             check(lambda x: case.jax(*{**args, **x}.values()), ({n: args[n] for n in case.wrt},), 1, ["rev"])
