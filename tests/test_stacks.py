@@ -94,12 +94,21 @@ def test_a_run_is_recorded_in_place_of_an_earlier_one(tmp_path, right):
 
 def test_a_run_without_a_test_or_a_sweep_is_refused(tmp_path, capsys):
     junit = tmp_path / "tests.xml"
-    for text in ("<testsuites/>", "<", '<testsuites><testsuite tests="1"/></testsuites>'):
+    for text in ("<testsuites/>", "<", '<testsuites><testsuite><testcase name="x"/></testsuite></testsuites>'):
         junit.write_text(text)
         with pytest.raises(SystemExit):
             section.main(["x", "--tests", str(junit), "--sweep", str(tmp_path), "--to", str(tmp_path / "stacks.json")])
     assert "parity.parquet does not exist" in capsys.readouterr().err
     assert not (tmp_path / "stacks.json").exists()
+
+
+def test_a_test_that_is_run_again_counts_once(tmp_path):
+    case = '<testcase classname="t" name="{}">{}</testcase>'
+    first = case.format("a", "<failure/>") + case.format("b", "") + case.format("c", "<skipped/>")
+    for name, cases in {"first": first, "again": case.format("a", "")}.items():
+        (tmp_path / name).write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
+    assert section.tests_of(tmp_path / "first") == {"passed": 1, "skipped": 1, "failed": 1}
+    assert section.tests_of(tmp_path / "first", tmp_path / "again") == {"passed": 2, "skipped": 1, "failed": 0}
 
 
 def test_the_report_shows_them(monkeypatch):

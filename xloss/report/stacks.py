@@ -27,16 +27,20 @@ def html() -> str:
     return pages.render("stacks.html", rows=rows, packages=SHOWN) if rows else ""
 
 
-def tests_of(junit: Path) -> dict[str, int]:
-    """Count the tests of a JUnit file of pytest's that passed, were skipped and failed; `ValueError` if it has none."""
-    total = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
-    for suite in ElementTree.parse(junit).getroot().iter("testsuite"):
-        for name in total:
-            total[name] += int(suite.get(name, 0))
-    if not total["tests"]:
-        raise ValueError(f"tests: {junit} has no test in it; expected what `pytest --junitxml` wrote")
-    failed = total["failures"] + total["errors"]
-    return {"passed": total["tests"] - failed - total["skipped"], "skipped": total["skipped"], "failed": failed}
+def tests_of(*junits: Path) -> dict[str, int]:
+    """Count the tests that passed, were skipped and failed in JUnit files of pytest's; `ValueError` if there is none.
+
+    Of a test that is in several, the last counts: those that failed may be run again after they were mended.
+    """
+    outcomes = {}
+    for junit in junits:
+        for case in ElementTree.parse(junit).getroot().iter("testcase"):
+            found = {child.tag for child in case} & {"failure", "error", "skipped"}
+            outcome = "passed" if not found else "skipped" if found == {"skipped"} else "failed"
+            outcomes[case.get("classname"), case.get("name")] = outcome
+    if not outcomes:
+        raise ValueError(f"tests: {', '.join(map(str, junits))}: no test; expected what `pytest --junitxml` wrote")
+    return {outcome: list(outcomes.values()).count(outcome) for outcome in ("passed", "skipped", "failed")}
 
 
 def checks_of(sweep: Path) -> dict[str, int]:
@@ -50,7 +54,7 @@ def checks_of(sweep: Path) -> dict[str, int]:
     return {"within": within, "outside": len(own) - within}
 
 
-def record(name: str, junit: Path, sweep: Path, path: Path = stacks.FILE) -> stacks.Row:
+def record(name: str, junits: Sequence[Path], sweep: Path, path: Path = stacks.FILE) -> stacks.Row:
     """Put a run of this stack in the file, in the place of an earlier one of its name, and return its row."""
     from xloss import environment
     from xloss.files import write_text
@@ -61,7 +65,7 @@ def record(name: str, junit: Path, sweep: Path, path: Path = stacks.FILE) -> sta
         "date": here["created"][:10],
         "python": platform.python_version(),
         "versions": {package: version for package, version in here["versions"].items() if version},
-        "tests": tests_of(junit),
+        "tests": tests_of(*junits),
         "checks": checks_of(sweep),
     }
     rows = [one for one in stacks.read(path) if one["stack"] != name] if path.is_file() else []
@@ -75,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(prog="python -m xloss.report.stacks", description=str(__doc__).splitlines()[0])
     parser.add_argument("name", help="the name of the stack: lock, lowest, newest, ...")
-    parser.add_argument("--tests", type=Path, required=True, metavar="JUNIT", help="what `pytest --junitxml` wrote")
+    parser.add_argument("--tests", type=Path, required=True, nargs="+", metavar="JUNIT", help="of `pytest --junitxml`")
     parser.add_argument("--sweep", type=Path, required=True, metavar="FOLDER", help="what `xloss parity --out` wrote")
     parser.add_argument(
         "--to", type=Path, default=stacks.FILE, metavar="FILE", help="the table; that of xloss if not given"
