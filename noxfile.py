@@ -5,7 +5,6 @@ and ``xloss doctor`` reads; ``nox -s lowest -- tests/losses`` runs these tests o
 PyTorch for CUDA run on a CPU, but take some 5 GB each, below ``.nox/``.
 """
 
-import tempfile
 from pathlib import Path
 
 import nox
@@ -29,11 +28,11 @@ def run(session: nox.Session, name: str) -> None:
     if session.posargs:
         session.run(*tests, *session.posargs)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        junit, sweep = Path(folder, "tests.xml"), Path(folder, "sweep")
-        session.run(*tests, f"--junitxml={junit}", success_codes=[0, 1])
-        session.run("xloss", "parity", "--dtype", "float32", "--out", str(sweep), success_codes=[0, 1])
-        session.run("python", "-m", "xloss.report.stacks", name, "--tests", str(junit), "--sweep", str(sweep))
+    folder = Path(session.create_tmp())  # kept until the next run, for the tests that failed to be run again
+    junit, sweep = folder / "tests.xml", folder / "sweep"
+    session.run(*tests, f"--junitxml={junit}", success_codes=[0, 1])
+    session.run("xloss", "parity", "--dtype", "float32", "--out", str(sweep), success_codes=[0, 1])
+    session.run("python", "-m", "xloss.report.stacks", name, "--tests", str(junit), "--sweep", str(sweep))
 
 
 for _name, (_python, _) in STACKS.items():

@@ -1,5 +1,6 @@
 """The journal: what is finished is kept, what is stale is asked again, what is foreign is left alone."""
 
+import contextlib
 import multiprocessing
 import os
 import resource
@@ -80,7 +81,7 @@ def test_a_foreign_file_is_left_alone(open_store, tmp_path, content):
 
 
 def test_a_database_of_another_program_is_left_alone(open_store, tmp_path):
-    with sqlite3.connect(tmp_path / "journal.sqlite") as base:
+    with contextlib.closing(sqlite3.connect(tmp_path / "journal.sqlite")) as base, base:
         base.execute("CREATE TABLE theirs (x)")
     base.close()
     before = (tmp_path / "journal.sqlite").read_bytes()

@@ -1,5 +1,6 @@
 """Exact results are kept as long as what they depend on is the same, and are what was computed."""
 
+import contextlib
 import json
 import sqlite3
 import zlib
@@ -28,7 +29,7 @@ def file(tmp_path):
 
 
 def stored(path):
-    with sqlite3.connect(path) as base:
+    with contextlib.closing(sqlite3.connect(path)) as base, base:
         return dict(base.execute("SELECT key, result FROM exact").fetchall())
 
 
@@ -59,7 +60,7 @@ def test_what_is_kept_is_what_is_judged_by(file):
     ((key, result),) = stored(file).items()
     parts = json.loads(zlib.decompress(result))
     parts["values"][2] = [[f"1{middle}", radius] for middle, radius in parts["values"][2]]
-    with sqlite3.connect(file) as base:
+    with contextlib.closing(sqlite3.connect(file)) as base, base:
         base.execute("UPDATE exact SET result = ?", (zlib.compress(json.dumps(parts).encode()),))
     assert "inaccurate" in set(sweep(CELLS[2:], **HOW)["status"])
     assert key in stored(file)
@@ -153,7 +154,7 @@ def test_a_formula_of_no_file_is_not_kept(file, monkeypatch):
 @pytest.mark.parametrize("damage", [b"", b"{}", b"not compressed", zlib.compress(b"{}"), zlib.compress(b"[1")])
 def test_a_damaged_entry_is_computed_again(file, monkeypatch, damage):
     exact(LOSSES["mse_loss"], CELLS[0])
-    with sqlite3.connect(file) as base:
+    with contextlib.closing(sqlite3.connect(file)) as base, base:
         base.execute("UPDATE exact SET result = ?", (damage,))
     calls = counted(monkeypatch)
     _arrays, reference = exact(LOSSES["mse_loss"], CELLS[0])

@@ -179,7 +179,7 @@ def _forward_log_probs(emitted: torch.Tensor, skips: torch.Tensor) -> tuple[torc
     The former are double words, a number and its rounding error: over hundreds of frames those errors add up to many
     ulps of the loss, and to far more of the gradient, in which they are exponents.
     """
-    lowest = torch.finfo(emitted.dtype).min / 8
+    lowest = float(torch.finfo(emitted.dtype).min) / 8
     zeros = torch.zeros_like(emitted[0, :1]).repeat(2, 1)
     impossible = zeros - torch.inf
     never = torch.full_like(emitted[0], -torch.inf)

@@ -49,7 +49,11 @@ class Store:
                     if file.read(len(HEADER)) != HEADER:
                         raise StoreError(f"{path}: is no journal of xloss (not an SQLite file); it is left as it is")
             self._base = sqlite3.connect(path, timeout=60.0, isolation_level=None)
-            self._prepare()
+            try:
+                self._prepare()
+            except BaseException:
+                self._base.close()
+                raise
         except (OSError, sqlite3.Error) as error:
             raise self._failed(error) from None
 

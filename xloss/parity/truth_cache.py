@@ -38,12 +38,15 @@ def use(path: Path | str | None) -> None:
     _open.clear()
     if path is None:
         return
+    connection = None
     try:
         connection = sqlite3.connect(path, timeout=60.0, isolation_level=None)
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("CREATE TABLE IF NOT EXISTS exact (key TEXT PRIMARY KEY, result BLOB) WITHOUT ROWID")
     except sqlite3.Error:
+        if connection is not None:
+            connection.close()
         return
     _open[str(path)] = connection
 
