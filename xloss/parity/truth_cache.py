@@ -38,7 +38,7 @@ def use(path: Path | str | None) -> None:
     _open.clear()
     if path is None:
         return
-    connection = None
+    connection: sqlite3.Connection | None = None
     try:
         connection = sqlite3.connect(path, timeout=60.0, isolation_level=None)
         connection.execute("PRAGMA journal_mode=WAL")
