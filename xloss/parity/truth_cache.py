@@ -33,8 +33,8 @@ def use(path: Path | str | None) -> None:
 
     A file that cannot be used is not: the results are the same without.
     """
-    for connection in _open.values():
-        connection.close()
+    for before in _open.values():
+        before.close()
     _open.clear()
     if path is None:
         return
