@@ -133,6 +133,9 @@ def test_functional_refuses_it_too(at: str, changes: Any) -> None:
         functional.linear_cross_entropy(**put(FRAMEWORKS["torch"], {**HARD, **changes}))
 
 
+# Where torch has the loss to compare with: from 2.13 on.
+beside_torchs = pytest.mark.skipif(not hasattr(functional, "linear_cross_entropy"), reason="torch has no such loss")
+
 # --- equal to torch's -----------------------------------------------------------------------------
 
 
@@ -150,6 +153,7 @@ def grads_of(loss: Any, *tensors: Any) -> list[Any]:
     return [loss, *torch.autograd.grad(loss.sum(), leaves)]
 
 
+@beside_torchs
 @pytest.mark.parametrize("variant", ["", "chunked", "chunked_none"])
 def test_it_equals_functional_on_torchs_own_samples(variant: str) -> None:
     given = samples(variant)
@@ -172,6 +176,7 @@ MODES: dict[str, dict[str, Any]] = {
 every_mode = pytest.mark.parametrize("mode", MODES.values(), ids=MODES)
 
 
+@beside_torchs
 @every_mode
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
 def test_it_is_functional_whatever_the_chunk(mode: dict[str, Any], reduction: str) -> None:
@@ -376,6 +381,7 @@ def kept(function: Callable[..., Any]) -> int:
     return sum(seen.values())
 
 
+@beside_torchs
 @pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.25}], ids=str)
 def test_the_logits_are_not_kept(options: dict[str, Any]) -> None:
     """In PyTorch less than a third of them, in JAX of all memory in use; torch.nn.functional's dense loss fails."""
@@ -449,7 +455,9 @@ def test_output_over_all_targets_sums_to_1_and_a_bad_label_where_it_cannot_be_se
 # --- the classes ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["LinearCrossEntropyLoss", "AdaptiveLogSoftmaxWithLoss"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("LinearCrossEntropyLoss", marks=beside_torchs), "AdaptiveLogSoftmaxWithLoss"]
+)
 def test_the_constructors_are_those_of_torch_nn(name: str) -> None:
     import xloss.jax
     import xloss.torch
@@ -463,6 +471,7 @@ def test_the_constructors_are_those_of_torch_nn(name: str) -> None:
         assert (getattr(face, name).__name__, getattr(face, name).__module__) == (name, face.__name__)
 
 
+@beside_torchs
 def test_a_linear_module_is_torchs_with_our_loss() -> None:
     import xloss.torch
 
@@ -483,6 +492,7 @@ def test_a_linear_module_is_torchs_with_our_loss() -> None:
         xloss.torch.AdaptiveLogSoftmaxWithLoss(3, 4, [4])
 
 
+@beside_torchs
 def test_a_linear_pytree_owns_its_parameters() -> None:
     import xloss.jax
 
@@ -508,6 +518,7 @@ def test_a_linear_pytree_owns_its_parameters() -> None:
         xloss.jax.AdaptiveLogSoftmaxWithLoss(3, 4, [2, 2], key=jax.random.key(0))
 
 
+@beside_torchs
 def test_no_warning_is_given() -> None:
     """Not even with options, where torch.nn.functional warns that it ignores them."""
     with warnings.catch_warnings():

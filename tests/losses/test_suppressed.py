@@ -157,7 +157,7 @@ def torch_numbers(function: Callable[..., Any], loss: Loss, arrays: Arrays, seco
     if second and grads[0].requires_grad:
         direction = torch.linspace(-1, 1, grads[0].numel(), dtype=torch.float64).reshape(grads[0].shape)
         (hvp,) = torch.autograd.grad((grads[0] * direction).sum(), leaves[wrt[0]], materialize_grads=True)
-        out["second"] = hvp.numpy()
+        out["second"] = hvp.detach().numpy()
     return out
 
 
