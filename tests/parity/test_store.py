@@ -83,7 +83,6 @@ def test_a_foreign_file_is_left_alone(open_store, tmp_path, content):
 def test_a_database_of_another_program_is_left_alone(open_store, tmp_path):
     with contextlib.closing(sqlite3.connect(tmp_path / "journal.sqlite")) as base, base:
         base.execute("CREATE TABLE theirs (x)")
-    base.close()
     before = (tmp_path / "journal.sqlite").read_bytes()
     with pytest.raises(StoreError, match="another program"):
         open_store()

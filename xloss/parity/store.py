@@ -20,6 +20,7 @@ from typing import Any
 
 import xloss
 from xloss import environment
+from xloss.parity import database
 from xloss.parity.cells import Cell
 
 APPLICATION = 0x786C6F73  # "xlos", where SQLite notes whose file it is
@@ -48,29 +49,15 @@ class Store:
                 with path.open("rb") as file:
                     if file.read(len(HEADER)) != HEADER:
                         raise StoreError(f"{path}: is no journal of xloss (not an SQLite file); it is left as it is")
-            self._base = sqlite3.connect(path, timeout=60.0, isolation_level=None)
-            try:
-                self._prepare()
-            except BaseException:
-                self._base.close()
-                raise
+            self._base = database.connect(path, _create, self._check)
         except (OSError, sqlite3.Error) as error:
             raise self._failed(error) from None
 
-    def _prepare(self) -> None:
-        (owner,) = self._base.execute("PRAGMA application_id").fetchone()
-        tables = self._base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    def _check(self, base: sqlite3.Connection) -> None:
+        (owner,) = base.execute("PRAGMA application_id").fetchone()
+        tables = base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if owner != APPLICATION and (owner or tables):
             raise StoreError(f"{self.path}: is an SQLite file of another program; it is left as it is")
-        self._base.execute("PRAGMA journal_mode=WAL")
-        self._base.execute("PRAGMA synchronous=NORMAL")
-        # Taken at once: this is what finds out whether the folder can be written to.
-        self._base.execute("BEGIN IMMEDIATE")
-        self._base.execute(f"PRAGMA application_id={APPLICATION}")
-        self._base.execute(
-            "CREATE TABLE IF NOT EXISTS cells (key TEXT PRIMARY KEY, cell TEXT, rows TEXT) WITHOUT ROWID"
-        )
-        self._base.execute("COMMIT")
 
     def load(self, cells: Sequence[Cell]) -> Kept:
         """Return the rows of those of these cells whose answer is kept and still holds."""
@@ -110,6 +97,14 @@ class Store:
         if not os.access(folder if folder.exists() else folder.parent, os.W_OK):
             cause += "; the folder cannot be written to"
         return StoreError(f"{self.path}: {cause}")
+
+
+def _create(base: sqlite3.Connection) -> None:
+    # Taken at once: this is what finds out whether the folder can be written to.
+    base.execute("BEGIN IMMEDIATE")
+    base.execute(f"PRAGMA application_id={APPLICATION}")
+    base.execute("CREATE TABLE IF NOT EXISTS cells (key TEXT PRIMARY KEY, cell TEXT, rows TEXT) WITHOUT ROWID")
+    base.execute("COMMIT")
 
 
 def _plain(value: Any) -> Any:

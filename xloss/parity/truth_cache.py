@@ -8,6 +8,7 @@ framework or of a mechanism leaves it valid. Of a ball the midpoint is stored ex
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import hashlib
 import importlib.util
@@ -22,7 +23,7 @@ import flint
 import numpy as np
 
 from xloss.catalog import FRAMEWORKS, Loss, Variant
-from xloss.parity import truth
+from xloss.parity import database, truth
 from xloss.parity.inputs import DIGITS
 
 _open: dict[str, sqlite3.Connection] = {}  # of this process: the file in use, or none
@@ -33,22 +34,14 @@ def use(path: Path | str | None) -> None:
 
     A file that cannot be used is not: the results are the same without.
     """
-    for before in _open.values():
-        before.close()
+    for connection in _open.values():
+        connection.close()
     _open.clear()
     if path is None:
         return
-    connection: sqlite3.Connection | None = None
-    try:
-        connection = sqlite3.connect(path, timeout=60.0, isolation_level=None)
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.execute("CREATE TABLE IF NOT EXISTS exact (key TEXT PRIMARY KEY, result BLOB) WITHOUT ROWID")
-    except sqlite3.Error:
-        if connection is not None:
-            connection.close()
-        return
-    _open[str(path)] = connection
+    table = "CREATE TABLE IF NOT EXISTS exact (key TEXT PRIMARY KEY, result BLOB) WITHOUT ROWID"
+    with contextlib.suppress(sqlite3.Error):
+        _open[str(path)] = database.connect(path, lambda base: base.execute(table))
 
 
 def evaluate(
