@@ -10,7 +10,6 @@ from pathlib import Path
 import nox
 
 nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.sessions = ["lock"]
 #: Python and lock of each stack; `make locks` writes those below stacks/ anew.
 STACKS = {
     "lowest": ("3.11", "stacks/lowest.lock"),

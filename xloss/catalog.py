@@ -76,7 +76,7 @@ class Difference:
         if not self.versions:
             return True
         asked = Requirement(self.versions)
-        return asked.specifier.contains((version(asked.name) or "0").partition("+")[0], prereleases=True)
+        return asked.specifier.contains(version(asked.name) or "0", prereleases=True)
 
     @classmethod
     def between(cls, id: str, case: str, who: str, measure: Callable[[Any], Any], ours: Callable[..., Any],

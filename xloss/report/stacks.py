@@ -7,7 +7,6 @@ In the environment of the stack: ``python -m xloss.report.stacks NAME --tests JU
 from __future__ import annotations
 
 import json
-import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,13 +44,12 @@ def tests_of(*junits: Path) -> dict[str, int]:
 
 def checks_of(sweep: Path) -> dict[str, int]:
     """Count the checks of xloss's own in what ``xloss parity --out`` wrote: within and outside of the budget."""
-    from xloss.parity.cells import OURS
+    from xloss.report.parity import tables
     from xloss.report.source import read_parity
 
     table, _ = read_parity(sweep)
-    own = table[(table["implementation"] == OURS) & (table["status"] != "unsupported")]
-    within = int((own["status"] == "ok").sum())
-    return {"within": within, "outside": len(own) - within}
+    own = tables.tally(tables.ours(tables.prepare(table)))
+    return {"within": own.checks - own.bad, "outside": own.bad}
 
 
 def record(name: str, junits: Sequence[Path], sweep: Path, path: Path = stacks.FILE) -> stacks.Row:
@@ -63,7 +61,7 @@ def record(name: str, junits: Sequence[Path], sweep: Path, path: Path = stacks.F
     row = {
         "stack": name,
         "date": here["created"][:10],
-        "python": platform.python_version(),
+        "python": here["python"],
         "versions": {package: version for package, version in here["versions"].items() if version},
         "tests": tests_of(*junits),
         "checks": checks_of(sweep),
