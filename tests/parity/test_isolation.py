@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 
 import faulty_loss
@@ -180,8 +181,23 @@ def test_what_is_killed_from_outside_is_asked_again(run, tmp_path, victim):
         threading.Timer(0.5, os.kill, (target, signal.SIGKILL)).start()
         table = sweep(cells(), workers, peers=False, timeout=60.0)
         assert workers.submit(pid).result() != worker
-    assert set(table["status"]) <= {"ok", "unsupported"}
+    assert set(table["status"]) <= {"ok", "unsupported"}, table[table["status"] == "crash"]["reason"].tolist()
     assert table.attrs["lost"] == 0
+
+
+def test_a_dead_forkserver_that_is_not_yet_seen_to_be_dead_costs_nothing(run, tmp_path):
+    """Refuse connections for half a second, as a forkserver does that was killed and is not yet reaped."""
+    faulty_loss.write(tmp_path, "pass")
+    with Workers(1, 60.0, initializer=faulty_loss.plant, initargs=(str(tmp_path),)) as workers:
+        sweep(cells()[:1], workers, peers=False, timeout=60.0)  # imports what a sweep needs
+        worker = workers.submit(pid).result()
+        server = _parent(worker)
+        Path(forkserver._forkserver._forkserver_address).unlink()
+        os.kill(worker, signal.SIGKILL)
+        threading.Timer(0.5, os.kill, (server, signal.SIGKILL)).start()
+        table = sweep(cells(), workers, peers=False, timeout=60.0)
+        assert _parent(workers.submit(pid).result()) != server
+    assert set(table["status"]) <= {"ok", "unsupported"}, table[table["status"] == "crash"]["reason"].tolist()
 
 
 def _parent(of):

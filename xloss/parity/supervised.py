@@ -22,7 +22,9 @@ from xloss.parity.failures import DeadlineExceeded, OutOfMemory, Raised, WorkerD
 TAIL = 8192  # bytes kept of what a task prints
 WATCH = 0.05  # seconds between two looks at the memory
 TO_START = 300.0  # seconds until a worker must be ready; importing the frameworks is part of it
-ATTEMPTS = 3
+# Seconds before a worker is started once more: a forkserver that was killed refuses connections for a while before the
+# system says that it is dead, and a new one is made only then.
+PAUSES = (0.1, 0.3, 1.0)
 
 # Starting a process and asking for an exit code read the same pipes inside multiprocessing.
 _processes = threading.Lock()
@@ -107,7 +109,8 @@ class Supervised:
                 return
             self.kill()
         reason = ""
-        for _ in range(ATTEMPTS):
+        for pause in (0.0, *PAUSES):
+            time.sleep(pause)
             if self._stopped:
                 raise WorkerDied("stopped")
             try:
@@ -119,7 +122,7 @@ class Supervised:
             except (OSError, EOFError) as error:  # the forkserver died just now
                 reason = f"{type(error).__name__}: {error}"
                 self.kill()
-        raise WorkerDied(f"no worker could be started, {ATTEMPTS} times: {reason}")
+        raise WorkerDied(f"no worker could be started, {1 + len(PAUSES)} times: {reason}")
 
     def _launch(self) -> None:
         self._received.clear()
