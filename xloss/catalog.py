@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from xloss import crossed
 from xloss.ops.dtensor import any_placement
 
 FRAMEWORKS = ("torch", "jax")
@@ -166,12 +167,14 @@ class Arguments:
     """Describe the tensor arguments of a loss.
 
     Attributes:
-        wrt: those it is differentiated with respect to; per-sample and second-order checks use the first.
+        wrt: those that training differentiates by, and that peers are asked for; a sweep asks xloss for the derivative
+            by every floating argument (`floating`).
         batched: those with a batch axis, which is their first; or a mapping to the axis.
         class_axes: `class_axes(argument, rank)` returns the axis, or axes, of an argument along which one unreduced
             value depends on all elements (the classes), None for elementwise losses. An argument that is broadcast, or
             shared by the batch, need not be handled. `class_axes=None`: every output may depend on every input.
         weights: optional weights of elements or classes, None by default.
+        constant: floating ones without a derivative.
         untyped: those that need not be tensors of one kind (lengths as numbers); what they refuse has separate tests.
     """
 
@@ -179,6 +182,7 @@ class Arguments:
     batched: tuple[str, ...] | Mapping[str, int] = ("input", "target")
     class_axes: Callable[[str, int], int | tuple[int, ...] | None] | None = lambda _argument, _rank: None
     weights: tuple[str, ...] = ()
+    constant: tuple[str, ...] = ()
     untyped: tuple[str, ...] = ()
 
     @property
@@ -189,6 +193,12 @@ class Arguments:
     def differentiable(self, arrays: Mapping[str, Any]) -> tuple[str, ...]:
         """Return the arguments to differentiate by: those of `wrt` that are among the NumPy arrays, and floating."""
         return tuple(name for name in self.wrt if name in arrays and arrays[name].dtype.kind not in "iub")
+
+    def floating(self, arrays: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return all floating arguments that have a derivative, weights and rates too: `differentiable`'s first."""
+        first = self.differentiable(arrays)
+        rest = (n for n, x in arrays.items() if n not in (*first, *self.constant) and x.dtype.kind not in "iub")
+        return (*first, *rest)
 
 
 @dataclass(frozen=True)
@@ -215,7 +225,7 @@ class Unsupported(Exception):
     """Raised where an implementation lacks an option or a shape that a cell needs; the message is the reason."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a record is itself, and can be a key
 class Loss:
     """Hold all facts about one loss.
 
@@ -234,8 +244,12 @@ class Loss:
         peers, differences: other implementations, and where they differ.
         wrap_call: `wrap_call(function, framework)` adapts an implementation with another call (lists of tensors, a
             callable) to one with arrays by name, options and `reduction`; the result is what is judged and timed.
-        patched_torch: `patched_torch(function)` replaces torch.nn.functional's function in the tests of equality with
-            it, where torch's own gradient is not the formula's.
+        patched_torch: `patched_torch(function)` replaces torch.nn.functional's function in the tests of equality
+            with it, where torch's own gradient is not the formula's.
+        crossed: factors (options with several values, optional tensors) whose pairs are checked beyond the variants;
+            see `xloss.crossed`.
+        excluded: tells of a combination of these, a `Variant`, that the loss refuses it.
+        large: shapes of more than some thousand elements, rows or classes that are checked; None derives them.
         class_form: the class form.
         workloads: further sizes to time, by name ("large"), beside those derived from `variants`.
         source: where the definition comes from.
@@ -255,6 +269,9 @@ class Loss:
     differences: tuple[Difference, ...] = ()
     wrap_call: Callable[[Callable[..., Any], str], Callable[..., Any]] | None = None
     patched_torch: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
+    crossed: tuple[crossed.Factor, ...] = ()
+    excluded: Callable[[Variant], bool] | None = None
+    large: tuple[tuple[int, ...], ...] | None = None
     class_form: ClassForm = ClassForm()
     workloads: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     source: str = ""
@@ -270,7 +287,9 @@ class Loss:
         return next(reduction for reduction in ("mean", *self.reductions) if reduction in self.reductions)
 
     def variant(self, name: str) -> Variant:
-        """Return the variant of that name; raise `KeyError` with the known names otherwise."""
+        """Return the variant of that name, or combination of what is crossed; raise `KeyError` otherwise."""
+        if crossed.is_crossed(name):
+            return crossed.named(self, name)
         for variant in self.variants:
             if variant.name == name:
                 return variant

@@ -40,6 +40,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xloss import crossed
 from xloss.catalog import LOSSES, Arguments, ClassForm, Difference, Loss, Peer, Variant
 from xloss.ops import arguments
 from xloss.ops import linear as shapes
@@ -231,6 +232,8 @@ LOSS = Loss(
              "tail1_weight"),
         class_axes=lambda argument, rank: rank - 1 if argument == "input" else None,
     ),
+    large=((1100, 2),),
+    crossed=(crossed.tensor("head_bias"), crossed.option("cutoffs", (2, 4), (1, 2))),
     reductions=("none", "mean"),
     wrap_call=wrap_call,
     peers=(Peer("torch.nn", "torch", wrap_call(torch_module, "torch")),),

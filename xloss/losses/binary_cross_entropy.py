@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -119,6 +119,7 @@ LOSS = Loss(
         skip_regimes={"nonfinite": "probabilities that are not in [0, 1] are refused"},
         differentiable_mask=differentiable_mask,
     ),
+    crossed=(crossed.tensor("weight"),),
     peers=(third_party.functional("binary_cross_entropy"), KERAS),
     differences=(
         Difference.between("binary_cross_entropy/zero", "p = 0, t = 1: log p is bounded by -100, or p clipped to 1e-7",

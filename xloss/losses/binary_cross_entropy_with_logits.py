@@ -31,7 +31,7 @@ import math
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -126,6 +126,7 @@ LOSS = Loss(
     ),
     arguments=Arguments(weights=("weight", "pos_weight")),
     domain=Domain(regimes=("zero_weight",)),
+    crossed=(crossed.tensor("weight"), crossed.tensor("pos_weight")),
     peers=(
         FUNCTIONAL,
         third_party.optax(lambda optax, input, target: optax.losses.sigmoid_binary_cross_entropy(input, target)),

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from xloss import crossed
 from xloss.catalog import Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -97,5 +98,6 @@ LOSS = Loss(
         Variant("eps=1", options={"eps": 1.0}, shapes=((6, 3),)),
         Variant("broadcast", broadcast=True, shapes=((4, 3),)),
     ),
+    crossed=(crossed.option("eps", 0.0625, 2.0), crossed.flag("broadcast", broadcast=True)),
     source="Lai et al. 2017, arXiv:1704.03915",
 )

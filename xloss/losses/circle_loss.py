@@ -36,7 +36,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
 from xloss.losses import ntxent_loss
 from xloss.ops import arguments
@@ -132,6 +132,8 @@ LOSS = Loss(
     ),
     arguments=Arguments(wrt=("input",), class_axes=None),
     domain=Domain(skip_regimes={"subnormal": "its derivatives, of the order of 1 / |x|, are beyond the dtype"}),
+    large=((10, 4),),
+    crossed=(crossed.option("m", 0.125, 0.25, 0.75), crossed.option("gamma", 1.0, 16.0, 128.0)),
     differences=(
         Difference.between("circle_loss/weights", "derivative by a row's angle, gamma = 2: weights constant, or not",
                            "keras", slope, jax_circle_loss, KERAS.call, (-0.5914276838, -1.28056252), "keras 3.15.1"),

@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -194,6 +194,7 @@ LOSS = Loss(
         skip_regimes={"subnormal": "its derivatives, of the order of 1 / |x|, are beyond the dtype"},
         differentiable_mask=differentiable_mask,
     ),
+    crossed=(crossed.option("margin", -0.5, 0.25, 1.0), crossed.flag("floating", draws=("floating",))),
     peers=(FUNCTIONAL,),
     differences=(
         third_party.kink("cosine_embedding_loss", torch_cosine_embedding_loss, FUNCTIONAL.call, "input1", 1.0,

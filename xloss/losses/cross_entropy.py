@@ -44,7 +44,7 @@ import math
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -222,6 +222,12 @@ LOSS = Loss(
     ),
     arguments=Arguments(class_axes=lambda _argument, rank: 0 if rank == 1 else 1, weights=("weight",)),
     domain=Domain(regimes=("all_ignored", "zero_weight")),
+    crossed=(
+        crossed.tensor("weight"), crossed.option("ignore_index", 0, 2, -1),
+        crossed.option("label_smoothing", 0.0625, 0.375, 1.0),
+        crossed.either(crossed.flag("ignored", ignored=True), crossed.flag("probabilities", probabilities=True)),
+    ),
+    excluded=lambda variant: variant.probabilities and "ignore_index" in variant.options,
     peers=(FUNCTIONAL, OPTAX, third_party.keras(keras_labels)),
     differences=(
         Difference.between("cross_entropy/confident", "logits (20, 0, 0), class 0, float32; exactly 4.12230723e-09",

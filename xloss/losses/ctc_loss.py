@@ -41,7 +41,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Peer, Unsupported, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -254,6 +254,11 @@ LOSS = Loss(
         untyped=("targets", "input_lengths", "target_lengths"),
     ),
     domain=Domain(skip_regimes={"empty": "refused, as in torch.nn.functional"}),
+    large=((6, 24, 40),),
+    crossed=(
+        crossed.option("blank", 1, 2), crossed.option("zero_infinity", True),
+        crossed.flag("infeasible", {"zero_infinity": True}, draws=("infeasible",)),
+    ),
     peers=(FUNCTIONAL, Peer("optax", "jax", by_optax)),
     differences=(
         Difference.between("ctc_loss/gradient", "the derivative by the log-probability, log(1/4), of a class that no "

@@ -23,6 +23,7 @@ Source: a question of 2022 on Cross Validated about the loss surface of `error *
 
 from __future__ import annotations
 
+from xloss import crossed
 from xloss.catalog import Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -73,5 +74,6 @@ LOSS = Loss(
         Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
         Variant("broadcast", broadcast=True, shapes=((4, 3),)),
     ),
+    crossed=(crossed.flag("broadcast", broadcast=True),),
     source="a question of 2022 on Cross Validated",
 )

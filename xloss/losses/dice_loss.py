@@ -34,7 +34,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
 from xloss.losses import tversky_loss
 from xloss.ops import arguments
@@ -126,6 +126,7 @@ LOSS = Loss(
     ),
     arguments=Arguments(class_axes=tversky_loss.class_axes),
     domain=Domain(skip_regimes={"nonfinite": "probabilities and masks that are not in [0, 1] are refused"}),
+    crossed=(crossed.option("smooth", 0.0, 0.125, 4.0), crossed.option("from_logits", True, draws=("logits",))),
     peers=(third_party.optax(optax_dice), KERAS),
     differences=(
         Difference.between("dice_loss/empty", "an empty mask where nothing is predicted, smooth=0", "keras", empty,

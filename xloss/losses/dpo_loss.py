@@ -31,9 +31,13 @@ names: TRL.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from xloss import crossed
 from xloss.catalog import Arguments, Loss, Variant
+from xloss.losses import log_cosh_loss
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
@@ -41,6 +45,8 @@ from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 def torch_dpo_loss(policy_chosen_logps: Tensor, policy_rejected_logps: Tensor, reference_chosen_logps: Tensor,
                    reference_rejected_logps: Tensor, beta: float = 0.1, label_smoothing: float = 0.0,
                    reduction: Reduction = "mean") -> Tensor:  # fmt: skip
+    import torch
+
     from xloss.ops import compensated_torch as compensated
     from xloss.ops import torch as ops
 
@@ -61,13 +67,20 @@ def torch_dpo_loss(policy_chosen_logps: Tensor, policy_rejected_logps: Tensor, r
     z, rest = compensated.scale_double_word(beta, gain, error + compensated.two_sum_error(policy, -reference, gain))
     loss = compensated.softplus(-z, -rest)
     if not arguments.is_zero(label_smoothing):
-        loss = (1 - label_smoothing) * loss + label_smoothing * compensated.softplus(z, rest)
+        # As (1 - s) softplus(-z) + s softplus(z), but where s is near 1/2 and z near 0, the slopes of these two cancel;
+        # that of their sum is tanh(z / 2).
+        both = 2 * (log_cosh_loss.torch_log_cosh((z + rest) / 2) + math.log(2))
+        mostly_chosen = (1 - 2 * label_smoothing) * loss + label_smoothing * both
+        mostly_rejected = (2 * label_smoothing - 1) * compensated.softplus(z, rest) + (1 - label_smoothing) * both
+        loss = torch.where(torch.as_tensor(label_smoothing <= 0.5, device=z.device), mostly_chosen, mostly_rejected)
     return ops.reduce(loss, reduction, dtype)
 
 
 def jax_dpo_loss(policy_chosen_logps: ArrayLike, policy_rejected_logps: ArrayLike, reference_chosen_logps: ArrayLike,
                  reference_rejected_logps: ArrayLike, beta: float = 0.1, label_smoothing: float = 0.0,
                  reduction: Reduction = "mean") -> Array:  # fmt: skip
+    import jax.numpy as jnp
+
     from xloss.ops import compensated_jax as compensated
     from xloss.ops import jax as ops
 
@@ -88,7 +101,12 @@ def jax_dpo_loss(policy_chosen_logps: ArrayLike, policy_rejected_logps: ArrayLik
     z, rest = compensated.scale_double_word(beta, gain, error + compensated.two_sum_error(policy, -reference, gain))
     loss = compensated.softplus(-z, -rest)
     if not arguments.is_zero(label_smoothing):
-        loss = (1 - label_smoothing) * loss + label_smoothing * compensated.softplus(z, rest)
+        # As (1 - s) softplus(-z) + s softplus(z), but where s is near 1/2 and z near 0, the slopes of these two cancel;
+        # that of their sum is tanh(z / 2).
+        both = 2 * (log_cosh_loss.jax_log_cosh((z + rest) / 2) + math.log(2))
+        mostly_chosen = (1 - 2 * label_smoothing) * loss + label_smoothing * both
+        mostly_rejected = (2 * label_smoothing - 1) * compensated.softplus(z, rest) + (1 - label_smoothing) * both
+        loss = jnp.where(label_smoothing <= 0.5, mostly_chosen, mostly_rejected)
     return ops.reduce(loss, reduction, dtype)
 
 
@@ -124,5 +142,6 @@ LOSS = Loss(
         Variant("beta+smoothing", options={"beta": 0.5, "label_smoothing": 0.25}, shapes=((12,),)),
     ),
     arguments=Arguments(wrt=NAMES, batched=NAMES),
+    crossed=(crossed.option("beta", 0.5, 2.0), crossed.option("label_smoothing", 0.125, 0.5)),
     source="Rafailov et al. 2023, arXiv:2305.18290",
 )

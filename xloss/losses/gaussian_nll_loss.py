@@ -34,7 +34,7 @@ import math
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, ClassForm, Difference, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -184,6 +184,11 @@ LOSS = Loss(
         Variant("number", options={"var": 0.75}, shapes=((4, 3),)),
     ),
     arguments=Arguments(wrt=("input", "target", "var"), batched=("input", "target", "var")),
+    crossed=(
+        crossed.option("full", True), crossed.option("eps", 0.5, 0.0009765625),
+        crossed.either(crossed.flag("last", draws=("last",)), crossed.flag("column", draws=("column",)),
+                       crossed.option("var", 0.75, 3.0)),
+    ),
     peers=(FUNCTIONAL,),
     differences=(
         Difference.between("gaussian_nll_loss/per-sample", "vmap(grad) over input and var", "torch.nn.functional",

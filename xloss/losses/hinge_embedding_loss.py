@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, Domain, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -95,6 +95,7 @@ LOSS = Loss(
     ),
     arguments=Arguments(wrt=("input",), untyped=("target",)),
     domain=Domain(regimes=("near_kink", "on_kink")),
+    crossed=(crossed.option("margin", 0.25, 2.0, -0.5), crossed.flag("integers", draws=("integers",))),
     peers=(FUNCTIONAL,),
     differences=(
         third_party.kink(

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -109,6 +109,7 @@ LOSS = Loss(
     ),
     arguments=Arguments(untyped=("target",)),
     domain=Domain(regimes=("near_kink", "on_kink")),
+    crossed=(crossed.flag("integers", draws=("integers",)),),
     peers=(OPTAX, KERAS),
     differences=(
         Difference.between("hinge_loss/kink", "the derivative by the score where y x = 1", "optax", on_kink,

@@ -27,7 +27,7 @@ Source: torch.nn.functional.huber_loss; Huber 1964, "Robust Estimation of a Loca
 
 from __future__ import annotations
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, ClassForm, Domain, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -104,6 +104,12 @@ LOSS = Loss(
     ),
     arguments=Arguments(batched=("input", "target", "weight"), weights=("weight",)),
     domain=Domain(kinks=(0.5, -0.5, 1.0, -1.0), regimes=("zero_weight",)),
+    crossed=(
+        crossed.option("delta", 0.25, 0.75, 3.0),
+        crossed.tensor("weight"),
+        crossed.flag("broadcast", broadcast=True),
+    ),
+    excluded=lambda variant: variant.broadcast and "weight" in variant.tensors,
     peers=(
         third_party.functional("huber_loss"),
         third_party.optax(lambda optax, input, target, delta=1.0: optax.losses.huber_loss(input, target, delta=delta)),

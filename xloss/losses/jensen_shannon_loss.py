@@ -36,6 +36,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from xloss import crossed
 from xloss.catalog import Domain, Loss, Variant
 from xloss.losses.kl_div import REDUCTIONS, differentiable_mask
 from xloss.ops import arguments
@@ -129,6 +130,8 @@ def inputs(draw):
         target = np.maximum(target, 1e-3).astype(draw.np_dtype)
         first = draw.round(target.astype(np.float64) * (1 + 10.0 ** -draw.rng.uniform(1, 4, draw.shape)))
     elif draw.regime == "badly_wrong":
+        # The square of 1 / p, of which second derivatives are made, is a normal number.
+        target = np.where(target == 0, 0, np.maximum(target.astype(np.float64), 1e-18)).astype(draw.np_dtype)
         first = np.roll(target, 1, axis)
     # Instead of probability 0, one so small that its products with others are still normal numbers.
     input = draw.round(np.log(np.maximum(first.astype(np.float64), 2.0**10 * draw.normal_least)))
@@ -151,6 +154,7 @@ LOSS = Loss(
         Variant("log_target", options={"log_target": True, "beta": 0.125}, draws=("log_target",), shapes=((6, 3),)),
     ),
     domain=Domain(differentiable_mask=differentiable_mask),
+    crossed=(crossed.option("log_target", True, draws=("log_target",)), crossed.option("beta", 0.125, 0.25, 0.75)),
     reductions=REDUCTIONS,
     source="Lin 1991; arXiv:2306.13649",
 )

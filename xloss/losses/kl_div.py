@@ -35,7 +35,7 @@ import math
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import ClassForm, Difference, Domain, Loss, Peer, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, BatchReduction, Tensor
@@ -79,7 +79,7 @@ def jax_kl_div(input: ArrayLike, target: ArrayLike, reduction: BatchReduction = 
         loss = jnp.exp(target) * jnp.where(absent, 0.0, target - input)
     else:
         absent = (target == 0) & ops.is_infinite(input)  # the logarithm would have a derivative by target of 0 * inf
-        entropy = jnp.where(target == 0, 0.0, target * jnp.log(jnp.where(absent, 1.0, target)))
+        entropy = jnp.where(target == 0, 0.0, ops.x_log_x(jnp.where(absent, 1.0, target)))
         loss = entropy - ops.weighted(target, input)
     return ops.reduce(loss, reduction, dtype, batch=batch)
 
@@ -136,6 +136,7 @@ LOSS = Loss(
         Variant("log_target", options={"log_target": True}, draws=("log_target",), shapes=((6, 3),)),
     ),
     domain=Domain(differentiable_mask=differentiable_mask),
+    crossed=(crossed.option("log_target", True, draws=("log_target",)),),
     reductions=REDUCTIONS,
     peers=(FUNCTIONAL, Peer("optax", "jax", optax_kl_div)),
     differences=(

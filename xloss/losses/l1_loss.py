@@ -24,7 +24,7 @@ Source: torch.nn.functional.l1_loss.
 
 from __future__ import annotations
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -94,6 +94,8 @@ LOSS = Loss(
     ),
     arguments=Arguments(batched=("input", "target", "weight"), weights=("weight",)),
     domain=Domain(kinks=(0.0,), regimes=("zero_weight",)),
+    crossed=(crossed.tensor("weight"), crossed.flag("broadcast", broadcast=True)),
+    excluded=lambda variant: variant.broadcast and "weight" in variant.tensors,
     peers=(
         third_party.functional("l1_loss"),
         third_party.optax(lambda optax, input, target: abs(input - target)),

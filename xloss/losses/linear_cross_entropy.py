@@ -48,7 +48,7 @@ from typing import Protocol
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Peer, Variant
 from xloss.ops import arguments
 from xloss.ops import linear as shapes
@@ -287,9 +287,16 @@ LOSS = Loss(
     arguments=Arguments(
         weights=("weight",),
         wrt=("input", "linear_weight", "linear_bias", "target"),
-        class_axes=lambda argument, rank: {"input": rank - 1, "target": 0 if rank == 1 else 1}.get(argument),
+        class_axes=lambda argument, rank: {"input": rank - 1, "target": 0 if rank == 1 else 1, "linear_bias": 0,
+                                           "weight": 0}.get(argument),
     ),
     domain=Domain(regimes=("all_ignored",)),
+    large=((1100, 2),),
+    crossed=(
+        crossed.tensor("linear_bias"), crossed.tensor("weight"),
+        crossed.option("label_smoothing", 0.0625, 0.375), crossed.option("chunk_size", 1, 3),
+        crossed.either(crossed.flag("ignored", ignored=True), crossed.flag("probabilities", probabilities=True)),
+    ),
     peers=(Peer("torch.nn.functional", "torch", unchunked(FUNCTIONAL)),
            Peer("torch.nn.functional, chunked", "torch", chunked)),
     differences=(

@@ -29,21 +29,27 @@ import math
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Difference, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
 def torch_log_cosh_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
-    import torch
-
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     input, target = ops.broadcast_with_warning(input, target)
-    error = input - target
+    return ops.reduce(torch_log_cosh(input - target), reduction, dtype)
+
+
+def torch_log_cosh(error):
+    """Return log(cosh(error)), its derivative tanh without cancellation."""
+    import torch
+
+    from xloss.ops import torch as ops
+
     size = ops.absolute(error)
     small = size <= 0.5
     # log1p(cosh(e) - 1) up to 1/2, beyond it (|e| - log 2) + log1p(exp(-2 |e|)). Outside its own range each form gets a
@@ -52,19 +58,24 @@ def torch_log_cosh_loss(input: Tensor, target: Tensor, reduction: Reduction = "m
     small = small.to(size.dtype)
     far = torch.exp(-2 * torch.nn.functional.threshold(size, 0.25, 0.25))
     straight = (1 - small) * (size - math.log(2))
-    loss = straight + ops.log1p(torch.lerp(far, near, small))
-    return ops.reduce(loss, reduction, dtype)
+    return straight + ops.log1p(torch.lerp(far, near, small))
 
 
 def jax_log_cosh_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean") -> Array:
-    import jax.numpy as jnp
-
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     input, target = ops.broadcast_with_warning(input, target)
-    error = input - target
+    return ops.reduce(jax_log_cosh(input - target), reduction, dtype)
+
+
+def jax_log_cosh(error):
+    """Return log(cosh(error)), its derivative tanh without cancellation."""
+    import jax.numpy as jnp
+
+    from xloss.ops import jax as ops
+
     size = ops.absolute(error)
     small = size <= 0.5
     # log1p(cosh(e) - 1) up to 1/2, beyond it (|e| - log 2) + log1p(exp(-2 |e|)). Outside its own range each form gets a
@@ -72,8 +83,7 @@ def jax_log_cosh_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction 
     near = cosh_less_1(jnp.where(small, error, 0.0), jnp.finfo(error.dtype).bits)
     far = jnp.exp(-2 * jnp.where(small, 0.5, size))
     straight = jnp.where(small, 0.0, size - math.log(2))
-    loss = straight + ops.log1p(jnp.where(small, near, far))
-    return ops.reduce(loss, reduction, dtype)
+    return straight + ops.log1p(jnp.where(small, near, far))
 
 
 def cosh_less_1(x, bits):
@@ -119,6 +129,7 @@ LOSS = Loss(
         Variant(shapes=((6, 3), (5,), (2, 3, 2), ())),
         Variant("broadcast", broadcast=True, shapes=((4, 3),)),
     ),
+    crossed=(crossed.flag("broadcast", broadcast=True),),
     peers=(OPTAX, KERAS),
     differences=(
         Difference.between("log_cosh_loss/small", "error 1e-4, float32; exactly 5e-9", "optax",

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, Domain, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -130,6 +130,7 @@ LOSS = Loss(
         untyped=("target",),
     ),
     domain=Domain(kinks=(0.0,), differentiable_mask=differentiable_mask),
+    crossed=(crossed.option("margin", -0.5, 0.25, 2.0), crossed.flag("scaled", draws=("scaled",))),
     peers=(FUNCTIONAL,),
     differences=(
         third_party.kink(

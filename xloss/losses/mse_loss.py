@@ -25,7 +25,7 @@ Source: torch.nn.functional.mse_loss.
 
 from __future__ import annotations
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, ClassForm, Domain, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -90,6 +90,8 @@ LOSS = Loss(
     ),
     arguments=Arguments(batched=("input", "target", "weight"), weights=("weight",)),
     domain=Domain(regimes=("zero_weight",)),
+    crossed=(crossed.tensor("weight"), crossed.flag("broadcast", broadcast=True)),
+    excluded=lambda variant: variant.broadcast and "weight" in variant.tensors,
     peers=(
         third_party.functional("mse_loss"),
         third_party.optax(lambda optax, input, target: optax.losses.squared_error(input, target)),

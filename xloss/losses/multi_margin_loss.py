@@ -34,7 +34,7 @@ import math
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -186,6 +186,7 @@ LOSS = Loss(
     ),
     arguments=Arguments(wrt=("input",), class_axes=lambda _argument, rank: rank - 1, weights=("weight",)),
     domain=Domain(regimes=("near_kink", "on_kink", "zero_weight"), differentiable_mask=differentiable_mask),
+    crossed=(crossed.option("p", 2), crossed.option("margin", 0.25, 2.0), crossed.tensor("weight")),
     peers=(FUNCTIONAL,),
     differences=(
         Difference.between("multi_margin_loss/nan", "scores (0, NaN, 0), class 0: torch ignores the NaN",

@@ -30,7 +30,7 @@ import math
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -119,6 +119,7 @@ LOSS = Loss(
     ),
     arguments=Arguments(class_axes=lambda _argument, rank: rank - 1, untyped=("target",), weights=("weight",)),
     domain=Domain(regimes=("zero_weight",)),
+    crossed=(crossed.tensor("weight"),),
     peers=(FUNCTIONAL,),
     differences=(
         Difference.between("multilabel_soft_margin_loss/curvature", "second derivative at logit 20, target 1, float32",

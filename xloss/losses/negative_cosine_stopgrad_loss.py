@@ -66,7 +66,7 @@ def check_vectors(input, target):
 
 
 def truth(t, input, target):
-    # Derivatives are taken by `input` alone (LOSS.arguments.wrt), so that none by `target` needs to be stopped.
+    target = t.stop_gradient(target)
     squares = t.sum(input * input, -1) * t.sum(target * target, -1)
     nothing = squares == 0
     return t.where(nothing, 0, -t.sum(input * target, -1) / np.sqrt(t.where(nothing, 1, squares)))

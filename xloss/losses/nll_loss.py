@@ -34,7 +34,7 @@ import math
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -125,6 +125,7 @@ LOSS = Loss(
     ),
     arguments=Arguments(wrt=("input",), class_axes=lambda _argument, rank: 0 if rank == 1 else 1, weights=("weight",)),
     domain=Domain(regimes=("all_ignored", "zero_weight")),
+    crossed=(crossed.tensor("weight"), crossed.option("ignore_index", 0, 2, -1), crossed.flag("ignored", ignored=True)),
     peers=(FUNCTIONAL,),
     differences=(
         Difference.between("nll_loss/one-label",

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from xloss import crossed
 from xloss.catalog import Arguments, ClassForm, Domain, Loss, Peer, Unsupported, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -137,6 +138,8 @@ LOSS = Loss(
     ),
     arguments=Arguments(wrt=("input",), class_axes=None),
     domain=Domain(skip_regimes={"subnormal": "its derivatives, of the order of 1 / |x|, are beyond the dtype"}),
+    large=((10, 4),),
+    crossed=(crossed.option("temperature", 0.125, 0.5, 4.0),),
     peers=(Peer("optax", "jax", of_optax),),
     class_form=ClassForm("NTXentLoss"),
     source="optax.losses.ntxent",

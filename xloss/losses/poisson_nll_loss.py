@@ -34,7 +34,7 @@ import math
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -160,6 +160,10 @@ LOSS = Loss(
     ),
     arguments=Arguments(untyped=("target",)),
     domain=Domain(skip_regimes={"confident": "its least value over the rate, y - y log y, is not near 0"}),
+    crossed=(
+        crossed.option("log_input", False), crossed.option("full", True),
+        crossed.option("eps", 0.0009765625, 0.5),
+    ),
     peers=(FUNCTIONAL,),
     differences=(
         Difference("poisson_nll_loss/stirling", "rate 1, count 2, full: Stirling's log(2!), as in torch, or exact",

@@ -37,7 +37,7 @@ import math
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -149,6 +149,11 @@ LOSS = Loss(
     ),
     arguments=Arguments(class_axes=lambda _argument, rank: 0 if rank == 1 else 1),
     domain=Domain(regimes=("all_ignored",)),
+    crossed=(
+        crossed.option("epsilon", -1.0, 0.0, 2.5), crossed.option("ignore_index", 0, 2, -1),
+        crossed.either(crossed.flag("ignored", ignored=True), crossed.flag("probabilities", probabilities=True)),
+    ),
+    excluded=lambda variant: variant.probabilities and "ignore_index" in variant.options,
     peers=(OPTAX,),
     differences=(
         Difference.between("poly_loss/confident", "logits (20, 0, 0), class 0, float32; exactly 8.24461445e-09",

@@ -26,6 +26,7 @@ Source: Koenker and Bassett 1978, "Regression Quantiles".
 
 from __future__ import annotations
 
+from xloss import crossed
 from xloss.catalog import Domain, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -80,5 +81,6 @@ LOSS = Loss(
         Variant("broadcast", options={"quantile": 0.25}, broadcast=True, shapes=((4, 3),)),
     ),
     domain=Domain(kinks=(0.0,)),
+    crossed=(crossed.option("quantile", 0.0625, 0.25, 0.5), crossed.flag("broadcast", broadcast=True)),
     source="Koenker and Bassett 1978",
 )

@@ -31,7 +31,7 @@ import math
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, Difference, Loss, Peer, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -140,7 +140,7 @@ def truth(t, input, target, temperature=1.0):
         x = x / temperature
         return x - np.log(t.sum(np.exp(x), axis, keepdims=True))
 
-    log_p, log_q = log_softmax(target), log_softmax(input)
+    log_p, log_q = log_softmax(t.stop_gradient(target)), log_softmax(input)
     p = np.exp(log_p)
     return temperature**2 * t.sum(t.where(t.lt(0, p), p * (log_p - log_q), 0), axis)
 
@@ -190,6 +190,7 @@ LOSS = Loss(
         Variant("temperature=3", options={"temperature": 3.0}, shapes=((6, 5),)),
     ),
     arguments=Arguments(wrt=("input",), class_axes=lambda _argument, rank: 0 if rank == 1 else 1),
+    crossed=(crossed.option("temperature", 0.5, 3.0, 16.0),),
     peers=(Peer("torch.nn.functional", "torch", functional), third_party.optax(optax_distillation)),
     differences=(
         Difference.between("self_distillation_loss/ruled-out",

@@ -34,7 +34,7 @@ import math
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, Difference, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -164,7 +164,9 @@ LOSS = Loss(
         Variant("gamma=0.5,no alpha", options={"alpha": -1.0, "gamma": 0.5}, shapes=((6, 3),)),
         Variant("gamma=0", options={"gamma": 0.0}, shapes=((6, 3),)),
     ),
-    arguments=Arguments(wrt=("input",)),
+    # The derivative by a label underflows on its way where a prediction is confident.
+    arguments=Arguments(wrt=("input",), constant=("target",)),
+    crossed=(crossed.option("alpha", -1.0, 0.0, 0.75, 1.0), crossed.option("gamma", 0.0, 0.5, 1.0, 3.0)),
     peers=(OPTAX, KERAS),
     differences=(
         Difference.between("sigmoid_focal_loss/badly-wrong", "logit -50, target 1: Keras clips the probability to 1e-7",

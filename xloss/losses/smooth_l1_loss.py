@@ -23,7 +23,7 @@ Source: torch.nn.functional.smooth_l1_loss; Girshick 2015, "Fast R-CNN".
 
 from __future__ import annotations
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import ClassForm, Domain, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -82,6 +82,7 @@ LOSS = Loss(
         Variant("broadcast", broadcast=True, shapes=((4, 3),)),
     ),
     domain=Domain(kinks=(0.0, 0.5, -0.5, 1.0, -1.0)),
+    crossed=(crossed.option("beta", 0.0, 0.25, 0.75, 3.0), crossed.flag("broadcast", broadcast=True)),
     peers=(
         third_party.functional("smooth_l1_loss"),
         third_party.optax(optax_huber),

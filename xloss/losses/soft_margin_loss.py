@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, Difference, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -90,6 +90,7 @@ LOSS = Loss(
         Variant("integers", draws=("integers",), shapes=((6, 3),)),
     ),
     arguments=Arguments(wrt=("input",), untyped=("target",)),
+    crossed=(crossed.flag("integers", draws=("integers",)),),
     peers=(FUNCTIONAL,),
     differences=(
         Difference.between("soft_margin_loss/overflow", "score -200, label 1, float32", "torch.nn.functional",

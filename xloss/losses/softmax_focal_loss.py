@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -139,6 +139,10 @@ LOSS = Loss(
     ),
     arguments=Arguments(wrt=("input",), class_axes=lambda _argument, rank: 0 if rank == 1 else 1, weights=("weight",)),
     domain=Domain(regimes=("all_ignored", "zero_weight")),
+    crossed=(
+        crossed.tensor("weight"), crossed.option("ignore_index", 0, 2, -1),
+        crossed.option("gamma", 0.0, 0.5, 1.0, 3.0), crossed.flag("ignored", ignored=True),
+    ),
     peers=(KERAS,),
     differences=(
         Difference.between("softmax_focal_loss/badly-wrong", "logits (0, 50, 0), class 0: probability clipped to 1e-7",

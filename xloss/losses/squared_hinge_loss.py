@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -92,6 +92,7 @@ LOSS = Loss(
     ),
     arguments=Arguments(untyped=("target",)),
     domain=Domain(regimes=("near_kink", "on_kink")),
+    crossed=(crossed.flag("integers", draws=("integers",)),),
     peers=(KERAS,),
     differences=(
         Difference.between("squared_hinge_loss/binary-labels", "score 1/2, label 0: taken as it is, or for -1",

@@ -33,6 +33,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from xloss import crossed
 from xloss.catalog import Arguments, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -120,5 +121,6 @@ LOSS = Loss(
         Variant("done", tensors=("done",), options={"discount": 0.5}, shapes=((6, 3),)),
     ),
     arguments=Arguments(wrt=("input",), batched=("input", "reward", "next_value", "done")),
+    crossed=(crossed.tensor("done"), crossed.option("discount", 0.0, 0.5, 1.0)),
     source="Sutton 1988; rlax.td_learning",
 )

@@ -35,9 +35,11 @@ descriptors with triplet losses".
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -225,6 +227,10 @@ LOSS = Loss(
         class_axes=lambda _argument, rank: rank - 1,
     ),
     domain=Domain(kinks=(0.0,), differentiable_mask=differentiable_mask),
+    crossed=(
+        crossed.option("margin", 0.25, 2.0), crossed.option("p", 1, 1.5, 3.0, math.inf),
+        crossed.option("eps", 0.0), crossed.option("swap", True),
+    ),
     workloads={"published": (32768, 8192)},
     peers=(FUNCTIONAL,),
     differences=(

@@ -39,7 +39,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, ClassForm, Domain, Loss, Peer, Variant
 from xloss.losses import triplet_margin_loss
 from xloss.ops import arguments
@@ -174,6 +174,7 @@ LOSS = Loss(
         class_axes=lambda _argument, rank: rank - 1,
     ),
     domain=Domain(kinks=(0.0,), differentiable_mask=differentiable_mask),
+    crossed=(crossed.option("margin", 0.25, 2.0), crossed.option("distance", "l1"), crossed.option("swap", True)),
     peers=(Peer("torch.nn.functional", "torch", functional),),
     differences=(
         third_party.kink(

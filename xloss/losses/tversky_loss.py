@@ -36,7 +36,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xloss import third_party
+from xloss import crossed, third_party
 from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -150,6 +150,10 @@ LOSS = Loss(
     ),
     arguments=Arguments(class_axes=class_axes),
     domain=Domain(skip_regimes={"nonfinite": "probabilities and masks that are not in [0, 1] are refused"}),
+    crossed=(
+        crossed.option("alpha", 0.0, 0.25, 2.0), crossed.option("beta", 0.0, 0.75),
+        crossed.option("smooth", 0.0, 0.125), crossed.option("from_logits", True, draws=("logits",)),
+    ),
     peers=(third_party.optax(optax_tversky), third_party.keras(keras_tversky)),
     differences=(
         Difference.between("tversky_loss/keras", "alpha weights false positives, as Keras documents; Keras's own "

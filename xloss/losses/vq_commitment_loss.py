@@ -25,6 +25,7 @@ Source: van den Oord et al. 2017, arXiv:1711.00937.
 
 from __future__ import annotations
 
+from xloss import crossed
 from xloss.catalog import Arguments, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -81,5 +82,6 @@ LOSS = Loss(
         Variant("beta=2", options={"beta": 2.0}, shapes=((6, 3),)),
     ),
     arguments=Arguments(wrt=("input", "quantized"), batched=("input", "quantized")),
+    crossed=(crossed.option("beta", 0.0, 1.0, 2.0),),
     source="van den Oord et al. 2017, arXiv:1711.00937",
 )

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from xloss import crossed
 from xloss.catalog import Domain, Loss, Variant
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -109,5 +110,6 @@ LOSS = Loss(
         Variant("broadcast", broadcast=True, shapes=((4, 3),)),
     ),
     domain=Domain(kinks=(0.0, 1.0, -1.0, 10.0, -10.0), differentiable_mask=differentiable_mask),
+    crossed=(crossed.option("omega", 1.0, 5.0), crossed.option("epsilon", 0.5, 8.0)),
     source="Feng et al. 2018, arXiv:1711.06753",
 )

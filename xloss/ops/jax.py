@@ -484,3 +484,15 @@ def _(primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Any]:
     below = jnp.maximum((1 - input) * input, _EPS)
     curvature = target / jnp.maximum(input, _EPS) ** 2 + (1 - target) / jnp.maximum(1 - input, _EPS) ** 2
     return _bce_slope(input, target), curvature * tangents[0] - tangents[1] / below
+
+
+@jax.custom_jvp
+def x_log_x(x: jax.Array) -> jax.Array:
+    """Compute x log(x), x > 0, with the second derivative 1 / x: the product has 1 / x^2, which may overflow."""
+    return x * jnp.log(x)
+
+
+@x_log_x.defjvp
+def _x_log_x_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    (x,), (move,) = primals, tangents
+    return x_log_x(x), (jnp.log(x) + 1) * move

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from xloss.catalog import LOSSES, Loss, get
+from xloss import crossed
+from xloss.catalog import LOSSES, Loss, Variant, get
 from xloss.ops.arguments import check_choice
 from xloss.parity import policy
 from xloss.parity.inputs import DTYPES, REGIMES, Draw, applicable
@@ -111,7 +113,11 @@ def _check_fits(loss: Loss, cell: Cell) -> None:
     axes = loss.arguments.class_axes
     elementwise = axes is not None and axes(loss.arguments.wrt[0], len(cell.shape)) is None
     ranks = {len(shape) for shape in variant.shapes}
-    if len(cell.shape) not in ranks and not (elementwise and min(ranks) <= len(cell.shape) <= MOST_RANK):
+    if (
+        cell.shape not in large_shapes(loss)
+        and len(cell.shape) not in ranks
+        and not (elementwise and min(ranks) <= len(cell.shape) <= MOST_RANK)
+    ):
         known = " or ".join(map(shape_text, variant.shapes))
         raise ValueError(f"{where}: expected a shape like {known}, got {cell.shape_text}")
     if math.prod(cell.shape) > MOST_ELEMENTS:
@@ -159,9 +165,52 @@ def _cells_of(loss: Loss, dtypes: list[str], device: str, seed: int, full: bool)
     out = []
     for variant in loss.variants:
         for dtype in dtypes:
-            torch_only = policy.torch_only(loss, variant, dtype, dtypes, full)
             for shape in variant.shapes:
                 for regime in applicable(loss, variant) if shape == variant.shapes[0] else ("typical",):
+                    torch_only = policy.torch_only(loss, variant, dtype, dtypes, full, regime)
                     if policy.shape_is_asked(loss, variant, shape, regime, dtype, dtypes, full):
                         out.append(Cell(loss.name, variant.name, shape, regime, dtype, device, seed, full, torch_only))
-    return out
+    for shape in large_shapes(loss):
+        dtype = policy.MAIN_DTYPE if policy.MAIN_DTYPE in dtypes else dtypes[0]
+        few = math.prod(shape) <= policy.FEW_ELEMENTS and not full
+        out.append(Cell(loss.name, loss.variants[0].name, shape, "typical", dtype, device, seed, full, few))
+    return out + _crossed(loss, dtypes, device, seed, full)
+
+
+def _crossed(loss: Loss, dtypes: list[str], device: str, seed: int, full: bool) -> list[Cell]:
+    """Return the cells of a design in which all pairs of options, shapes, regimes and dtypes meet."""
+
+    def fits(variant: Variant, partial: Mapping[str, Any]) -> bool:
+        shape, regime = partial.get("shape"), partial.get("regime")
+        if shape is not None and not policy.shape_is_crossed(variant, shape):
+            return False
+        return regime is None or regime in applicable(loss, variant)
+
+    regimes = [regime for regime in policy.CROSSED_REGIMES if regime in applicable(loss, loss.variants[0])]
+    others = {"shape": loss.variants[0].shapes, "regime": regimes, "dtype": dtypes}
+    designs = crossed.pairs(loss, others, seed, fits)
+    if full:  # a second and a third design
+        designs += crossed.pairs(loss, others, seed + 1, fits) + crossed.pairs(loss, others, seed + 2, fits)
+    cells = [
+        Cell(loss.name, variant.name, row["shape"], row["regime"], row["dtype"], device, seed, full,
+             not full and row["dtype"] not in policy.CROSSED_DTYPES and len(dtypes) > 1)
+        for variant, row in designs
+    ]  # fmt: skip
+    return list(dict.fromkeys(cells))
+
+
+def large_shapes(loss: Loss) -> tuple[tuple[int, ...], ...]:
+    """Return the shapes of many elements, rows and classes, and of rank 5, at which a loss is asked."""
+    if loss.large is not None:
+        return loss.large
+    axes, first = loss.arguments.class_axes, loss.variants[0].shapes[0]
+    if axes is None:
+        return ()
+    name = loss.arguments.wrt[0]
+    if axes(name, 2) is None:
+        return ((70, 60), (2, 3, 1, 2), (2, 1, 2, 1, 3))
+    many = tuple(1100 if a == 0 else size for a, size in enumerate(first))
+    axis = axes(name, len(first))
+    wide = tuple(1030 if a == axis else 2 for a in range(len(first)))
+    ranks = {len(shape) for variant in loss.variants for shape in variant.shapes}
+    return (many, wide, *([(2, 3, 1, 2, 2)] if max(ranks) > 2 else []))

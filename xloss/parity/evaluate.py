@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import io
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xloss.catalog import FRAMEWORKS, Loss, Unsupported, Variant
-from xloss.parity import policy, state, truth_cache
+from xloss.parity import policy, state, truth, truth_cache
 from xloss.parity.cells import NUMBERS, OURS, Cell
 from xloss.parity.diagnosis import explain
-from xloss.parity.inputs import Draw
+from xloss.parity.inputs import SHARED, Draw
 from xloss.parity.mechanisms import Framework, Problem, load
 from xloss.parity.mechanisms.base import Directions, Outcome, Task, out_of_memory
-from xloss.parity.probes import Probe, probes
+from xloss.parity.probes import COMPILED, Probe, probes
 from xloss.parity.reference import Expected, Reference
 from xloss.parity.verdict import judge
 
@@ -35,6 +39,7 @@ class Question:
     batched: Mapping[str, int]
     directions: Directions
     probes: list[Probe]
+    broadcasts: bool
     _expected: dict[str, dict[str, Expected]] = field(default_factory=dict)
 
     def expected(self, probe: Probe) -> dict[str, Expected]:
@@ -71,8 +76,9 @@ def evaluate(loss: Loss, cell: Cell, frameworks: tuple[str, ...] = FRAMEWORKS, p
         for implementation, function in contestants(loss, name, peers and policy.peers_are_asked(loss, cell, name)):
             asked = [p for p in question.probes if name in p.frameworks and (p.peers or implementation == OURS)]
             running = [probe for probe in asked if not probe.reason]
-            key = (name, implementation, _signature(question, running))
-            found, misdeeds = _run(question, framework, function, running, programs, key, before)
+            key = (name, implementation, _signature(question))
+            wrt = question.wrt if implementation == OURS else loss.arguments.differentiable(question.arrays)
+            found, misdeeds = _run(question, framework, function, wrt, running, programs, key, before)
             rows += [_misdeed(cell, framework, implementation, *one) for one in misdeeds]
             outcomes = iter(found)
             for probe in asked:
@@ -85,27 +91,37 @@ def prepare(loss: Loss, cell: Cell) -> Question:
     """Draw the inputs of a cell, compute its exact results, and collect its probes."""
     variant = loss.variant(cell.variant)
     arrays, reference = exact(loss, cell)
-    wrt = loss.arguments.differentiable(arrays)
+    wrt = loss.arguments.floating(arrays)
     batched = batch_arguments(loss, variant, arrays)
-    asked = list(probes(loss, cell, wrt, batched, reference.batch))
+
+    def third(directions: Directions) -> np.ndarray:
+        return truth.third(loss.truth, arrays, variant.options, directions.tangents, reference.exact)
+
+    asked = list(probes(loss, cell, wrt, batched, reference.batch, third))
     directions = draw_directions(cell, arrays, wrt, reference.exact.values.shape)
-    return Question(loss, cell, variant, arrays, reference, wrt, batched, directions, asked)
+    shapes = {arrays[name].shape for name in loss.arguments.wrt if name in arrays}
+    broadcasts = loss.arguments.class_axes is not None and len(shapes) > 1
+    return Question(loss, cell, variant, arrays, reference, wrt, batched, directions, asked, broadcasts)
 
 
 def exact(loss: Loss, cell: Cell, order: int = 2) -> tuple[dict[str, np.ndarray], Reference]:
     """Return the inputs of a cell, and its exact results with derivatives up to `order`."""
     variant = loss.variant(cell.variant)
-    arrays = loss.inputs(Draw(loss, variant, cell.shape, cell.regime, cell.dtype, cell.seed))
-    reference = reference_of(loss, variant, arrays, cell.dtype, order)
+    draw = Draw(loss, variant, cell.shape, cell.regime, cell.dtype, cell.seed)
+    arrays = loss.inputs(draw)
+    if cell.regime in SHARED:
+        arrays = draw.sharing(arrays, batch_arguments(loss, variant, arrays))
+    reference = reference_of(loss, variant, arrays, cell.dtype, order, loss.arguments.floating(arrays))
     if cell.regime == "subnormal" and loss.domain.kinks:
         # Which side of a kink a subnormal number is on, XLA does not say: it takes it for 0.
         reference.mask = np.zeros(reference.exact.values.shape, dtype=bool)
     return arrays, reference
 
 
-def reference_of(loss: Loss, variant: Variant, arrays: Mapping[str, np.ndarray], dtype: str, order: int) -> Reference:
-    """Return the exact results at these inputs, with derivatives up to `order`."""
-    wrt = loss.arguments.differentiable(arrays)
+def reference_of(loss: Loss, variant: Variant, arrays: Mapping[str, np.ndarray], dtype: str, order: int,
+                 wrt: tuple[str, ...] | None = None) -> Reference:  # fmt: skip
+    """Return the exact results at these inputs, with derivatives up to `order`, by `wrt` or what training asks for."""
+    wrt = loss.arguments.differentiable(arrays) if wrt is None else wrt
     exact = truth_cache.evaluate(loss, variant, arrays, dtype, wrt, order)
     mask = loss.domain.differentiable_mask
     differentiable = None if mask is None else np.asarray(mask(**arrays, **variant.options))
@@ -122,6 +138,10 @@ def batch_arguments(loss: Loss, variant: Variant, arrays: Mapping[str, np.ndarra
     """Return the arguments that have the batch in this cell, and along which axis."""
     first = next(iter(arrays.values()))
     if not first.ndim or variant.unbatched or variant.broadcast or not variant.per_sample:
+        return {}
+    axes = loss.arguments.class_axes
+    own = axes(next(iter(arrays)), first.ndim) if axes is not None else None
+    if own == 0 and first.ndim == 1:  # the classes of a single sample
         return {}
     batch = batch_size(loss, arrays)
     explicit = isinstance(loss.arguments.batched, Mapping)
@@ -159,15 +179,24 @@ def draw_directions(
 def _on_device(question: Question, framework: Framework) -> tuple[Problem, Directions]:
     """Put inputs and directions on the device; the function is filled in for each implementation."""
     device = framework.device(question.cell.device)
-    contiguous = question.cell.regime != "noncontiguous"
+    regime = question.cell.regime
+    layout = {"noncontiguous": "strided"}.get(regime, regime if regime in SHARED else "contiguous")
 
-    def put(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        return {name: framework.put(array, device, contiguous) for name, array in arrays.items()}
+    def put(arrays: Mapping[str, np.ndarray], layout: str = "contiguous") -> dict[str, Any]:
+        return {
+            name: framework.put(
+                array,
+                device,
+                layout if layout == "strided" or name in question.batched else "contiguous",
+                question.batched.get(name, 0),
+            )
+            for name, array in arrays.items()
+        }
 
     by = question.reference.denominator("mean")
     problem = Problem(
         question.loss.implementation(framework.name),
-        put(question.arrays),
+        put(question.arrays, layout),
         question.variant.options,
         "none",
         question.wrt,
@@ -183,6 +212,7 @@ def _run(
     question: Question,
     framework: Framework,
     function: Any,
+    wrt: tuple[str, ...],
     running: list[Probe],
     programs: dict[Any, Any],
     key: Any,
@@ -193,21 +223,90 @@ def _run(
     What a library changes when it is first imported, or first compiles, is not the loss's doing: where modules were
     imported meanwhile, all is run again, and what the second run does not change any more is no finding.
     """
+    misdeeds: list[tuple[str, str, str]] = []
     for last in (False, True):
-        with framework.scope(question.cell.dtype):
+        said = io.StringIO()
+        with framework.scope(question.cell.dtype), _listening(question, said) as warned:
             problem, directions = _on_device(question, framework)
-            tasks = [_task(question, framework, probe, replace(problem, function=function)) for probe in running]
+            tasks = [
+                _task(question, framework, probe, replace(problem, function=function, wrt=wrt)) for probe in running
+            ]
             arrays = {name: framework.get(array).tobytes() for name, array in problem.arrays.items()}
             outcomes = framework.run(tasks, directions, programs, key)
+            misdeeds = _asked_again(question, framework, running, tasks, outcomes, directions, programs, key)
             written = [name for name, array in problem.arrays.items() if framework.get(array).tobytes() != arrays[name]]
+            misdeeds += _shared(framework, running, outcomes, problem)
         changed = before.restore()
-        if not before.imported() or last or not changed:
+        if not before.imported() or last or not (changed or warned or said.getvalue()):
             break
-        programs.pop(key, None)
-    misdeeds = [_leak(name, change) for name, change in changed]
+        for compiled in [one for one in programs if one[0] == key]:
+            del programs[compiled]
+    misdeeds += [_leak(name, change) for name, change in changed]
     if written:
         misdeeds.append((f"mutated its argument {', '.join(written)}", "mutated", written[0]))
+    if said.getvalue():
+        misdeeds.append((f"printed {said.getvalue()[:200]!r}", "printed", ""))
+    misdeeds += [(f"warned: {text}"[:300], f"warned {number}", "") for number, text in enumerate(warned)]
     return outcomes, misdeeds
+
+
+@contextlib.contextmanager
+def _listening(question: Question, said: io.StringIO) -> Iterator[list[str]]:
+    """Hear what is printed, and collect what the code of a loss warns of where nothing is broadcast."""
+    warned: list[str] = []
+    with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(said):
+        warnings.simplefilter("always")
+        yield warned
+    if not question.broadcasts:
+        warned += dict.fromkeys(str(one.message) for one in caught if _is_of_a_loss(one))
+
+
+def _is_of_a_loss(warning: warnings.WarningMessage) -> bool:
+    """Tell whether code of a loss gave the warning, and not a library's (of what it deprecates, of how it compiles)."""
+    if not issubclass(warning.category, UserWarning | RuntimeWarning):
+        return False
+    return not any(
+        part in ("torch", "jax", "jaxlib", "numpy", "multiprocessing") for part in Path(warning.filename).parts
+    )
+
+
+def _asked_again(question: Question, framework: Framework, running: list[Probe], tasks: list[Task],
+                 outcomes: list[Outcome], directions: Directions, programs: dict[Any, Any],
+                 key: Any) -> list[tuple[str, str, str]]:  # fmt: skip
+    """Ask for values and gradients once more, which must be the same bits: nothing is kept from call to call."""
+    if question.cell.regime != "typical":
+        return []
+    fast = framework.name == "jax"  # which runs the same program
+    numbers = [
+        number for number, probe in enumerate(running)
+        if (not probe.separate_program if fast else probe.mechanism in ("value", "backward"))
+    ]  # fmt: skip
+    again = framework.run([tasks[number] for number in numbers], directions, programs, key)
+    for number, (second, _) in zip(numbers, again, strict=True):
+        first, probe = outcomes[number][0], running[number]
+        if isinstance(first, Exception) or isinstance(second, Exception):
+            if type(first) is not type(second):
+                return [(f"raised {second!r} the second time"[:300], f"again/{probe.mechanism}/{probe.reduction}", "")]
+            continue
+        for argument in first:
+            if framework.get(first[argument]).tobytes() != framework.get(second[argument]).tobytes():
+                said = f"gave other bits the second time, by {probe.mechanism}"
+                return [(said, f"again/{probe.mechanism}/{probe.reduction}", argument)]
+    return []
+
+
+def _shared(
+    framework: Framework, running: list[Probe], outcomes: list[Outcome], problem: Problem
+) -> list[tuple[str, str, str]]:
+    """Find values that lie in the memory of an argument: what is written to one would change the other."""
+    own = {framework.memory(array): name for name, array in problem.arrays.items()}
+    own.pop(0, None)
+    for probe, (result, _) in zip(running, outcomes, strict=True):
+        if probe.mechanism == "value" and not isinstance(result, Exception):
+            name = own.get(framework.memory(result[""]))
+            if name is not None and result[""].numel():
+                return [(f"returned memory of its argument {name}", f"memory/{probe.reduction}", name)]
+    return []
 
 
 def _leak(name: str, change: str, when: str = "") -> tuple[str, str, str]:
@@ -220,14 +319,13 @@ def _misdeed(cell: Cell, framework: Framework, implementation: str, reason: str,
     common = {**cell.columns, "reduction": "", "mechanism": "", "implementation": implementation,
               "framework": framework.name, "version": framework.version()}  # fmt: skip
     numbers = dict.fromkeys((*NUMBERS, "seconds"), float("nan"))
-    return {**common, **numbers, "argument": argument, "status": "error", "reason": reason,
-            "case_id": f"{cell.case_id}#{implementation}/{framework.name}/{check}"}  # fmt: skip
+    case_id = f"{cell.case_id}#{implementation}/{framework.name}/{check.replace('/', ' ')}//{argument}"
+    return {**common, **numbers, "argument": argument, "status": "error", "reason": reason, "case_id": case_id}
 
 
-def _signature(question: Question, running: list[Probe]) -> tuple[Any, ...]:
-    """Return what a compiled program of these probes depends on: shapes, dtypes, mechanisms."""
-    arrays = tuple((name, array.shape, array.dtype.name) for name, array in question.arrays.items())
-    return arrays, tuple((p.mechanism, p.reduction) for p in running if not p.separate_program)
+def _signature(question: Question) -> tuple[Any, ...]:
+    """Return what a compiled program depends on beside its mechanisms: shapes and dtypes."""
+    return tuple((name, array.shape, array.dtype.name) for name, array in question.arrays.items())
 
 
 def _task(question: Question, framework: Framework, probe: Probe, problem: Problem) -> Task:
@@ -236,7 +334,11 @@ def _task(question: Question, framework: Framework, probe: Probe, problem: Probl
         rows = problem.rows() if probe.reduction == "batchmean" and problem.batched else 1
         problem = replace(problem, denominator=float(rows))
     fast = policy.compiles_fast(question.loss, question.cell, probe.mechanism, probe.reduction)
-    return Task(lambda p, d: probe.run(framework, p, d), problem, probe.separate_program, fast)
+    run: Any = lambda p, d: probe.run(framework, p, d)  # noqa: E731
+    compiled = probe.mechanism in COMPILED
+    name = f"{probe.mechanism}/{probe.reduction}"
+    dynamic = probe.mechanism == "compiled.dynamic"
+    return Task(run, problem, probe.separate_program, fast, compiled, dynamic, name, probe.typical)
 
 
 def _rows(question: Question, framework: Framework, implementation: str, probe: Probe,
@@ -258,8 +360,15 @@ def _rows(question: Question, framework: Framework, implementation: str, probe: 
     else:
         expected = question.expected(probe)
         answers = {
-            argument: _verdict(question, framework.get(result[argument]), right, probe.kind_of(argument))
+            argument: _verdict(
+                question,
+                framework.get(result[argument]),
+                right,
+                probe.kind_of(argument),
+                "float32" if probe.wide and argument != question.wrt[0] else cell.dtype,
+            )
             for argument, right in expected.items()
+            if implementation == OURS or argument in result  # peers are asked for what training asks for
         }
     check = f"{implementation}/{framework.name}/{probe.mechanism}/{probe.reduction}"
     return [
@@ -269,9 +378,9 @@ def _rows(question: Question, framework: Framework, implementation: str, probe: 
     ]  # fmt: skip
 
 
-def _verdict(question: Question, got: np.ndarray, expected: Expected, kind: str) -> Row:
+def _verdict(question: Question, got: np.ndarray, expected: Expected, kind: str, dtype: str) -> Row:
     """Judge one array: its distance to the exact result, the status, and a reason where it is too far."""
-    verdict = judge(got, expected, question.cell.dtype, kind)
+    verdict = judge(got, expected, dtype, kind)
     reason = verdict.reason
     if not verdict.ok and (cause := explain(got, expected, reduction_sizes(question))):
         reason = f"{reason}; {cause}"

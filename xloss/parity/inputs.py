@@ -7,6 +7,7 @@ Random normal inputs find little. A regime says where in its domain a loss is as
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import ml_dtypes
@@ -40,12 +41,15 @@ REGIMES: dict[str, str] = {
     "empty": "a batch of none",
     "one": "a batch of one",
     "noncontiguous": "typical values in strided memory",
+    "expanded": "one row for all, in memory of stride 0",
+    "overlapping": "rows that share their memory, each beginning one element after the last",
     "near_kink": "a few ulps beside a kink",
     "on_kink": "on a kink exactly",
     "all_ignored": "every label is ignore_index",
     "zero_weight": "all weights are 0",
 }
 COMMON = tuple(list(REGIMES)[:11])
+SHARED = ("expanded", "overlapping")  # typical inputs whose elements share memory
 KINKS = ("near_kink", "on_kink")
 # The random numbers of a regime are keyed by its name; one that was renamed keeps those it had.
 DRAWN_AS = {"badly_wrong": "hopeless"}
@@ -59,6 +63,8 @@ def applicable(loss: Loss, variant: Variant) -> tuple[str, ...]:
     if variant.probabilities:
         special.discard("all_ignored")
     no_batch = variant.unbatched or not variant.per_sample
+    if variant is loss.variants[0] and not no_batch and loss.arguments.class_axes is not None:
+        special |= set(SHARED)
     return tuple(
         name
         for name in REGIMES
@@ -212,8 +218,25 @@ class Draw:
         return self.round(self.rng.uniform(0.25, 2.0, shape))
 
     def optional(self, name: str, shape: tuple[int, ...]) -> np.ndarray | None:
-        """Draw weights of that shape if the variant asks for the tensor of that name."""
-        return self.weights(shape) if name in self.variant.tensors else None
+        """Draw weights of that shape if the variant asks for the tensor of that name; among ties some are 0."""
+        if name not in self.variant.tensors:
+            return None
+        weights = self.weights(shape)
+        if self.regime == "ties" and weights.size > 1:
+            weights.reshape(-1)[1::3] = 0
+        return weights
+
+    def sharing(self, arrays: dict[str, np.ndarray], batched: Mapping[str, int]) -> dict[str, np.ndarray]:
+        """Give arguments the values that their memory allows in the regimes in which elements share it."""
+        out = dict(arrays)
+        for name, axis in batched.items():
+            array = arrays[name]
+            if self.regime == "expanded" and array.ndim > axis:
+                out[name] = np.repeat(array.take([0], axis), array.shape[axis], axis)
+            elif self.regime == "overlapping" and array.ndim == 2 and axis == 0 and array.dtype.kind not in "iub":
+                line = np.concatenate([array[0], array[1:, -1]])
+                out[name] = np.lib.stride_tricks.sliding_window_view(line, array.shape[1]).copy()
+        return out
 
     @staticmethod
     def arrays(**arrays: np.ndarray | None) -> dict[str, np.ndarray]:

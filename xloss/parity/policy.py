@@ -7,11 +7,15 @@ Everything is asked by ``--full``.
 
 from __future__ import annotations
 
+import math
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from xloss import crossed
 from xloss.catalog import FRAMEWORKS, Loss, Variant
+from xloss.parity.inputs import SHARED
 
 if TYPE_CHECKING:
     from xloss.parity.cells import Cell
@@ -22,13 +26,35 @@ SMALL_BATCHES = ("empty", "one")
 # The regimes in which a default sweep runs torch.compile.
 COMPILED_REGIMES = ("typical", "confident", "on_kink", "near_kink", "ties", "large")
 
-# What a cell must be for a mechanism to be asked in a default sweep. A full sweep asks all but NEVER.
-ANY = frozenset[str]()
-MAIN = frozenset({"main cell"})  # float32, the variant's first shape, more than one row
-FIRST = frozenset({"first variant"})
-MAIN_FIRST = MAIN | FIRST
-FULL = frozenset({"full"})
-NEVER = frozenset({"never"})  # the framework has no such mechanism
+# Of a design that crosses options with them; JAX, which compiles each combination, is asked in the dtypes named.
+CROSSED_REGIMES = ("typical", "confident", "large", "tiny")
+CROSSED_DTYPES = ("float32",)
+
+FEW_ELEMENTS = 1000
+
+# What a cell must be for a mechanism to be asked in a default sweep: one of several sets of facts. A full sweep asks
+# all but NEVER.
+Facts = tuple[frozenset[str], ...]
+
+
+def _when(*facts: str) -> Facts:
+    return (frozenset(facts),)
+
+
+ANY = _when()
+MAIN = _when("main cell")  # float32, the variant's first shape, more than one row
+MAIN_FIRST = _when("main cell", "first variant")
+TYPICAL = _when("typical cell")  # the regime "typical", the variant's first shape, more than one row; any dtype
+MAIN_TYPICAL = _when("main cell", "typical cell")
+FIRST_TYPICAL = _when("main cell", "first variant", "typical cell")
+FIRST = _when("first variant")
+CROSSED = _when("crossed")  # a combination of options, in any regime
+THIRD_CROSSED = tuple(_when(f"crossed {number}") for number in range(3))  # of three mechanisms, each in a third of them
+LARGE = _when("large")  # a shape of thousands of elements
+ANOTHER_RANK = _when("another rank")  # a shape of rank 4 or 5
+FULL = _when("full")
+NEVER = _when("never")  # the framework has no such mechanism
+COMPILED = _when("main cell", "first variant", "compiled regime")
 
 
 @dataclass(frozen=True)
@@ -36,40 +62,81 @@ class Rule:
     """Say in which cells, and with which reductions, each framework is asked a mechanism.
 
     `reductions` is one of the keys of `_REDUCTIONS`; `full_reductions` is its value in a full sweep, if another.
-    `peers` says whether other libraries are asked as well; `not_in` names regimes in which the question has no answer.
+    `peers` says whether other libraries are asked as well; `not_in` names regimes in which the question has no answer,
+    `only_in` those alone in which it has one; `dtypes` the only dtypes in which it is asked.
     """
 
     mechanism: str
     reductions: str
-    torch: frozenset[str]
-    jax: frozenset[str]
+    torch: Facts
+    jax: Facts
     full_reductions: str = ""
     peers: bool = False
     not_in: tuple[str, ...] = ()
+    only_in: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ()
 
-    def requires(self, framework: str) -> frozenset[str]:
+    def requires(self, framework: str) -> Facts:
         """Return what a cell must be for that framework to be asked in a default sweep."""
         return self.torch if framework == "torch" else self.jax
 
+    def has_answer(self, cell: Cell, framework: str) -> bool:
+        """Tell whether the mechanism can be asked in a cell at all."""
+        # PyTorch's forward mode gives a tangent the strides of its primal: wrong by itself where elements share memory.
+        if framework == "torch" and cell.regime in SHARED and self.mechanism in ("hvp", "jvp"):
+            return False
+        fits = cell.regime not in self.not_in and (not self.only_in or cell.regime in self.only_in)
+        return fits and (not self.dtypes or cell.dtype in self.dtypes)
+
+
+def _context(mechanism: str, torch: Facts, jax: Facts, reductions: str = "main", full_reductions: str = "reduced",
+             dtypes: tuple[str, ...] = ()) -> Rule:  # fmt: skip
+    """Make the rule of a context in which a loss is called; it is asked at typical inputs, for these do not matter."""
+    return Rule(mechanism, reductions, torch, jax, full_reductions, only_in=("typical",), dtypes=dtypes)
+
+
+TORCH_USUAL = MAIN + TYPICAL + CROSSED
+JAX_USUAL = MAIN_FIRST + MAIN_TYPICAL
 
 RULES = (
     Rule("value", "none, main", ANY, ANY, peers=True),
-    Rule("value", "others", ANY, FIRST, peers=True),
+    Rule("value", "others", ANY, FIRST + CROSSED + LARGE, peers=True),
     Rule("backward", "main", ANY, ANY, peers=True),
-    Rule("backward", "others", MAIN, MAIN_FIRST, peers=True),
-    Rule("vjp", "none", MAIN, MAIN_FIRST),
-    Rule("eager", "main", NEVER, FULL),
-    Rule("compiled", "main", MAIN_FIRST | {"compiled regime"}, NEVER),
-    Rule("grad", "main", MAIN, FULL, "reduced"),
-    Rule("func.grad", "main", MAIN, NEVER, "reduced"),
+    Rule("backward", "others", TORCH_USUAL, MAIN_FIRST + THIRD_CROSSED[0], peers=True),
+    Rule("vjp", "none", TORCH_USUAL + LARGE + ANOTHER_RANK, JAX_USUAL + THIRD_CROSSED[2] + LARGE),
+    Rule("eager", "main", TORCH_USUAL + LARGE, FULL),
+    Rule("compiled", "main", COMPILED, NEVER, "reduced"),
+    Rule("grad", "main", TORCH_USUAL, FULL, "reduced"),
+    Rule("func.grad", "main", TORCH_USUAL, NEVER, "reduced"),
     # An ulp beside a kink, a second derivative is that of either side.
-    Rule("hvp", "main", MAIN, MAIN_FIRST, "reduced", not_in=("near_kink",)),
-    Rule("double_backward", "main", MAIN, FULL, "reduced", not_in=("near_kink",)),
+    Rule("hvp", "main", TORCH_USUAL, JAX_USUAL + THIRD_CROSSED[1], "reduced", not_in=("near_kink",)),
+    Rule("double_backward", "main", TORCH_USUAL, FULL, "reduced", not_in=("near_kink",)),
+    Rule("func.double", "main", TYPICAL, NEVER, "reduced", only_in=("typical",)),
     Rule("detach", "main", MAIN, MAIN_FIRST, "reduced"),
-    Rule("per_sample.vmap", "main", MAIN, MAIN, "reduced"),
-    Rule("per_sample.loop", "main", MAIN, FULL, "reduced"),
-    Rule("accumulate", "main", MAIN, MAIN_FIRST, "reduced"),
-    Rule("jvp", "none", MAIN, MAIN_FIRST),
+    Rule("per_sample.vmap", "main", TORCH_USUAL, MAIN + THIRD_CROSSED[0], "reduced"),
+    Rule("per_sample.loop", "main", MAIN + TYPICAL, FULL, "reduced"),
+    Rule("accumulate", "main", TORCH_USUAL, MAIN_FIRST, "reduced"),
+    Rule("jvp", "none", TORCH_USUAL, MAIN_FIRST + THIRD_CROSSED[2]),
+    Rule("third", "none", MAIN_TYPICAL, FIRST_TYPICAL, only_in=("typical",)),
+    _context("value.eager", NEVER, FIRST_TYPICAL),
+    _context("no_grad", TYPICAL + LARGE, NEVER),
+    _context("inference_mode", TYPICAL + LARGE, NEVER),
+    _context("autocast", MAIN_TYPICAL, NEVER, dtypes=("float32",)),
+    _context("parameters", TYPICAL, NEVER),
+    _context("offset_views", TYPICAL, NEVER),
+    _context("channels_last", ANOTHER_RANK, NEVER),
+    _context("threads", MAIN_TYPICAL + LARGE, NEVER),
+    _context("checkpoint", MAIN_TYPICAL, FIRST_TYPICAL),
+    _context("nested_vmap", MAIN_TYPICAL, FIRST_TYPICAL),
+    _context("compiled.dynamic", FULL, NEVER),
+    _context("numpy", NEVER, FIRST_TYPICAL),
+    _context("x64", NEVER, FIRST_TYPICAL, dtypes=("float32", "bfloat16", "float16")),
+    _context("donated", NEVER, FULL),
+    _context("by_position", TYPICAL, FIRST_TYPICAL),
+    _context("default_float64", MAIN_TYPICAL, NEVER),
+    _context("standard_promotion", NEVER, FIRST_TYPICAL),
+    _context("narrow_labels", MAIN_TYPICAL, FIRST_TYPICAL),
+    _context("mixed", TYPICAL, FULL, dtypes=("bfloat16", "float16")),
 )
 
 
@@ -84,40 +151,61 @@ def _reductions(loss: Loss, which: str) -> list[str]:
     }[which]
 
 
-def asked(loss: Loss, cell: Cell, batch: int) -> Iterator[tuple[Rule, str, tuple[str, ...]]]:
-    """Yield each rule that applies to a cell, with a reduction and the frameworks that are asked.
+def facts_of(loss: Loss, cell: Cell, batch: int) -> frozenset[str]:
+    """Return what the rules may require of a cell. `batch` is the number of rows of its inputs."""
+    if crossed.is_crossed(cell.variant):
+        return frozenset({"crossed", f"crossed {zlib.crc32(cell.case_id.encode()) % 3}"} if batch > 1 else {"crossed"})
+    variant = loss.variant(cell.variant)
+    if cell.shape not in variant.shapes:
+        return frozenset({"large" if math.prod(cell.shape) > FEW_ELEMENTS else "another rank"})
+    facts = set()
+    first_shape = cell.shape == variant.shapes[0] and batch > 1
+    if first_shape and cell.dtype == MAIN_DTYPE:
+        facts.add("main cell")
+    if first_shape and cell.regime == "typical":
+        facts.add("typical cell")
+    if variant is loss.variants[0]:
+        facts.add("first variant")
+    if cell.regime in COMPILED_REGIMES:
+        facts.add("compiled regime")
+    return frozenset(facts)
+
+
+def asked(loss: Loss, cell: Cell, batch: int) -> Iterator[tuple[Rule, str, tuple[str, ...], bool]]:
+    """Yield each rule that applies to a cell, with a reduction, the frameworks that are asked, and whether it is
+    for its typical inputs: what is asked in other regimes as well is a program of its own, which these share.
 
     `batch` is the number of rows of the cell's inputs.
     """
-    variant = loss.variant(cell.variant)
-    facts: set[str] = set()
-    if cell.dtype == MAIN_DTYPE and cell.shape == variant.shapes[0] and batch > 1:
-        facts |= MAIN
-    if variant is loss.variants[0]:
-        facts |= FIRST
-    if cell.regime in COMPILED_REGIMES:
-        facts.add("compiled regime")
+    facts = facts_of(loss, cell, batch)
+    everything = cell.full and "large" not in facts  # there, only some derivatives are known
     for rule in RULES:
         frameworks = tuple(
-            name for name in FRAMEWORKS if rule.requires(name) != NEVER and (cell.full or rule.requires(name) <= facts)
+            name
+            for name in FRAMEWORKS
+            if rule.requires(name) != NEVER and (everything or any(one <= facts for one in rule.requires(name)))
         )
-        if frameworks and cell.regime not in rule.not_in:
-            for reduction in _reductions(loss, (cell.full and rule.full_reductions) or rule.reductions):
-                yield rule, reduction, frameworks
+        frameworks = tuple(name for name in frameworks if rule.has_answer(cell, name))
+        elsewhere = facts - {"typical cell"}
+        typical = bool(rule.only_in) or not any(one <= elsewhere for one in rule.jax)
+        if frameworks:
+            for reduction in _reductions(loss, (everything and rule.full_reductions) or rule.reductions):
+                yield rule, reduction, frameworks, typical
+
+
+def _words(facts: Facts) -> str:
+    """Return what a cell must be in words."""
+    words = {ANY[0]: "all cells", FULL[0]: "--full only", NEVER[0]: "does not exist"}
+    return "; ".join(words.get(one, ", ".join(sorted(one))) for one in facts)
 
 
 def table() -> list[dict[str, str]]:
     """Return the rules as rows of words, for a report: what was asked and what was not."""
-    words = {MAIN: "main cells", FIRST: "first variants", MAIN_FIRST: "main cells of first variants", ANY: "all cells",
-             FULL: "--full only", NEVER: "does not exist"}  # fmt: skip
     return [
         {
             "mechanism": rule.mechanism,
             "reductions": rule.reductions,
-            **{
-                name: words.get(rule.requires(name), "main cells of first variants, some regimes")
-                for name in FRAMEWORKS
-            },
+            **{name: _words(rule.requires(name)) for name in FRAMEWORKS},
             "--full": rule.full_reductions or rule.reductions,
             "peers": "yes" if rule.peers else "no",
         }
@@ -133,13 +221,19 @@ def shape_is_asked(loss: Loss, variant: Variant, shape: tuple[int, ...], regime:
     of one, in the main dtype (or the only one) alone; these small batches with the first variant alone.
     """
     small = regime in SMALL_BATCHES
+    if regime in SHARED and dtype != MAIN_DTYPE and not full:
+        return False
     if full or (shape == variant.shapes[0] and not small):
         return True
     return (dtype == MAIN_DTYPE or len(dtypes) == 1) and (not small or variant is loss.variants[0])
 
 
-def torch_only(loss: Loss, variant: Variant, dtype: str, dtypes: Sequence[str], full: bool) -> bool:
-    """Tell whether a default sweep spares JAX the compiling: another variant in another dtype than the main one."""
+def torch_only(loss: Loss, variant: Variant, dtype: str, dtypes: Sequence[str], full: bool, regime: str) -> bool:
+    """Tell whether a default sweep spares JAX the compiling, of another variant in another dtype than the main one, or
+    the question how arguments lie in memory.
+    """
+    if regime in SHARED and not full:
+        return True
     return not full and len(dtypes) > 1 and dtype != MAIN_DTYPE and variant is not loss.variants[0]
 
 
@@ -162,3 +256,10 @@ def compiles_fast(loss: Loss, cell: Cell, mechanism: str, reduction: str) -> boo
     main = cell.shape == first.shapes[0] and cell.dtype == MAIN_DTYPE and cell.regime not in SMALL_BATCHES
     as_users_do = (mechanism, reduction) in (("value", "none"), ("backward", "mean"))
     return not (cell.variant == first.name and as_users_do and (main or cell.full))
+
+
+def shape_is_crossed(variant: Variant, shape: tuple[int, ...]) -> bool:
+    """Tell whether a combination of options can be asked at one of its loss's shapes."""
+    # A single number: PyTorch's forward mode gives a 0-d tensor times a number a tangent in float64. And what is
+    # broadcast, or the same for a row, lacks an axis.
+    return len(shape) > (1 if variant.broadcast or variant.draws else 0)

@@ -8,7 +8,7 @@ of a cell into one program.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,9 @@ class Probe:
         frameworks: where it is asked.
         peers: whether other libraries are asked as well.
         separate_program: whether it must not become part of a greater program.
+        typical: whether it is asked at typical inputs only.
+        wide: whether all but the first argument are in float32, and so their gradients and the value.
+        with_value: whether it gives the value beside the gradients.
         reason: why it does not apply to this cell; then it is not run.
     """
 
@@ -49,14 +52,29 @@ class Probe:
     frameworks: tuple[str, ...] = ("torch", "jax")
     peers: bool = False
     separate_program: bool = False
+    with_value: bool = False
+    wide: bool = False
+    typical: bool = False
     reason: str = ""
 
     def kind_of(self, argument: str) -> str:
         """Return the kind of budget for one of its results: a value beside gradients has that of values."""
-        return "value" if argument == "" and self.separate_program else self.kind
+        return "value" if argument == "" and self.with_value else self.kind
 
 
-def probes(loss: Loss, cell: Cell, wrt: tuple[str, ...], batched: Mapping[str, int], batch: int) -> Iterator[Probe]:
+# Ways to call a loss that must not matter, each of which gives value and gradients, or the value alone.
+CONTEXTS = (
+    "eager", "compiled", "compiled.dynamic", "value.eager", "no_grad", "inference_mode", "autocast", "parameters",
+    "offset_views", "channels_last", "threads", "checkpoint", "nested_vmap", "numpy", "x64", "donated",
+    "by_position", "default_float64", "narrow_labels", "mixed", "standard_promotion",
+)  # fmt: skip
+# Those that are not part of a greater program of JAX: what makes them is around the program.
+SEPARATE = ("eager", "value.eager", "numpy", "x64", "donated")
+COMPILED = ("compiled", "compiled.dynamic")
+
+
+def probes(loss: Loss, cell: Cell, wrt: tuple[str, ...], batched: Mapping[str, int], batch: int,
+           third: Callable[[Directions], np.ndarray]) -> Iterator[Probe]:  # fmt: skip
     """Yield all probes of a cell.
 
     Args:
@@ -65,34 +83,54 @@ def probes(loss: Loss, cell: Cell, wrt: tuple[str, ...], batched: Mapping[str, i
         wrt: the arguments to differentiate by.
         batched: the arguments that carry the batch in this cell, and along which axis.
         batch: the number of rows.
+        third: returns the exact third derivatives of the values along directions, when it is asked.
     """
-    for rule, reduction, frameworks in policy.asked(loss, cell, batch):
-        name = rule.mechanism
-        if name in ("eager", "compiled"):
-            yield Probe(name, reduction, "first", *_value_and_grads(name, reduction), f"both/{reduction}", frameworks,
-                        separate_program=True)  # fmt: skip
-        elif name == "value":
-            yield Probe(name, reduction, "value", *_value(reduction), f"value/{reduction}", frameworks, rule.peers)
-        elif name in ("vjp", "jvp"):
-            yield Probe(name, reduction, "first", *(_vjp() if name == "vjp" else _jvp(wrt)), name, frameworks)
-        elif name in ("hvp", "double_backward"):
-            yield Probe(name, reduction, "second", *_hvp(name, wrt[0], reduction), f"hvp/{reduction}", frameworks)
-        elif name == "detach":
-            for held in wrt if len(wrt) > 1 else ():
-                label = f"detach({held})"
-                yield Probe(label, reduction, "first", *_detach(held, reduction), f"{label}/{reduction}", frameworks)
+    for rule, reduction, frameworks, typical in policy.asked(loss, cell, batch):
+        for probe in _probes_of(rule, reduction, frameworks, loss, wrt, batched, batch, third):
+            yield replace(probe, typical=typical)
+
+
+def _probes_of(rule: policy.Rule, reduction: str, frameworks: tuple[str, ...], loss: Loss, wrt: tuple[str, ...],
+               batched: Mapping[str, int], batch: int,
+               third: Callable[[Directions], np.ndarray]) -> Iterator[Probe]:  # fmt: skip
+    """Yield the probes of one rule with one reduction."""
+    name = rule.mechanism
+    if name in CONTEXTS:
+        alone = name in SEPARATE
+        if name in ("no_grad", "inference_mode", "value.eager", "by_position"):
+            yield Probe(name, reduction, "value", *_value_in_context(name, reduction), f"value/{reduction}",
+                        frameworks, separate_program=alone, with_value=True)  # fmt: skip
         else:
-            parts = name.startswith(("per_sample", "accumulate"))
-            reason = _no_samples(loss, wrt, batched, batch) if parts else ""
-            yield Probe(name, reduction, "parts" if parts else "first", *_gradient(name, reduction),
-                        f"gradient/{reduction}", frameworks, rule.peers, reason=reason)  # fmt: skip
+            wide = name == "mixed" and len(wrt) > 1
+            yield Probe(name, reduction, "first", *_value_and_grads(name, reduction), f"both/{reduction}",
+                        frameworks, separate_program=alone, with_value=True, wide=wide)  # fmt: skip
+    elif name == "value":
+        yield Probe(name, reduction, "value", *_value(reduction), f"value/{reduction}", frameworks, rule.peers)
+    elif name in ("vjp", "jvp"):
+        yield Probe(name, reduction, "first", *(_vjp() if name == "vjp" else _jvp(wrt)), name, frameworks)
+    elif name in ("hvp", "double_backward", "func.double"):
+        yield Probe(name, reduction, "second", *_hvp(name, wrt, reduction), f"hvp/{reduction}", frameworks)
+    elif name == "third":
+        yield Probe(name, reduction, "third", *_third(wrt, third), name, frameworks)
+    elif name == "detach":
+        for held in wrt if len(wrt) > 1 else ():
+            label = f"detach({held})"
+            yield Probe(label, reduction, "first", *_detach(held, reduction), f"{label}/{reduction}", frameworks)
+    elif name.startswith(("per_sample", "accumulate")):
+        own = tuple(argument for argument in wrt if argument in batched)
+        yield Probe(name, reduction, "parts", *_gradient_of_parts(name, reduction, own), f"parts/{reduction}",
+                    frameworks, reason=_no_samples(loss, wrt, batched, batch))  # fmt: skip
+    else:
+        gradient = _gradient(name, reduction)
+        yield Probe(name, reduction, "first", *gradient, f"gradient/{reduction}", frameworks, rule.peers)
 
 
 def _no_samples(loss: Loss, wrt: tuple[str, ...], batched: Mapping[str, int], batch: int) -> str:
     """Return why the loss cannot be taken apart into samples, or ""."""
     if batch < 1 or not batched:
         return "there is no batch to take samples from"
-    if not set(wrt) <= set(batched):
+    carry = {name for name in wrt if name in loss.arguments.batch_axes}
+    if not set(wrt) & set(batched) or not carry <= set(batched):
         return "an argument is shared by the batch"
     if loss.arguments.class_axes is None:
         return "its samples are coupled: the loss of one alone is another function"
@@ -108,6 +146,17 @@ def _gradient(mechanism: str, reduction: str) -> tuple[Run, Expect]:
     return run, lambda r, _: r.gradient(balls(np.ones(())), reduction)
 
 
+def _gradient_of_parts(mechanism: str, reduction: str, wrt: tuple[str, ...]) -> tuple[Run, Expect]:
+    """Differentiate parts of the batch, by the arguments `wrt`, of which each part has its own."""
+    run: Run = lambda f, p, _: f.mechanisms()[mechanism](replace(p, wrt=wrt))  # noqa: E731
+
+    def expect(reference: Reference, _: Directions) -> dict[str, Expected]:
+        out = reference.gradient(balls(np.ones(())), reduction, given=True)
+        return {name: out[name] for name in wrt}
+
+    return run, expect
+
+
 def _vjp() -> tuple[Run, Expect]:
     run: Run = lambda f, p, d: f.mechanisms()["vjp"](p, d.cotangent)  # noqa: E731
     return run, lambda r, d: r.gradient(balls(d.cotangent))
@@ -118,9 +167,14 @@ def _jvp(wrt: tuple[str, ...]) -> tuple[Run, Expect]:
     return run, lambda r, d: {"": r.directional(d.tangents)}
 
 
-def _hvp(mechanism: str, argument: str, reduction: str) -> tuple[Run, Expect]:
-    run: Run = lambda f, p, d: {argument: f.mechanisms()[mechanism](p, d.tangents[argument])}  # noqa: E731
-    return run, lambda r, d: {argument: r.curvature(argument, d.tangents[argument], reduction)}
+def _hvp(mechanism: str, wrt: tuple[str, ...], reduction: str) -> tuple[Run, Expect]:
+    run: Run = lambda f, p, d: f.mechanisms()[mechanism](p, tuple(d.tangents[name] for name in wrt))  # noqa: E731
+    return run, lambda r, d: r.curvatures(d.tangents, reduction)
+
+
+def _third(wrt: tuple[str, ...], exact: Callable[[Directions], np.ndarray]) -> tuple[Run, Expect]:
+    run: Run = lambda f, p, d: {"": f.mechanisms()["third"](p, tuple(d.tangents[name] for name in wrt))}  # noqa: E731
+    return run, lambda r, d: {"": r.third(exact(d), d.tangents)}
 
 
 def _detach(held: str, reduction: str) -> tuple[Run, Expect]:
@@ -132,8 +186,12 @@ def _detach(held: str, reduction: str) -> tuple[Run, Expect]:
     return lambda f, p, _: f.mechanisms()["detach"](p, held), expect
 
 
+def _value_in_context(mechanism: str, reduction: str) -> tuple[Run, Expect]:
+    return lambda f, p, _: {"": f.mechanisms()[mechanism](p)[0]}, lambda r, _: {"": r.value(reduction)}
+
+
 def _value_and_grads(mechanism: str, reduction: str) -> tuple[Run, Expect]:
-    """Value and gradients at once, in the mode that is not the framework's own: compiled, or eager."""
+    """Value and gradients at once, in a mode or a context that is not the framework's own."""
 
     def run(framework: Framework, p: Problem, _: Directions) -> dict[str, Any]:
         value, grads = framework.mechanisms()[mechanism](p)

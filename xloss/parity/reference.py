@@ -89,13 +89,30 @@ class Reference:
 
     @cached_property
     def abs_first(self) -> list[np.ndarray]:
-        """|dT/dx| of each column."""
-        return [np.abs(floats(x)) for x in self.exact.first]
+        """|dT/dx| of each column, or what it were if no gradient were stopped: a scale of errors, as what follows."""
+        own = [np.abs(floats(x)) for x in self.exact.first]
+        through = self.exact.through
+        return (
+            own
+            if through is None
+            else [np.maximum(a, np.abs(floats(b))) for a, b in zip(own, through.first, strict=True)]
+        )
 
     @cached_property
     def abs_second(self) -> dict[tuple[int, int], np.ndarray]:
         """|d2T/dx dy| of each pair of columns."""
-        return {key: np.abs(floats(x)) for key, x in self.exact.second.items()}
+        own = {key: np.abs(floats(x)) for key, x in self.exact.second.items()}
+        through = self.exact.through
+        return (
+            own
+            if through is None
+            else {key: np.maximum(x, np.abs(floats(through.second[key]))) for key, x in own.items()}
+        )
+
+    @cached_property
+    def _shares(self) -> list[float]:
+        """Of each column, 1, or the share of elements known of an argument of which a few columns were taken."""
+        return [self.exact.known_share(c) for c in self.columns]
 
     def denominator(self, reduction: str) -> Any:
         """Return what the reduction divides the sum by, as a ball."""
@@ -120,7 +137,7 @@ class Reference:
         total = np.zeros(self.exact.values.shape)
         with np.errstate(invalid="ignore"):
             for d in self.columns:
-                total = total + sizes[d] * self.abs_second[min(c, d), max(c, d)]
+                total = total + sizes[d] * self.abs_second[min(c, d), max(c, d)] / self._shares[d]
         return total
 
     @cached_property
@@ -135,7 +152,8 @@ class Reference:
     def rel_condition(self, sizes: list[np.ndarray]) -> np.ndarray:
         """Return the sum over inputs of |x d(value)/dx|, for |x| as given."""
         with np.errstate(invalid="ignore"):
-            return sum((x * d for x, d in zip(sizes, self.abs_first, strict=True)), np.zeros(self.exact.values.shape))
+            terms = (x * d / share for x, d, share in zip(sizes, self.abs_first, self._shares, strict=True))
+            return sum(terms, np.zeros(self.exact.values.shape))
 
     @_precisely
     def value(self, reduction: str) -> Expected:
@@ -157,24 +175,43 @@ class Reference:
         return expected(mean, spread / size + self._roundings() * abs(_high(mean)), np.sum(slope) / size)
 
     @_precisely
-    def gradient(self, cotangent: Any, reduction: str = "none") -> dict[str, Expected]:
+    def gradient(self, cotangent: Any, reduction: str = "none", given: bool = False) -> dict[str, Expected]:
         """Return the vector-Jacobian product by argument; with a reduction its cotangent is divided by the
-        denominator.
+        denominator, which moves with the weights unless it is `given`.
         """
         scale, undefined = self._scale(reduction)
         pull = np.broadcast_to(np.asarray(cotangent, dtype=object), self.exact.values.shape) * scale
         size = np.abs(floats(pull))
+        mean = self.value("mean") if self.moves_denominator(reduction) and not given else None
         truths, conditions, slopes = [], [], []
         for c in self.columns:
-            truths.append(self.where_differentiable(pull * self.exact.first[c]))
+            slope, heavier = self.exact.first[c], self.exact.weights_first[c] if mean is not None else None
             # A denominator that is a sum itself, and a dense column's sum over outputs, add their roundings.
             summed = self.exact.columns[c].dense or self.exact.weights is not None
+            roundings = self._roundings() if summed else 1
             with np.errstate(invalid="ignore"):
-                conditions.append(
-                    size * (self.rel_conditions[c] + (self._roundings() if summed else 1) * self.abs_first[c])
-                )
-                slopes.append(size * (1 + self._abs_conditions[c]) * self.amplification)
+                condition = self.rel_conditions[c] + roundings * self.abs_first[c]
+                absolute = (1 + self._abs_conditions[c]) * self.amplification
+                if heavier is not None and mean is not None:  # d(N / D) = (dN - (N / D) dD) / D
+                    share = np.abs(floats(heavier))
+                    condition = condition + share * (mean.rel_condition + roundings * np.abs(mean.high))
+                    absolute = absolute + share * mean.abs_condition
+                    slope = slope - self._mean() * heavier
+                conditions.append(size * condition)
+                slopes.append(size * absolute)
+            truths.append(self.where_differentiable(pull * slope))
         return self._by_argument(truths, conditions, slopes, undefined)
+
+    def moves_denominator(self, reduction: str) -> bool:
+        """Tell whether what the reduction divides by depends on an argument."""
+        return (
+            reduction == "mean"
+            and any(slope is not None for slope in self.exact.weights_first)
+            and self.denominator("mean") != 0
+        )
+
+    def _mean(self) -> Any:
+        return sum(np.ravel(self.exact.values), start=flint.arb(0)) / self.exact.denominator
 
     def _scale(self, reduction: str) -> tuple[Any, str]:
         """Return what a reduction multiplies derivatives by, and what is right where that does not exist."""
@@ -213,25 +250,80 @@ class Reference:
                 slope = slope + np.abs(floats(move)) * (1 + self._abs_conditions[c]) * self.amplification
         return expected(self.where_differentiable(truth), spread, slope, "anything")
 
-    @_precisely
     def curvature(self, argument: str, direction: np.ndarray, reduction: str) -> Expected:
-        """Return the Hessian-vector product by one argument.
+        """Return the Hessian-vector product by one argument."""
+        found: dict[str, Expected] = self.curvatures({argument: direction}, reduction)
+        return found[argument]
+
+    @_precisely
+    def curvatures(self, directions: Mapping[str, np.ndarray], reduction: str) -> dict[str, Expected]:
+        """Return the Hessian-vector product by the arguments that have a direction, mixed derivatives included.
 
         Its scale is that of the terms which automatic differentiation adds up: first and second derivatives of the row,
         times 1 + |x|, for a relative error in x moves a derivative by up to |x| times the next one.
         """
         scale, undefined = self._scale(reduction)
-        moves = balls(direction)
-        mine = [c for c in self.columns if self.exact.columns[c].argument == argument]
+        by = {name: balls(direction) for name, direction in directions.items()}
+        mine = [c for c in self.columns if self.exact.columns[c].argument in by]
         zeros = np.zeros(self.exact.values.shape)
+        none = np.full(zeros.shape, flint.arb(0), dtype=object)
+        moves = {c: self.exact.own(c, by[self.exact.columns[c].argument]) for c in mine}
+        sizes = {c: np.abs(floats(move)) for c, move in moves.items()}
         truths, spreads = list(self.exact.first), [zeros] * len(self.exact.first)
         for c in mine:
-            truth, spread = np.full(self.exact.values.shape, flint.arb(0), dtype=object), zeros
+            truth, spread = none, zeros
             for d in mine:
-                move = self.exact.own(d, moves)
-                truth = truth + self.exact.mixed(c, d) * move
+                truth = truth + self.exact.mixed(c, d) * moves[d]
                 with np.errstate(invalid="ignore"):
                     bend = self.abs_second[min(c, d), max(c, d)] + self.abs_first[c] + self.abs_first[d]
-                    spread = spread + np.abs(floats(move)) * bend * self.amplification
-            truths[c], spreads[c] = self.where_differentiable(truth * scale), spread * np.abs(floats(scale))
-        return self._by_argument(truths, spreads, spreads, undefined)[argument]
+                    spread = spread + sizes[d] * bend * self.amplification
+            truths[c], spreads[c] = truth, spread
+        if self.moves_denominator(reduction):
+            truths, spreads = self._quotient(mine, moves, sizes, truths, spreads)
+        for c in mine:
+            truths[c] = self.where_differentiable(truths[c] * scale)
+            spreads[c] = spreads[c] * np.abs(floats(scale))
+        found = self._by_argument(truths, spreads, spreads, undefined)
+        return {name: found[name] for name in by}
+
+    def _quotient(self, mine: Any, moves: Any, sizes: Any, truths: Any, spreads: Any) -> tuple[Any, Any]:
+        """Return what the second derivative of N / D is along a direction, before it is divided by D.
+
+        With N_c and D_c the derivatives by column c, and a dot for the derivative along the direction, that is
+        (N_c)' - F' D_c - (D'/D) (N_c - F D_c), F = N / D, F' = (N' - F D') / D; D is linear.
+        """
+        total, mean = self.exact.denominator, self._mean()
+        heavier = {c: self.exact.weights_first[c] for c in mine}
+        n_dot, d_dot, n_size, d_size = flint.arb(0), flint.arb(0), 0.0, 0.0
+        for c in mine:
+            n_dot += sum(np.ravel(self.exact.first[c] * moves[c]), start=flint.arb(0))
+            n_size += float(np.sum(sizes[c] * (self.abs_first[c] + self.rel_conditions[c])))
+            if heavier[c] is not None:
+                d_dot += sum(np.ravel(heavier[c] * moves[c]), start=flint.arb(0))
+                d_size += float(np.sum(sizes[c] * np.abs(floats(heavier[c]))))
+        size, value = abs(float(total)), self.value("mean")
+        mean_size = abs(_high(mean)) + float(value.rel_condition)
+        slope, slope_size = (n_dot - mean * d_dot) / total, (n_size + mean_size * d_size) / size
+        truths, spreads = list(truths), list(spreads)
+        for c in mine:
+            by_weight = 0 if heavier[c] is None else heavier[c]
+            share = 0.0 if heavier[c] is None else np.abs(floats(heavier[c]))
+            truths[c] = truths[c] - slope * by_weight - d_dot / total * (self.exact.first[c] - mean * by_weight)
+            with np.errstate(invalid="ignore"):
+                own = self.abs_first[c] + self.rel_conditions[c] + mean_size * share
+                spreads[c] = spreads[c] + self._roundings() * (slope_size * share + d_size / size * own)
+        return truths, spreads
+
+    @_precisely
+    def third(self, derivative: np.ndarray, tangents: Mapping[str, np.ndarray]) -> Expected:
+        """Return the third derivative of the unreduced loss along tangents, as balls given, with its scale."""
+        by = {name: balls(tangent) for name, tangent in tangents.items()}
+        size = np.zeros(self.exact.values.shape)
+        moves = {c: np.abs(floats(self.exact.own(c, by[self.exact.columns[c].argument]))) for c in self.columns}
+        for c, move in moves.items():
+            size = size + move * self.abs_first[c]
+            for d, other in moves.items():
+                size = size + move * other * self.abs_second[min(c, d), max(c, d)]
+        reach = 1 + sum(moves.values(), np.zeros(self.exact.values.shape))
+        size = (size * reach + np.abs(floats(derivative))) * self.amplification
+        return expected(self.where_differentiable(derivative), size, size, "anything")

@@ -12,8 +12,9 @@ which the formula names, and a stopped term stays what it was.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import flint
@@ -22,6 +23,7 @@ import numpy as np
 STEP_BITS = 200
 SPARE_BITS = 64
 LAST_PRECISION = 30_000
+MOST_COLUMNS = 48
 
 
 class Undecided(Exception):
@@ -42,6 +44,8 @@ class Tape:
         self._notes: list[Any] = []
         self._at = 0
         self._recording = True
+        self.stops = False  # whether a gradient was stopped
+        self.through = False  # let gradients pass where the formula stops them
 
     def rewind(self) -> None:
         """Go back to the start and repeat from now on what was recorded."""
@@ -63,7 +67,9 @@ class Tape:
 
     def stop_gradient(self, x: np.ndarray) -> np.ndarray:
         """Hold `x` at its value: a stopped gradient."""
-        return np.asarray(self._note(lambda: x))
+        self.stops = True
+        held = self._note(lambda: x)
+        return np.asarray(x if self.through else held)
 
     def lt(self, x: Any, y: Any) -> np.ndarray:
         """Tell where x < y at the point itself; balls that overlap without being the same point raise `Undecided`."""
@@ -124,7 +130,9 @@ class Exact:
     """The exact unreduced values, first derivatives and second derivatives at one point, as arrays of balls.
 
     `first[c]` is shaped like `values`: the derivative of each output by that one element of column c on which it
-    depends; `second[c, d]` likewise, for c <= d, where asked for.
+    depends; `second[c, d]` likewise, for c <= d, where asked for. `weights_first[c]` is the derivative of the weights
+    that a mean divides by, in which they are linear; None where they do not depend on column c. `through` has the
+    derivatives as they were if no gradient were stopped, where one is: an error in what is held is felt all the same.
     """
 
     values: np.ndarray
@@ -135,6 +143,17 @@ class Exact:
     second: dict[tuple[int, int], np.ndarray]
     arrays: Mapping[str, np.ndarray]
     precision: int
+    weights_first: list[np.ndarray | None] = field(default_factory=list)
+    through: Exact | None = None
+
+    def known_share(self, c: int) -> float:
+        """Return the share of its argument's elements that column c's and its like hold: less than 1 of a few taken."""
+        argument = self.columns[c].argument
+        taken = np.zeros(self.arrays[argument].shape, dtype=bool)
+        for column in self.columns:
+            if column.argument == argument:
+                taken[column.place] = True
+        return float(taken.mean()) if taken.size else 1.0
 
     @property
     def denominator(self) -> Any:
@@ -159,7 +178,7 @@ class Exact:
     def scatter(self, argument: str, per_column: Sequence[np.ndarray]) -> np.ndarray:
         """Put one array per column (contracted over outputs for dense ones) together to the argument's shape."""
         mine = [c for c, column in enumerate(self.columns) if column.argument == argument]
-        out = np.empty(self.arrays[argument].shape, dtype=object)
+        out = np.full(self.arrays[argument].shape, flint.arb("nan"), dtype=object)
         with flint.ctx.workprec(self.precision):
             for c in mine:
                 column = self.columns[c]
@@ -177,24 +196,35 @@ def columns(
     """Split the arguments differentiated by into as few columns as the structure of the loss allows.
 
     What is left of an argument without its row axes has the shape of the values; where it has not, it is broadcast or
-    shared, and each of its elements enters several outputs.
+    shared, and each of its elements enters several outputs. Of an argument with more than `MOST_COLUMNS` only a few are
+    taken, among them the classes that are labels: its other derivatives remain unknown.
     """
     out = []
+    labels = {int(i) for x in arrays.values() if x.dtype.kind in "iu" for i in np.unique(x)[:2]}
     for argument in wrt:
         array = arrays[argument]
         axis = None if class_axes is None else class_axes(argument, array.ndim)
         axes = () if axis is None else axis if isinstance(axis, tuple) else (axis,)
         rest = tuple(size for a, size in enumerate(array.shape) if a not in axes)
         if class_axes is None or rest != shape:
-            out += [Column(argument, index, dense=True) for index in np.ndindex(array.shape)]
+            out += [Column(argument, index, dense=True) for index in _some(array.shape, labels)]
         else:
-            for index in np.ndindex(*(array.shape[a] for a in axes)):
+            for index in _some(tuple(array.shape[a] for a in axes), labels):
                 place: list[Any] = [slice(None)] * array.ndim
                 for a, i in zip(axes, index, strict=True):
                     place[a] = i
                 # With an ellipsis what is taken stays an array, a 0-d one too.
                 out.append(Column(argument, (*place, ...)))
     return out
+
+
+def _some(shape: tuple[int, ...], labels: set[int]) -> list[tuple[int, ...]]:
+    """Return all indices of a shape, or of one that is too large the first, the last, and some on the way."""
+    number = math.prod(shape)
+    if number <= MOST_COLUMNS:
+        return list(np.ndindex(shape))
+    taken = {0, number // 3, number - 1} | {label for label in labels if len(shape) == 1 and 0 <= label < number}
+    return [tuple(int(i) for i in np.unravel_index(at, shape)) for at in sorted(taken)]
 
 
 def _step(x: Any) -> Any:
@@ -230,6 +260,8 @@ def evaluate(
         try:
             exact = _evaluate(truth, arrays, options, wrt, class_axes, order)
             exact.precision = precision
+            if exact.through is not None:
+                exact.through.precision = precision
         except Undecided:
             exact = None
         finally:
@@ -257,9 +289,44 @@ def narrow(exact: Exact, digits: int, least_exponent: int, finite: bool = True) 
     return True
 
 
-def _evaluate(truth: Any, arrays: Any, options: Any, wrt: Any, class_axes: Any, order: int) -> Exact:
+def _slope(ahead: Any, behind: Any, width: np.ndarray) -> np.ndarray | None:
+    """Return the derivative of weights, or None where none of them depends on what was displaced."""
+    if ahead is None or np.asarray(ahead).dtype != object or np.asarray(ahead).shape != width.shape:
+        return None
+    slope = np.asarray((ahead - behind) / (2 * width), dtype=object)
+    return slope if any(not isinstance(x, flint.arb) or x != 0 for x in slope.ravel()) else None
+
+
+def third(
+    truth: Callable[..., Any],
+    arrays: Mapping[str, np.ndarray],
+    options: Mapping[str, Any],
+    tangents: Mapping[str, np.ndarray],
+    exact: Exact,
+) -> np.ndarray:
+    """Evaluate the third derivative of each value along tangents, at three times the bits, as balls."""
+    tape = Tape()
+    with flint.ctx.workprec(3 * exact.precision):
+        step = flint.arb(2) ** -STEP_BITS
+        given = {name: balls(array) for name, array in arrays.items()}
+        moves = {name: balls(tangent) for name, tangent in tangents.items()}
+
+        def at(steps: int) -> np.ndarray:
+            there = {name: given[name] + steps * step * move for name, move in moves.items()}
+            out = truth(tape, **{**given, **there}, **options)
+            tape.rewind()
+            return np.asarray(out[0] if isinstance(out, tuple) else out, dtype=object)
+
+        at(0)  # on a kink, the branches of the point itself
+        return np.asarray((at(2) - 2 * at(1) + 2 * at(-1) - at(-2)) / (2 * step**3), dtype=object)
+
+
+def _evaluate(
+    truth: Any, arrays: Any, options: Any, wrt: Any, class_axes: Any, order: int, through: bool = False
+) -> Exact:
     exact_arrays = {name: balls(array) for name, array in arrays.items()}
     tape = Tape()
+    tape.through = through
 
     def at(displaced: Mapping[str, np.ndarray]) -> tuple[np.ndarray, Any, Any]:
         out = truth(tape, **{**exact_arrays, **displaced}, **options)
@@ -274,19 +341,26 @@ def _evaluate(truth: Any, arrays: Any, options: Any, wrt: Any, class_axes: Any, 
              for argument in wrt}  # fmt: skip
     exact = Exact(values, weights, factors, cols, [], {}, exact_arrays, 0)
 
-    def moved(*moves: tuple[int, int]) -> np.ndarray:
+    def displaced(*moves: tuple[int, int]) -> tuple[np.ndarray, Any, Any]:
         out: dict[str, np.ndarray] = {}
         for c, sign in moves:
             column = cols[c]
             array = out.get(column.argument, exact_arrays[column.argument]).copy()
             array[column.place] = array[column.place] + sign * steps[column.argument][column.place]
             out[column.argument] = array
-        return at(out)[0]
+        return at(out)
+
+    def moved(*moves: tuple[int, int]) -> np.ndarray:
+        return displaced(*moves)[0]
 
     widths = [exact.own(c, steps[column.argument]) for c, column in enumerate(cols)]
-    ahead = [moved((c, 1)) for c in range(len(cols))] if order else []
-    behind = [moved((c, -1)) for c in range(len(cols))] if order else []
-    exact.first = [(a - b) / (2 * w) for a, b, w in zip(ahead, behind, widths, strict=True)] if order else []
+    ahead, behind = [], []
+    for c in range(len(cols) if order else 0):
+        (there, heavier, _), (back, lighter, _) = displaced((c, 1)), displaced((c, -1))
+        ahead.append(there)
+        behind.append(back)
+        exact.first.append((there - back) / (2 * widths[c]))
+        exact.weights_first.append(_slope(heavier, lighter, widths[c]))
     if order > 1:
         for c in range(len(cols)):
             exact.second[c, c] = (ahead[c] - 2 * values + behind[c]) / widths[c] ** 2
@@ -295,4 +369,6 @@ def _evaluate(truth: Any, arrays: Any, options: Any, wrt: Any, class_axes: Any, 
                 corners = moved((c, 1), (d, 1)) + moved((c, -1), (d, -1))
                 axes = ahead[c] + behind[c] + ahead[d] + behind[d] - 2 * values
                 exact.second[c, d] = (corners - axes) / (2 * widths[c] * widths[d])
+    if order and tape.stops and not through:
+        exact.through = _evaluate(truth, arrays, options, wrt, class_axes, order, through=True)
     return exact

@@ -111,19 +111,27 @@ def digest_of(module: str) -> str | None:
 
 
 def _dumps(exact: truth.Exact) -> bytes:
-    parts = {
+    return zlib.compress(json.dumps(_parts(exact), separators=(",", ":")).encode(), 1)
+
+
+def _parts(exact: truth.Exact) -> dict[str, Any]:
+    return {
         "values": _balls(exact.values),
         "weights": _balls(exact.weights),
         "factors": _balls(exact.factors),
         "first": [_balls(array) for array in exact.first],
         "second": [[c, d, _balls(array)] for (c, d), array in exact.second.items()],
         "precision": exact.precision,
+        "weights_first": [_balls(array) for array in exact.weights_first],
+        "through": exact.through and _parts(exact.through),
     }
-    return zlib.compress(json.dumps(parts, separators=(",", ":")).encode(), 1)
 
 
 def _loads(stored: bytes, arrays: Mapping[str, np.ndarray], wrt: tuple[str, ...], class_axes: Any) -> truth.Exact:
-    parts = json.loads(zlib.decompress(stored))
+    return _whole(json.loads(zlib.decompress(stored)), arrays, wrt, class_axes)
+
+
+def _whole(parts: Any, arrays: Mapping[str, np.ndarray], wrt: tuple[str, ...], class_axes: Any) -> truth.Exact:
     values = _array(parts["values"])
     exact_arrays = {name: truth.balls(array) for name, array in arrays.items()}
     return truth.Exact(
@@ -135,6 +143,8 @@ def _loads(stored: bytes, arrays: Mapping[str, np.ndarray], wrt: tuple[str, ...]
         {(c, d): _array(array) for c, d, array in parts["second"]},
         exact_arrays,
         parts["precision"],
+        [_array(array) for array in parts["weights_first"]],
+        parts["through"] and _whole(parts["through"], arrays, wrt, class_axes),
     )
 
 

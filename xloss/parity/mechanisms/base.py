@@ -7,6 +7,7 @@ the same order. All take and give dictionaries of arrays by argument name.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -43,6 +44,18 @@ class Problem:
         """Evaluate with other arrays for `wrt`, in order, or by name."""
         arrays = {**self.arrays, **dict(zip(self.wrt, values, strict=False)), **changes}
         return self.function(**arrays, **self.options, reduction=self.reduction)
+
+    def by_position(self) -> Any:
+        """Evaluate with as many arguments by position as can be, and without a reduction that is the default."""
+        names = inspect.signature(self.function)
+        given = {**self.arrays, **self.options, "reduction": self.reduction}
+        outer = inspect.signature(self.function, follow_wrapped=False).parameters.values()
+        if all(one.kind in (one.KEYWORD_ONLY, one.VAR_KEYWORD) for one in outer):  # adapted to another call
+            return self.function(**given)
+        if names.parameters["reduction"].default == self.reduction:
+            del given["reduction"]
+        bound = names.bind(**given)
+        return self.function(*bound.args, **bound.kwargs)
 
     @property
     def primals(self) -> tuple[Any, ...]:
@@ -86,15 +99,26 @@ class Task:
     """One run of one mechanism, for `Framework.run`.
 
     `separate_program` keeps it out of a greater program; `fast_compile` lets the compiler leave out optimizations.
+    `compiled` asks PyTorch for a compiled program of the loss, `dynamic` for one whose sizes are symbols.
+    `name` says what it is, for tasks that differ in values only; JAX makes one program of those alike in `typical`.
     """
 
     run: Callable[[Problem, Directions], Arrays]
     problem: Problem
     separate_program: bool = False
     fast_compile: bool = False
+    compiled: bool = False
+    dynamic: bool = False
+    name: str = ""
+    typical: bool = False
 
 
 Outcome = tuple[Any, float]  # what a task gave, or the exception that it raised, and the seconds it took
+
+
+# How an array may lie in memory: "strided" with its axes reversed and gaps, "expanded" with stride 0 along the batch,
+# "overlapping" with rows that begin one element after the last.
+LAYOUTS = ("contiguous", "strided", "expanded", "overlapping")
 
 
 class Framework(Protocol):
@@ -114,12 +138,19 @@ class Framework(Protocol):
         """Return a context in which arrays of that dtype keep it (x64 in JAX)."""
         ...
 
-    def put(self, array: np.ndarray, device: Any, contiguous: bool = True) -> Any:
-        """Return the array on the device, of the very same dtype; strided memory where asked for and possible."""
+    def put(self, array: np.ndarray, device: Any, layout: str = "contiguous", axis: int = 0) -> Any:
+        """Return the array on the device, of the very same dtype, in a layout of `LAYOUTS` where that is possible.
+
+        `axis` is that of the batch.
+        """
         ...
 
     def get(self, array: Any) -> np.ndarray:
         """Return the array as NumPy's, of the very same dtype."""
+        ...
+
+    def memory(self, array: Any) -> int:
+        """Return the address of an array's memory where it can be written to, or 0."""
         ...
 
     def run(self, tasks: list[Task], directions: Directions, programs: dict[Any, Any], key: Any) -> list[Outcome]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from xloss.catalog import Unsupported
 from xloss.parity.mechanisms.base import Directions, Outcome, Problem, Task
 
 
@@ -36,7 +38,7 @@ class Jax:
         with x64(dtype == "float64"), jax.numpy_dtype_promotion("strict"):
             yield
 
-    def put(self, array: np.ndarray, device: Any, contiguous: bool = True) -> jax.Array:  # noqa: ARG002 - no strides here
+    def put(self, array: np.ndarray, device: Any, layout: str = "", axis: int = 0) -> jax.Array:  # noqa: ARG002 - no strides
         put = jax.device_put(array, device)
         if put.dtype != array.dtype and array.dtype.kind not in "iu":
             raise TypeError(f"JAX made {put.dtype} of {array.dtype}: x64 is off")
@@ -45,20 +47,23 @@ class Jax:
     def get(self, array: jax.Array) -> np.ndarray:
         return np.asarray(array)
 
+    def memory(self, array: Any) -> int:  # noqa: ARG002 - nothing can be written to
+        return 0
+
     def run(self, tasks: list[Task], directions: Directions, programs: dict[Any, Any], key: Any) -> list[Outcome]:
-        """Run the fast-compiled tasks in one program under `jit`, the others in another."""
+        """Run tasks under `jit`, those together that are compiled alike (fast or not) and asked in the same regimes."""
         outcomes: list[Outcome] = [(None, 0.0)] * len(tasks)
-        for fast_compile in (False, True):
+        groups = dict.fromkeys((task.fast_compile, task.typical) for task in tasks if not task.separate_program)
+        for fast_compile, typical in groups:
             together = [
                 number
                 for number, task in enumerate(tasks)
-                if not task.separate_program and task.fast_compile == fast_compile
+                if not task.separate_program and (task.fast_compile, task.typical) == (fast_compile, typical)
             ]
-            if not together:
-                continue
             start = time.perf_counter()
             some = [tasks[number] for number in together]
-            failures, results = self._together(some, directions, programs, (key, fast_compile))
+            program = (key, fast_compile, tuple(task.name for task in some))
+            failures, results = self._together(some, directions, programs, program)
             share = (time.perf_counter() - start) / len(together)
             for number, failure in zip(together, failures, strict=True):
                 outcomes[number] = (next(results) if failure is None else failure, share)
@@ -168,20 +173,116 @@ def detach(p: Problem, held: str) -> Any:
     return p.by_name(jax.grad(loss, argnums=tuple(range(len(p.wrt))))(*p.primals))
 
 
-def hvp(p: Problem, direction: Any) -> Any:
-    """Forward over reverse, by the first argument."""
-    return jax.jvp(jax.grad(p), (p.primals[0],), (direction,))[1]
+def hvp(p: Problem, directions: tuple[Any, ...]) -> Any:
+    """Forward over reverse, by all arguments at once."""
+    grads = jax.grad(p, argnums=tuple(range(len(p.wrt))))
+    return p.by_name(jax.jvp(grads, p.primals, directions)[1])
 
 
-def double_backward(p: Problem, direction: Any) -> Any:
-    """Reverse over reverse, by the first argument."""
-    return jax.vjp(jax.grad(p), p.primals[0])[1](direction)[0]
+def double_backward(p: Problem, directions: tuple[Any, ...]) -> Any:
+    """Reverse over reverse, by all arguments at once."""
+    grads = jax.grad(p, argnums=tuple(range(len(p.wrt))))
+    return p.by_name(jax.vjp(grads, *p.primals)[1](directions))
+
+
+def third(p: Problem, tangents: tuple[Any, ...]) -> Any:
+    """Differentiate three times forward along one direction."""
+
+    def along(function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *xs: jax.jvp(function, xs, tangents)[1]
+
+    return along(along(along(p)))(*p.primals)
 
 
 def eager(p: Problem) -> Any:
     """Value and gradients operation by operation, without `jit`."""
     value, grads = jax.value_and_grad(p, argnums=tuple(range(len(p.wrt))))(*p.primals)
     return value, p.by_name(grads)
+
+
+def value_eager(p: Problem) -> Any:
+    """Value operation by operation, without any transformation."""
+    return p(), {}
+
+
+def numpy(p: Problem) -> Any:
+    """Value and gradients of NumPy arguments; labels and weights are constants of the program."""
+    given = replace(p, arrays={name: np.asarray(x) for name, x in p.arrays.items()})
+    value, grads = fast_compile_jit(jax.value_and_grad(given, argnums=tuple(range(len(p.wrt)))))(*given.primals)
+    return value, p.by_name(grads)
+
+
+def x64_enabled(p: Problem) -> Any:
+    """Value and gradients of the same arrays where 64-bit dtypes exist: they are to keep their own."""
+
+    def both(arrays: Any) -> Any:
+        return eager(replace(p, arrays=arrays))
+
+    with x64(True):
+        return fast_compile_jit(both)(dict(p.arrays))
+
+
+def donated(p: Problem) -> Any:
+    """Value and gradients of arguments whose memory the program may use."""
+    copies = [jnp.array(x, copy=True) for x in p.primals]
+    numbers = tuple(range(len(copies)))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Some donated buffers were not usable")
+        program = jax.jit(jax.value_and_grad(p, argnums=numbers), donate_argnums=numbers)
+        value, grads = program(*copies)
+    return value, p.by_name(grads)
+
+
+def checkpoint(p: Problem) -> Any:
+    value, grads = jax.value_and_grad(jax.checkpoint(lambda *xs: p(*xs)), argnums=tuple(range(len(p.wrt))))(*p.primals)
+    return value, p.by_name(grads)
+
+
+def nested_vmap(p: Problem) -> Any:
+    """Values under `vmap`, and gradients under two, of the whole batch, over copies of all arguments."""
+
+    def stacked(function: Callable[..., Any]) -> Any:
+        twice = {name: jnp.broadcast_to(x, (2, 2, *x.shape)) for name, x in p.arrays.items()}
+        return jax.vmap(jax.vmap(function))(twice)
+
+    def grads(arrays: Any) -> Any:
+        one = replace(p, arrays=arrays)
+        return jax.grad(one, argnums=tuple(range(len(p.wrt))))(*one.primals)
+
+    value = jax.vmap(lambda arrays: replace(p, arrays=arrays)())(
+        {name: jnp.broadcast_to(x, (2, *x.shape)) for name, x in p.arrays.items()}
+    )
+    return value[1], p.by_name([grad[0, 1] for grad in stacked(grads)])
+
+
+def by_position(p: Problem) -> Any:
+    return p.by_position(), {}
+
+
+def standard_promotion(p: Problem) -> Any:
+    """Value and gradients under JAX's own rules of promotion, of which the strict ones are a part."""
+    with jax.numpy_dtype_promotion("standard"):
+        return eager(p)
+
+
+def narrow_labels(p: Problem) -> Any:
+    """Value and gradients with labels in 8 bits, which hold those of a sweep."""
+    integers = {name for name, x in p.arrays.items() if jnp.issubdtype(x.dtype, jnp.integer)}
+    return _refusing_dtypes(p, {name: p.arrays[name].astype(jnp.int8) for name in integers})
+
+
+def mixed(p: Problem) -> Any:
+    """Value and gradients with all but the first argument in float32."""
+    others = {name for name, x in p.arrays.items() if jnp.issubdtype(x.dtype, jnp.floating) and name != p.wrt[0]}
+    return _refusing_dtypes(p, {name: p.arrays[name].astype(jnp.float32) for name in others})
+
+
+def _refusing_dtypes(p: Problem, changed: Mapping[str, Any]) -> Any:
+    """Call a loss with some arguments in another dtype, which it may refuse by a `TypeError`."""
+    try:
+        return eager(replace(p, arrays={**p.arrays, **changed}))
+    except TypeError as error:
+        raise Unsupported(f"{error}".split("\n")[0][:300]) from error
 
 
 def bundle(tasks: list[Task]) -> Any:
@@ -258,4 +359,15 @@ MECHANISMS: Mapping[str, Callable[..., Any]] = {
     "hvp": hvp,
     "double_backward": double_backward,
     "eager": eager,
+    "third": third,
+    "value.eager": value_eager,
+    "numpy": numpy,
+    "x64": x64_enabled,
+    "donated": donated,
+    "checkpoint": checkpoint,
+    "nested_vmap": nested_vmap,
+    "by_position": by_position,
+    "standard_promotion": standard_promotion,
+    "narrow_labels": narrow_labels,
+    "mixed": mixed,
 }

@@ -13,6 +13,7 @@ import ml_dtypes
 import numpy as np
 import torch
 
+from xloss.catalog import Unsupported
 from xloss.parity.mechanisms.base import Directions, Outcome, Problem, Task
 
 _numbers = itertools.count()
@@ -35,12 +36,17 @@ class Torch:
     def scope(self, dtype: str) -> Iterator[None]:  # noqa: ARG002 - all dtypes are there
         yield
 
-    def put(self, array: np.ndarray, device: Any, contiguous: bool = True) -> torch.Tensor:
+    def put(self, array: np.ndarray, device: Any, layout: str = "contiguous", axis: int = 0) -> torch.Tensor:
         if array.dtype == ml_dtypes.bfloat16:
             tensor = torch.from_numpy(array.view(np.int16).copy()).view(torch.bfloat16)
         else:
             tensor = torch.from_numpy(array.copy())
-        if not contiguous and tensor.ndim:
+        if layout == "expanded" and tensor.ndim > axis:
+            return tensor.narrow(axis, 0, min(1, tensor.shape[axis])).to(device).expand(tensor.shape)
+        if layout == "overlapping" and tensor.ndim == 2 and tensor.numel() and tensor.is_floating_point():
+            line = torch.cat([tensor[0], tensor[1:, -1]]).to(device)
+            return line.as_strided(tensor.shape, (1, 1))
+        if layout == "strided" and tensor.ndim:
             # Every other element of a buffer with its axes reversed: neither dense nor in order.
             buffer = tensor.new_zeros(*reversed(tensor.shape[1:]), 2 * tensor.shape[0])
             strided = buffer.permute(*reversed(range(tensor.ndim)))[::2]
@@ -53,16 +59,19 @@ class Torch:
             return np.asarray(array.view(torch.int16).numpy().view(ml_dtypes.bfloat16))
         return np.asarray(array.numpy())
 
+    def memory(self, array: Any) -> int:
+        return int(array.untyped_storage().data_ptr()) if isinstance(array, torch.Tensor) else 0
+
     def run(self, tasks: list[Task], directions: Directions, programs: dict[Any, Any], key: Any) -> list[Outcome]:
         outcomes: list[Outcome] = []
-        for number, task in enumerate(tasks):
+        for task in tasks:
             start = time.perf_counter()
             try:
                 problem = task.problem
-                if task.separate_program:
-                    if (key, number) not in programs:
-                        programs[key, number] = compile_program(problem)
-                    problem = replace(problem, program=programs[key, number])
+                if task.compiled:
+                    if (key, task.name) not in programs:
+                        programs[key, task.name] = compile_program(problem, dynamic=task.dynamic)
+                    problem = replace(problem, program=programs[key, task.name])
                 result: Any = task.run(problem, directions)
             except Exception as error:  # whatever a contestant raises is a finding about it
                 result = error
@@ -78,14 +87,15 @@ def value(p: Problem) -> Any:
 
 
 def backward(p: Problem, cotangent: Any = None) -> Any:
-    leaves = [leaf.detach().clone().requires_grad_() for leaf in p.primals]
+    leaves = leaves_of(p)
     p(*leaves).backward(gradient=cotangent)
     return p.by_name([zeros_for(leaf.grad, leaf) for leaf in leaves])
 
 
 def grad(p: Problem) -> Any:
-    leaves = [leaf.detach().clone().requires_grad_() for leaf in p.primals]
-    return p.by_name(torch.autograd.grad(p(*leaves), leaves))
+    leaves = leaves_of(p)
+    grads = torch.autograd.grad(p(*leaves), leaves, allow_unused=True)
+    return p.by_name([zeros_for(grad, leaf) for grad, leaf in zip(grads, leaves, strict=True)])
 
 
 def func_grad(p: Problem) -> Any:
@@ -117,51 +127,218 @@ def per_sample_loop(p: Problem) -> Any:
     rows = []
     for i in range(p.rows()):
         row = p.slice_batch(p.arrays, slice(i, i + 1))
-        leaves = [row[name].detach().clone().requires_grad_() for name in p.wrt]
+        leaves = [row[name].detach().requires_grad_() for name in p.wrt]
         p.contribution(**{**row, **p.by_name(leaves)}).backward()
-        rows.append([leaf.grad for leaf in leaves])
+        rows.append([zeros_for(leaf.grad, leaf) for leaf in leaves])
     return {name: torch.cat(column, p.batched[name]) for name, column in p.by_name(zip(*rows, strict=True)).items()}
 
 
 def accumulate(p: Problem) -> Any:
-    leaves = [leaf.detach().clone().requires_grad_() for leaf in p.primals]
+    leaves = leaves_of(p)
     cut = p.rows() // 3 + 1
     for part in (slice(0, cut), slice(cut, None)):
         p.contribution(**p.slice_batch({**p.arrays, **p.by_name(leaves)}, part)).backward()
-    return p.by_name([leaf.grad for leaf in leaves])
-
-
-def detach(p: Problem, held: str) -> Any:
-    leaves = [leaf.detach().clone().requires_grad_() for leaf in p.primals]
-    given = {name: leaf.detach() if name == held else leaf for name, leaf in p.by_name(leaves).items()}
-    p(**given).backward()
     return p.by_name([zeros_for(leaf.grad, leaf) for leaf in leaves])
 
 
-def hvp(p: Problem, direction: Any) -> Any:
-    """Forward over reverse, by the first argument."""
-    return torch.func.jvp(torch.func.grad(p), (p.primals[0],), (direction,))[1]
+def detach(p: Problem, held: str) -> Any:
+    leaves = leaves_of(p)
+    given = {name: leaf.detach() if name == held else leaf for name, leaf in p.by_name(leaves).items()}
+    loss = p(**given)
+    if loss.requires_grad:  # it may depend on nothing but what is held
+        loss.backward()
+    return p.by_name([zeros_for(leaf.grad, leaf) for leaf in leaves])
 
 
-def double_backward(p: Problem, direction: Any) -> Any:
-    """Reverse over reverse, by the first argument."""
-    leaf = p.primals[0].detach().clone().requires_grad_()
-    (slope,) = torch.autograd.grad(p(leaf), leaf, create_graph=True)
-    if not slope.requires_grad:
-        return torch.zeros_like(leaf)
-    (out,) = torch.autograd.grad(slope, leaf, grad_outputs=direction, allow_unused=True)
-    return zeros_for(out, leaf)
+def hvp(p: Problem, directions: tuple[Any, ...]) -> Any:
+    """Forward over reverse, by all arguments at once."""
+    grads = torch.func.grad(p, argnums=tuple(range(len(p.wrt))))
+    return p.by_name(torch.func.jvp(grads, p.primals, directions)[1])
+
+
+def double_backward(p: Problem, directions: tuple[Any, ...]) -> Any:
+    """Reverse over reverse, by all arguments at once."""
+    leaves = leaves_of(p)
+    slopes = torch.autograd.grad(p(*leaves), leaves, create_graph=True, allow_unused=True)
+    moving = [pair for pair in zip(slopes, directions, strict=True) if pair[0] is not None and pair[0].requires_grad]
+    if not moving:
+        return p.by_name([torch.zeros_like(leaf) for leaf in leaves])
+    curved, cotangents = zip(*moving, strict=True)
+    out = torch.autograd.grad(curved, leaves, grad_outputs=cotangents, allow_unused=True)
+    return p.by_name([zeros_for(grad, leaf) for grad, leaf in zip(out, leaves, strict=True)])
+
+
+def third(p: Problem, tangents: tuple[Any, ...]) -> Any:
+    """Differentiate three times forward along one direction."""
+
+    def along(function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *xs: torch.func.jvp(function, xs, tangents)[1]
+
+    return along(along(along(p)))(*p.primals)
 
 
 def compiled(p: Problem) -> Any:
     """Value and gradients under `torch.compile(fullgraph=True)`."""
-    leaves = {name: p.arrays[name].detach().clone().requires_grad_() for name in p.wrt}
+    leaves = {name: p.arrays[name].detach().requires_grad_() for name in p.wrt}
     loss = (p.program or compile_program(p))({**p.arrays, **leaves})
     loss.backward()
     return loss, {name: zeros_for(leaf.grad, leaf) for name, leaf in leaves.items()}
 
 
-def compile_program(p: Problem) -> Any:
+def compiled_dynamic(p: Problem) -> Any:
+    """Value and gradients of a graph whose sizes are symbols."""
+    return compiled(p if p.program else replace(p, program=compile_program(p, dynamic=True)))
+
+
+def eager(p: Problem) -> Any:
+    """Value and gradients of leaves in the memory that is given, strided or shared as it may be."""
+    leaves = leaves_of(p)
+    return _graded(p, leaves)
+
+
+def no_grad(p: Problem) -> Any:
+    with torch.no_grad():
+        return p(), {}
+
+
+def inference_mode(p: Problem) -> Any:
+    with torch.inference_mode():
+        return p().clone(), {}
+
+
+def autocast(p: Problem) -> Any:
+    """Value and gradients in the region in which products would be computed in 16 bits."""
+    leaves = leaves_of(p)
+    with torch.autocast(p.primals[0].device.type, dtype=torch.bfloat16):
+        return _graded(p, leaves)
+
+
+def parameters(p: Problem) -> Any:
+    return _graded(p, [torch.nn.Parameter(leaf.detach()) for leaf in p.primals])
+
+
+def offset_views(p: Problem) -> Any:
+    """Value and gradients of arguments that begin in the middle of their memory."""
+
+    def view(x: Any) -> Any:
+        return torch.cat([x.new_zeros(3), x.detach().reshape(-1)])[3:].view(x.shape)
+
+    moved = replace(p, arrays={name: view(x) for name, x in p.arrays.items()})
+    return _graded(moved, leaves_of(moved))
+
+
+def channels_last(p: Problem) -> Any:
+    """Value and gradients of arguments with the channels last in memory, where they have four or five axes."""
+    orders = {4: torch.channels_last, 5: torch.channels_last_3d}
+    moved = replace(
+        p,
+        arrays={
+            name: x.contiguous(memory_format=orders[x.ndim]) if x.ndim in orders else x for name, x in p.arrays.items()
+        },
+    )
+    return _graded(moved, leaves_of(moved))
+
+
+def checkpoint(p: Problem) -> Any:
+    leaves = leaves_of(p)
+    return _graded(lambda *xs: torch.utils.checkpoint.checkpoint(p, *xs, use_reentrant=False), leaves, p)
+
+
+def threads(p: Problem) -> Any:
+    """Value and gradients with another number of threads than one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        return eager(p)
+    finally:
+        torch.set_num_threads(before)
+
+
+def nested_vmap(p: Problem) -> Any:
+    """Values under `vmap`, and gradients under two, of the whole batch, over copies of all arguments."""
+
+    def stacked(function: Callable[..., Any]) -> Any:
+        twice = {name: x.expand(2, 2, *x.shape) for name, x in p.arrays.items()}
+        return torch.func.vmap(torch.func.vmap(function))(twice)
+
+    def grads(arrays: Any) -> Any:
+        one = replace(p, arrays=arrays)
+        return torch.func.grad(one, argnums=tuple(range(len(p.wrt))))(*one.primals)
+
+    value = torch.func.vmap(lambda arrays: replace(p, arrays=arrays)())(
+        {name: x.expand(2, *x.shape) for name, x in p.arrays.items()}
+    )
+    return value[1], p.by_name([grad[0, 1] for grad in stacked(grads)])
+
+
+def by_position(p: Problem) -> Any:
+    return p.by_position(), {}
+
+
+def default_float64(p: Problem) -> Any:
+    """Value and gradients while new tensors are of another dtype than the arguments."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64 if before != torch.float64 else torch.float32)
+    try:
+        return eager(p)
+    finally:
+        torch.set_default_dtype(before)
+
+
+def narrow_labels(p: Problem) -> Any:
+    """Value and gradients with labels in the least integer dtype there is for them."""
+
+    def narrow(x: Any) -> Any:
+        if x.dtype != torch.int64 or not x.numel():
+            return x
+        return x.to(torch.uint8 if int(x.min()) >= 0 and int(x.max()) < 256 else torch.int32)
+
+    moved = replace(p, arrays={name: narrow(x) for name, x in p.arrays.items()})
+    return _refusing_dtypes(lambda: eager(moved))
+
+
+def mixed(p: Problem) -> Any:
+    """Value and gradients with all but the first argument in float32."""
+    first = p.wrt[0]
+    wide = {name: x.float() if x.is_floating_point() and name != first else x for name, x in p.arrays.items()}
+    moved = replace(p, arrays=wide)
+    return _refusing_dtypes(lambda: eager(moved))
+
+
+def _refusing_dtypes(call: Callable[[], Any]) -> Any:
+    """Call a loss, which may refuse dtypes by a `TypeError`."""
+    try:
+        return call()
+    except TypeError as error:
+        raise Unsupported(f"{error}".split("\n")[0][:300]) from error
+
+
+def func_double(p: Problem, directions: tuple[Any, ...]) -> Any:
+    """Reverse over reverse by `torch.func`, by all arguments at once."""
+    numbers = tuple(range(len(p.wrt)))
+
+    def slope(*xs: Any) -> Any:
+        grads = torch.func.grad(p, argnums=numbers)(*xs)
+        return sum(((grad * by).sum() for grad, by in zip(grads, directions, strict=True)), start=xs[0].new_zeros(()))
+
+    return p.by_name(torch.func.grad(slope, argnums=numbers)(*p.primals))
+
+
+def leaves_of(p: Problem) -> list[Any]:
+    """Return leaves to differentiate by, in the memory of the arguments: what is written to one is seen."""
+    return [leaf.detach().requires_grad_() for leaf in p.primals]
+
+
+def _graded(function: Callable[..., Any], leaves: list[Any], p: Problem | None = None) -> Any:
+    """Return the value and the gradients by `backward()`."""
+    value = function(*leaves)
+    value.backward()
+    problem = p or function
+    assert isinstance(problem, Problem)
+    return value, problem.by_name([zeros_for(leaf.grad, leaf) for leaf in leaves])
+
+
+def compile_program(p: Problem, dynamic: bool = False) -> Any:
     """Compile the loss as a function of its arrays, as one graph.
 
     "aot_eager" traces forward and backward without emitting code: that a loss is one graph it shows as "inductor" does,
@@ -175,7 +352,7 @@ def compile_program(p: Problem) -> Any:
     # The compiler keeps eight programs for one piece of code, and this is one for all losses: make it a piece of its
     # own.
     program.__code__ = program.__code__.replace(co_name=f"program_{next(_numbers)}")
-    return torch.compile(program, fullgraph=True, backend="aot_eager", dynamic=False)
+    return torch.compile(program, fullgraph=True, backend="aot_eager", dynamic=dynamic)
 
 
 def zeros_for(grad: Any, leaf: Any) -> Any:
@@ -197,4 +374,21 @@ MECHANISMS: Mapping[str, Callable[..., Any]] = {
     "hvp": hvp,
     "double_backward": double_backward,
     "compiled": compiled,
+    "compiled.dynamic": compiled_dynamic,
+    "third": third,
+    "eager": eager,
+    "no_grad": no_grad,
+    "inference_mode": inference_mode,
+    "autocast": autocast,
+    "parameters": parameters,
+    "offset_views": offset_views,
+    "channels_last": channels_last,
+    "checkpoint": checkpoint,
+    "threads": threads,
+    "nested_vmap": nested_vmap,
+    "by_position": by_position,
+    "default_float64": default_float64,
+    "narrow_labels": narrow_labels,
+    "mixed": mixed,
+    "func.double": func_double,
 }
