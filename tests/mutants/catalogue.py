@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 
 from tests.mutants import contexts, gradients, sources, values
@@ -13,6 +14,9 @@ from tests.mutants.operations import scaled
 def catalogue() -> dict[str, Mutant]:
     """Return the mutants by id."""
     found = [*values.mutants(), *gradients.mutants(), *contexts.mutants(), *sources.mutants()]
+    twice = [id for id, count in collections.Counter(mutant.id for mutant in found).items() if count > 1]
+    if twice:
+        raise ValueError(f"mutants of one id: {', '.join(twice)}")
     return {mutant.id: mutant for mutant in found}
 
 

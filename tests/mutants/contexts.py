@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tests.mutants import conditions as c
+from tests.mutants import modes as m
 from tests.mutants import operations as o
 from tests.mutants.model import Mutant
 from tests.mutants.templates import both, in_jax, in_torch
@@ -91,41 +92,41 @@ def options() -> list[Mutant]:
 def transformations() -> list[Mutant]:
     """Return those that are wrong under a transformation or outside of one."""
     return [
-        *both("mse_loss", o.gradient("input", 1.01), c.mapped()),
-        *both("cross_entropy", o.scaled(1.01), c.mapped()),
-        *both("kl_div", o.gradient("target", 1.01), c.together(c.mapped(), c.dtype("float64"))),
-        *in_torch("huber_loss", o.scaled(1.01), c.compiled()),
-        *in_torch("poisson_nll_loss", o.gradient("target", 1.01), c.compiled()),
-        *in_torch("smooth_l1_loss", o.gradient("input", 1.01), c.together(c.compiled(), c.dtype("float64"))),
+        *both("mse_loss", o.gradient("input", 1.01), m.mapped()),
+        *both("cross_entropy", o.scaled(1.01), m.mapped()),
+        *both("kl_div", o.gradient("target", 1.01), c.together(m.mapped(), c.dtype("float64"))),
+        *in_torch("huber_loss", o.scaled(1.01), m.compiled()),
+        *in_torch("poisson_nll_loss", o.gradient("target", 1.01), m.compiled()),
+        *in_torch("smooth_l1_loss", o.gradient("input", 1.01), c.together(m.compiled(), c.dtype("float64"))),
         *in_torch("triplet_margin_loss", o.scaled(1.01),
-                  c.together(c.compiled(), c.option("swap", bool, ""))),
-        *in_torch("quantile_loss", o.scaled(1.01), c.together(c.compiled(), c.reduction("sum"))),
-        *in_torch("l1_loss", o.gradient("input", 1.01), c.not_compiled()),
-        *in_torch("gaussian_nll_loss", o.gradient("var", 1.01), c.within("Grad")),
-        *in_torch("nll_loss", o.gradient("input", 1.01), c.within("Jvp")),
-        *in_torch("hinge_loss", o.scaled(1.01), c.within("Vmap")),
-        *in_torch("soft_margin_loss", o.gradient("input", 1.01), c.within("Grad", "Grad")),
-        *in_torch("dice_loss", o.gradient("input", 1.01), c.within("Vmap", "Jvp")),
-        *in_jax("l1_loss", o.scaled(1.01), c.concrete_values()),
-        *in_jax("cross_entropy", o.gradient("input", 1.01), c.concrete_values()),
+                  c.together(m.compiled(), c.option("swap", bool, ""))),
+        *in_torch("quantile_loss", o.scaled(1.01), c.together(m.compiled(), c.reduction("sum"))),
+        *in_torch("l1_loss", o.gradient("input", 1.01), m.not_compiled()),
+        *in_torch("gaussian_nll_loss", o.gradient("var", 1.01), m.within("Grad")),
+        *in_torch("nll_loss", o.gradient("input", 1.01), m.within("Jvp")),
+        *in_torch("hinge_loss", o.scaled(1.01), m.within("Vmap")),
+        *in_torch("soft_margin_loss", o.gradient("input", 1.01), m.within("Grad", "Grad")),
+        *in_torch("dice_loss", o.gradient("input", 1.01), m.within("Vmap", "Jvp")),
+        *in_jax("l1_loss", o.scaled(1.01), m.concrete_values()),
+        *in_jax("cross_entropy", o.gradient("input", 1.01), m.concrete_values()),
     ]  # fmt: skip
 
 
 def modes() -> list[Mutant]:
     """Return those that are wrong in a mode of a framework, or for a kind of array or memory."""
     return [
-        *in_torch("mse_loss", o.scaled(1.01), c.no_grad()),
-        *in_torch("cross_entropy", o.scaled(1.01), c.inference_mode()),
-        *in_torch("nll_loss", o.cast_to("float16"), c.autocast()),
-        *in_torch("ntxent_loss", o.scaled(1.01), c.autocast()),
-        *in_torch("huber_loss", o.cast_to("float64"), c.default_dtype("float64")),
-        *in_torch("kl_div", o.scaled(1.01), c.many_threads()),
-        *in_torch("ctc_loss", o.scaled(1.01), c.deterministic()),
-        *in_torch("l1_loss", o.scaled(1.01), c.gradient_not_asked()),
-        *in_torch("smooth_l1_loss", o.scaled(1.01), c.gradient_asked("target")),
-        *in_torch("binary_cross_entropy", o.gradient("input", 0.0), c.only_gradient_asked("input")),
-        *in_torch("binary_cross_entropy_with_logits", o.gradient("target", 1.01), c.only_gradient_asked("target")),
-        *in_torch("cosine_embedding_loss", o.gradient("input1", 1.01), c.not_a_leaf()),
+        *in_torch("mse_loss", o.scaled(1.01), m.no_grad()),
+        *in_torch("cross_entropy", o.scaled(1.01), m.inference_mode()),
+        *in_torch("nll_loss", o.cast_to("float16"), m.autocast()),
+        *in_torch("ntxent_loss", o.scaled(1.01), m.autocast()),
+        *in_torch("huber_loss", o.cast_to("float64"), m.default_dtype("float64")),
+        *in_torch("kl_div", o.scaled(1.01), m.many_threads()),
+        *in_torch("ctc_loss", o.scaled(1.01), m.deterministic()),
+        *in_torch("l1_loss", o.scaled(1.01), m.gradient_not_asked()),
+        *in_torch("smooth_l1_loss", o.scaled(1.01), m.gradient_asked("target")),
+        *in_torch("binary_cross_entropy", o.gradient("input", 0.0), m.only_gradient_asked("input")),
+        *in_torch("binary_cross_entropy_with_logits", o.gradient("target", 1.01), m.only_gradient_asked("target")),
+        *in_torch("cosine_embedding_loss", o.gradient("input1", 1.01), m.not_a_leaf()),
         *in_torch("mse_loss", o.scaled(1.01), c.noncontiguous()),
         *in_torch("cross_entropy", o.gradient("input", 1.01), c.noncontiguous()),
         *in_torch("gaussian_nll_loss", o.scaled(1.01), c.noncontiguous("var")),
@@ -140,12 +141,12 @@ def modes() -> list[Mutant]:
         *in_jax("mse_loss", o.scaled(1.01), c.numpy_array()),
         *in_jax("cross_entropy", o.scaled(1.01), c.numpy_array("target")),
         *in_jax("quantile_loss", o.scaled(1.01), c.weak_type("target")),
-        *in_jax("kl_div", o.scaled(1.01), c.x64_with("float32")),
-        *in_jax("cross_entropy", o.cast_to("float32"), c.x64_with("bfloat16")),
-        *in_jax("huber_loss", o.scaled(1.01), c.standard_promotion()),
-        *both("smooth_l1_loss", o.scaled(1.01), c.positional()),
-        *both("hinge_loss", o.another_reduction("mean", "sum"), c.left_out("reduction")),
-        *both("cosine_embedding_loss", o.scaled(1.01), c.left_out("margin")),
+        *in_jax("kl_div", o.scaled(1.01), m.x64_with("float32")),
+        *in_jax("cross_entropy", o.cast_to("float32"), m.x64_with("bfloat16")),
+        *in_jax("huber_loss", o.scaled(1.01), m.standard_promotion()),
+        *both("smooth_l1_loss", o.scaled(1.01), m.positional()),
+        *both("hinge_loss", o.another_reduction("mean", "sum"), m.left_out("reduction")),
+        *both("cosine_embedding_loss", o.scaled(1.01), m.left_out("margin")),
     ]
 
 
@@ -168,7 +169,7 @@ def impurities() -> list[Mutant]:
         *_writes("target", c.dtype("bfloat16")),
         *_writes("weight", c.reduction("sum")),
         *_writes("target", c.rank(3)),
-        *_writes("input", c.no_grad()),
+        *_writes("input", m.no_grad()),
         *_writes("target", c.expanded("target")),
         *_state("l1_loss", "draws-a-random-number", lambda f, _: f.np.rand(1), where=in_torch),
         *_state("cross_entropy", "draws-a-random-number", lambda f, _: f.np.rand(1), c.given("weight"), in_torch),
@@ -187,7 +188,7 @@ def impurities() -> list[Mutant]:
                 c.dtype("float32"), in_jax),
         *_state("binary_cross_entropy", "asks-gradient-of-target",
                 lambda f, given: given["target"].requires_grad_() if given["target"].is_leaf else None,
-                c.gradient_not_asked(), in_torch),
+                m.gradient_not_asked(), in_torch),
         *_state("binary_cross_entropy_with_logits", "hooks-the-gradient-of-input",
                 lambda f, given: given["input"].register_hook(lambda g: g * 1.01) if given["input"].requires_grad
                 else None, where=in_torch),

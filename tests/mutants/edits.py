@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import operator
 import textwrap
 from dataclasses import dataclass
 from types import FunctionType
@@ -31,17 +32,14 @@ class Edit:
         target = self.target()
         namespace = dict(target.__globals__)
         exec(compile(self.source(target), inspect.getsourcefile(target) or "edited", "exec"), namespace)
-        edited = inspect.unwrap(namespace[self._name()])
+        edited = inspect.unwrap(namespace[self.function.rpartition(":")[2].rpartition(".")[2]])
         target.__code__ = edited.__code__
         target.__defaults__, target.__kwdefaults__ = edited.__defaults__, edited.__kwdefaults__
-
-    def _name(self) -> str:
-        return self.function.partition(":")[2]
 
     def target(self) -> FunctionType:
         """Return the function."""
         module, _, name = self.function.partition(":")
-        found: Any = inspect.unwrap(getattr(importlib.import_module(module), name))
+        found: Any = inspect.unwrap(operator.attrgetter(name)(importlib.import_module(module)))
         assert isinstance(found, FunctionType), self.function
         return found
 

@@ -8,7 +8,7 @@ A mask of a condition on values comes as `where`, True where no such condition i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 Given = dict[str, Any]
@@ -351,8 +351,3 @@ def remembered(name: str) -> Operation:
         return out * (now / first) if now != first and math.isfinite(now / first if first else math.nan) else out
 
     return Operation(f"cached-by-shape({name})", "impurity", apply)
-
-
-def merged(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> Given:
-    """Return the arguments of a call with the defaults of those that were not given."""
-    return {**defaults, **given}
