@@ -126,7 +126,9 @@ def noncontiguous(name: str = "") -> Condition:
 
 def expanded(name: str = "") -> Condition:
     return _kind_of_memory(
-        "expanded", lambda x: any(s == 0 and n > 1 for s, n in zip(x.stride(), x.shape, strict=True)), name
+        "expanded",
+        lambda x: x.numel() > 0 and any(s == 0 and n > 1 for s, n in zip(x.stride(), x.shape, strict=True)),
+        name,
     )
 
 

@@ -55,23 +55,53 @@ class Mutant:
 
     def planted_in(self, right: Callable[..., Any]) -> Callable[..., Any]:
         """Return the faulty form of an implementation."""
-        f, operation, condition = side(self.framework), self._operation, self.condition
-        parameters = inspect.signature(right).parameters
-        names = tuple(parameters)
-        defaults = {name: p.default for name, p in parameters.items() if p.default is not inspect.Parameter.empty}
-        seen = condition.kind == "call"
+        f, operation, condition, read = side(self.framework), self._operation, self.condition, reader(right)
 
         @functools.wraps(right)
         def mutant(*args: Any, **kwargs: Any) -> Any:
-            by_name = {**dict(zip(names, args, strict=False)), **kwargs}
-            given = {name: by_name.get(name, defaults.get(name)) for name in names}
-            about = {**given, "_by_position": len(args) > 0, "_defaulted": set(names) - set(by_name)} if seen else given
-            where = condition.holds(f, about)
-            if where is False:
-                return right(**by_name)
-            return operation.apply(
-                f, right, {name: given[name] for name in names if name in by_name or name in defaults}, where
-            )
+            given, about = read(args, kwargs)
+            where = condition.holds(f, about if condition.kind == "call" else given)
+            return right(*args, **kwargs) if where is False else operation.apply(f, right, given, where)
 
         mutant.__xloss__ = self.loss  # type: ignore[attr-defined]
         return mutant
+
+
+def reader(right: Callable[..., Any]) -> Callable[..., tuple[dict[str, Any], dict[str, Any]]]:
+    """Return what reads a call: its arguments by name with the defaults, and these with how they were given."""
+    parameters = inspect.signature(right).parameters
+    names = tuple(parameters)
+    defaults = {name: p.default for name, p in parameters.items() if p.default is not inspect.Parameter.empty}
+
+    def read(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        by_name = {**dict(zip(names, args, strict=False)), **kwargs}
+        given = {name: by_name[name] if name in by_name else defaults[name] for name in names}
+        left_out = {name for name in names if name not in by_name}
+        return given, {**given, "_by_position": len(args) > 0, "_defaulted": left_out}
+
+    return read
+
+
+def watch(loss: str, framework: str, mutants: list[Mutant], reached: set[str]) -> None:
+    """Note in `reached` which mutants of a loss would be at fault in a call, and change nothing.
+
+    Conditions on values count as reached in any call: where a function is traced, there are none.
+    """
+    record = catalog.get(loss)
+    right, f = getattr(record, framework), side(framework)
+    read = reader(right)
+    asked = [(one.id, one.condition) for one in mutants if one.edit is None and not one.condition.masked]
+    reached_always = [one.id for one in mutants if one.edit is not None or one.condition.masked]
+
+    @functools.wraps(right)
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        given, about = read(args, kwargs)
+        for id in reached_always:
+            reached.add(id)
+        for id, condition in asked:
+            if condition.holds(f, about if condition.kind == "call" else given) is not False:
+                reached.add(id)
+        return right(*args, **kwargs)
+
+    watched.__xloss__ = loss  # type: ignore[attr-defined]
+    catalog.LOSSES._found[loss] = replace(record, **{framework: watched})  # type: ignore[attr-defined]

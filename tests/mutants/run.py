@@ -12,13 +12,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 from tests.mutants.catalogue import catalogue, find
-from tests.mutants.model import Mutant
+from tests.mutants.model import Mutant, watch
 from xloss.catalog import LOSSES
 from xloss.parity import Cell, cells, sweep
 from xloss.parity.cells import OURS
@@ -65,18 +65,35 @@ def begin(id: str, truth: Path | None) -> None:
         find(id).plant()
 
 
-def chunks(asked: Iterable[Cell], first: str = "") -> Iterator[list[Cell]]:
-    """Yield the cells in the groups in which a sweep asks them: the one that was telling before, the main ones, all."""
+_reached: set[str] = set()  # in a worker that watches: the mutants that were reached
+
+
+def begin_watching(loss: str, framework: str, truth: Path | None) -> None:
+    """Prepare a worker in which the loss is right, and notes which mutants of it a call would reach."""
+    keep_truth(truth)
+    watch(loss, framework, of(loss, framework), _reached)
+
+
+def take_reached() -> set[str]:
+    """Return the mutants that were reached since it was called last; runs in a worker."""
+    taken = set(_reached)
+    _reached.clear()
+    return taken
+
+
+def of(loss: str, framework: str) -> list[Mutant]:
+    """Return the mutants of a loss in a framework."""
+    return [one for one in catalogue().values() if (one.loss, one.framework) == (loss, framework)]
+
+
+def chunks(asked: Iterable[Cell]) -> list[list[Cell]]:
+    """Return the cells in the groups in which a sweep asks them, the main ones first."""
     asked = list(asked)
-    telling = [cell for cell in asked if first and cell.case_id == first.partition("#")[0]]
-    if telling:
-        yield telling
 
     def key(cell: Cell) -> Any:
         return cell.dtype != MAIN_DTYPE, cell.variant != asked[0].variant, cell.variant, cell.shape, cell.dtype
 
-    for _, group in itertools.groupby(sorted(asked, key=key), key=key):
-        yield list(group)
+    return [list(group) for _, group in itertools.groupby(sorted(asked, key=key), key=key)]
 
 
 def asked_of(framework: str, loss: str, full: bool = False, seed: int = 0) -> list[Cell]:
@@ -92,35 +109,57 @@ def findings(table: Any) -> list[tuple[str, str]]:
     return [(row["case_id"], f"{row['status']}: {row['reason']}"[:160]) for row in bad.to_dict("records")]
 
 
+class Control:
+    """What a sweep says of the unchanged loss, and which mutants its groups of cells reach.
+
+    Where a fault is not reached a mutant is the loss itself, and need not be asked.
+    """
+
+    def __init__(self, loss: str, framework: str, asked: Iterable[Cell], truth: Path | None = TRUTH):
+        self.loss, self.framework, self.truth = loss, framework, truth
+        self.chunks = chunks(asked)
+        self.reached, found = self._sweep(begin_watching, (loss, framework, truth))
+        # What is found where it watches may be due to that.
+        self.known = frozenset(self._sweep(begin, ("", truth))[1]) if found else frozenset()
+
+    def _sweep(self, initializer: Any, arguments: tuple[Any, ...]) -> tuple[list[set[str]], set[str]]:
+        reached, found = [], set()
+        with Workers(1, TIMEOUT, initializer=initializer, initargs=arguments) as workers:
+            for chunk in self.chunks:
+                table = sweep(chunk, workers, frameworks=(self.framework,), peers=False, timeout=TIMEOUT)
+                found |= {case for case, _ in findings(table)}
+                reached.append(workers.submit(take_reached).result())
+        return reached, found
+
+    def asked_of(self, mutant: Mutant) -> list[list[Cell]]:
+        """Return the groups of cells that reach the fault."""
+        return [chunk for chunk, reached in zip(self.chunks, self.reached, strict=True) if mutant.id in reached]
+
+
 def examine(
     mutant: Mutant,
-    asked: Sequence[Cell],
+    asked: Sequence[Sequence[Cell]],
     known: frozenset[str] = frozenset(),
     first: str = "",
     truth: Path | None = TRUTH,
     jobs: int = 1,
 ) -> Record:
-    """Sweep one mutant until something is found that the unchanged loss does not have, and say what."""
+    """Sweep one mutant until something is found that the unchanged loss does not have, and say what.
+
+    The cell of the case `first` is asked first.
+    """
     start = time.perf_counter()
     found: list[tuple[str, str]] = []
+    telling = [[cell] for chunk in asked for cell in chunk if cell.case_id == first.partition("#")[0]]
     with Workers(jobs, TIMEOUT, initializer=begin, initargs=(mutant.id, truth)) as workers:
-        for chunk in chunks(asked, first):
+        for chunk in (*telling, *asked):
             table = sweep(chunk, workers, frameworks=(mutant.framework,), peers=False, timeout=TIMEOUT)
             found = [one for one in findings(table) if one[0] not in known]
             if found:
                 break
-    by, reason = found[0] if found else ("", "")
+    by, reason = found[0] if found else ("", "" if asked else "no call reaches the fault")
     return {"id": mutant.id, "kind": mutant.kind, "verdict": KILLED if found else SURVIVED, "by": by,
             "reason": reason, "seconds": round(time.perf_counter() - start, 2)}  # fmt: skip
-
-
-def control(
-    loss: str, framework: str, asked: Sequence[Cell], truth: Path | None = TRUTH, jobs: int = 1
-) -> frozenset[str]:
-    """Return what a sweep has against the unchanged loss."""
-    with Workers(jobs, TIMEOUT, initializer=begin, initargs=("", truth)) as workers:
-        table = sweep(asked, workers, frameworks=(framework,), peers=False, timeout=TIMEOUT)
-    return frozenset(case for case, _ in findings(table))
 
 
 def seen_by_tests(mutant: Mutant) -> Record:
@@ -218,17 +257,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         waiting = [mutant for mutant in mutants if mutant.id not in before]
         if not waiting:
             continue
-        asked = asked_of(framework, loss, options.full, options.seed)
-        known = control(loss, framework, asked, jobs=options.jobs)
-        if known:
-            print(f"{framework}/{loss}, unchanged: {len(known)} findings", flush=True)  # noqa: T201
+        right = Control(loss, framework, asked_of(framework, loss, options.full, options.seed))
+        if right.known:
+            print(f"{framework}/{loss}, unchanged: {len(right.known)} findings", flush=True)  # noqa: T201
         for mutant in waiting:
             first = told.get(mutant.id, {}).get("by", "")
-            one = examine(mutant, asked, known, first, jobs=options.jobs)
+            one = examine(mutant, right.asked_of(mutant), right.known, first, jobs=options.jobs)
             if options.tests and one["verdict"] == SURVIVED:
                 one.update(seen_by_tests(mutant))
             records.append(one)
-            print(one["verdict"], one["id"], one["by"], one.get("tests", ""), one["seconds"], flush=True)  # noqa: T201
+            print(one["verdict"], one["id"], one["by"], one["reason"], one.get("tests", ""), one["seconds"], flush=True)  # noqa: T201
             if options.keep:
                 with options.keep.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(one) + "\n")
