@@ -19,6 +19,7 @@ from typing import Any
 
 from tests.mutants.catalogue import catalogue, find
 from tests.mutants.model import Mutant, watch
+from tests.mutants.templates import LONG
 from xloss.catalog import LOSSES
 from xloss.parity import Cell, cells, sweep
 from xloss.parity.cells import OURS
@@ -118,22 +119,27 @@ class Control:
     def __init__(self, loss: str, framework: str, asked: Iterable[Cell], truth: Path | None = TRUTH):
         self.loss, self.framework, self.truth = loss, framework, truth
         self.chunks = chunks(asked)
+        self.seconds: list[float] = []
         self.reached, found = self._sweep(begin_watching, (loss, framework, truth))
         # What is found where it watches may be due to that.
         self.known = frozenset(self._sweep(begin, ("", truth))[1]) if found else frozenset()
 
     def _sweep(self, initializer: Any, arguments: tuple[Any, ...]) -> tuple[list[set[str]], set[str]]:
         reached, found = [], set()
+        self.seconds = []
         with Workers(1, TIMEOUT, initializer=initializer, initargs=arguments) as workers:
             for chunk in self.chunks:
+                start = time.perf_counter()
                 table = sweep(chunk, workers, frameworks=(self.framework,), peers=False, timeout=TIMEOUT)
                 found |= {case for case, _ in findings(table)}
+                self.seconds.append(time.perf_counter() - start)
                 reached.append(workers.submit(take_reached).result())
         return reached, found
 
     def asked_of(self, mutant: Mutant) -> list[list[Cell]]:
-        """Return the groups of cells that reach the fault."""
-        return [chunk for chunk, reached in zip(self.chunks, self.reached, strict=True) if mutant.id in reached]
+        """Return the groups of cells that reach the fault, those first that take least."""
+        order = sorted(range(len(self.chunks)), key=lambda number: self.seconds[number])
+        return [self.chunks[number] for number in order if mutant.id in self.reached[number]]
 
 
 def examine(
@@ -229,7 +235,7 @@ def chosen(options: argparse.Namespace) -> list[Mutant]:
         and (not options.id or any(part in mutant.id for part in options.id))
         and (not options.survivors or known_results().get(mutant.id, {}).get("verdict") != KILLED)
     ]
-    return sorted(found, key=lambda mutant: (mutant.loss, mutant.framework))
+    return sorted(found, key=lambda mutant: (mutant.loss in LONG, mutant.loss, mutant.framework))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
