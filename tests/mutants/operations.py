@@ -56,8 +56,14 @@ def detached() -> Operation:
     return _value("value-detached", lambda f, x: f.stop(x))
 
 
-def clipped(least: float, most: float) -> Operation:
-    return _value(f"value-clipped({least:g},{most:g})", lambda f, x: f.clip(x, least, most))
+def _within(f: Any, x: Any, least: float | None, most: float | None) -> Any:
+    """Return x within bounds; the gradient is 0 beyond."""
+    x = x if least is None else f.where(x < least, least, x)
+    return x if most is None else f.where(x > most, most, x)
+
+
+def clipped(least: float | None = None, most: float | None = None) -> Operation:
+    return _value(f"value-clipped({least},{most})", lambda f, x: _within(f, x, least, most))
 
 
 def rounded_to(dtype: str) -> Operation:
@@ -148,8 +154,8 @@ def argument_scaled(name: str, by: float) -> Operation:
     return _argument(f"{name}*{by:g}", "value", name, lambda f, x: x * by)
 
 
-def argument_clipped(name: str, least: float, most: float) -> Operation:
-    return _argument(f"{name}-clipped({least:g},{most:g})", "value", name, lambda f, x: f.clip(x, least, most))
+def argument_clipped(name: str, least: float | None = None, most: float | None = None) -> Operation:
+    return _argument(f"{name}-clipped({least},{most})", "value", name, lambda f, x: _within(f, x, least, most))
 
 
 def argument_without_nan(name: str) -> Operation:

@@ -49,9 +49,6 @@ class Torch:
     def nan_to_zero(self, x: Any) -> Any:
         return self.np.where(self.np.isnan(x), 0.0, x)
 
-    def clip(self, x: Any, least: float, most: float) -> Any:
-        return self.np.clamp(x, least, most)
-
     def minimum_gap(self, x: Any, axis: int) -> Any:
         """Return the least distance of neighbours along an axis, once sorted."""
         ordered = self.np.sort(x.detach(), dim=axis).values
@@ -115,9 +112,6 @@ class Jax:
 
     def nan_to_zero(self, x: Any) -> Any:
         return self.np.where(self.np.isnan(x), 0.0, x)
-
-    def clip(self, x: Any, least: float, most: float) -> Any:
-        return self.np.clip(x, least, most)
 
     def minimum_gap(self, x: Any, axis: int) -> Any:
         """Return the least distance of neighbours along an axis, once sorted."""
