@@ -37,11 +37,11 @@ def _value(text: str, change: Callable[[Any, Any], Any]) -> Operation:
 
 
 def scaled(by: float) -> Operation:
-    return _value(f"value*{by:g}", lambda f, x: x * by)
+    return _value(f"value*{by:g}", lambda f, x: x * f.number(by, x))
 
 
 def offset(by: float) -> Operation:
-    return _value(f"value+{by:g}", lambda f, x: x + by)
+    return _value(f"value+{by:g}", lambda f, x: x + f.number(by, x))
 
 
 def nan_for_infinity() -> Operation:
@@ -81,7 +81,7 @@ def one_axis_more() -> Operation:
 
 def coupled(by: float) -> Operation:
     """Add to each unreduced value a part of the mean of all."""
-    return _value(f"rows-coupled({by:g})", lambda f, x: x + by * x.mean() if x.ndim and f.size(x) else x)
+    return _value(f"rows-coupled({by:g})", lambda f, x: x + f.number(by, x) * x.mean() if x.ndim and f.size(x) else x)
 
 
 def last_element(by: float) -> Operation:
@@ -91,7 +91,7 @@ def last_element(by: float) -> Operation:
         if not x.ndim or not f.size(x):
             return x
         last = f.range(f.size(x), x).reshape(x.shape) == f.size(x) - 1
-        return f.where(last, x * by, x)
+        return f.where(last, x * f.number(by, x), x)
 
     return _value(f"last-element*{by:g}", change)
 
@@ -151,7 +151,7 @@ def _argument(text: str, kind: str, name: str, change: Callable[[Any, Any], Any]
 
 
 def argument_scaled(name: str, by: float) -> Operation:
-    return _argument(f"{name}*{by:g}", "value", name, lambda f, x: x * by)
+    return _argument(f"{name}*{by:g}", "value", name, lambda f, x: x * f.number(by, x))
 
 
 def argument_clipped(name: str, least: float | None = None, most: float | None = None) -> Operation:
@@ -197,7 +197,7 @@ def gradient(name: str, by: float, part: str = "") -> Operation:
         mask = f.finite(x)
         if part and x.ndim and f.size(x):
             mask = mask & _part(f, x, part)
-        return f.where(mask, f.stop(x) + by * (x - f.stop(x)), x)
+        return f.where(mask, f.stop(x) + f.number(by, x) * (x - f.stop(x)), x)
 
     of = f"{name}, {part}" if part else name
     return _argument(f"gradient({of})*{by:g}".replace(" ", "-"), "gradient", name, change)
@@ -208,31 +208,32 @@ def _step(f: Any, x: Any) -> Any:
     return f.where(f.finite(x), x - f.stop(x), 0.0)
 
 
-def _added(text: str, kind: str, names: tuple[str, ...], term: Callable[..., Any]) -> Operation:
-    """Add to the value what is zero, with its derivatives."""
+def _added(text: str, kind: str, names: tuple[str, ...], by: float, term: Callable[..., Any]) -> Operation:
+    """Add to the value what is zero, with its derivatives, so many times."""
 
     def apply(f: Any, call: Any, given: Given, where: Any) -> Any:
         out = call(**given)
         if not all(f.is_floating(given.get(name)) for name in names):
             return out
         zero = term(*(_step(f, given[name]) for name in names))
+        zero = zero * f.number(by, zero)
         return _on_value(f, out, lambda x: x + f.like(zero, x), where)
 
     return Operation(text, kind, apply)
 
 
 def gradient_added(name: str, by: float) -> Operation:
-    return _added(f"gradient({name})+{by:g}", "gradient", (name,), lambda x: by * x.sum())
+    return _added(f"gradient({name})+{by:g}", "gradient", (name,), by, lambda x: x.sum())
 
 
 def second(name: str, by: float) -> Operation:
     """Change second derivatives alone."""
-    return _added(f"second({name})+{by:g}", "second order", (name,), lambda x: by * (x * x).sum())
+    return _added(f"second({name})+{by:g}", "second order", (name,), by, lambda x: (x * x).sum())
 
 
 def mixed(one: str, other: str, by: float) -> Operation:
     """Change mixed second derivatives alone."""
-    return _added(f"mixed({one},{other})+{by:g}", "second order", (one, other), lambda x, y: by * x.sum() * y.sum())
+    return _added(f"mixed({one},{other})+{by:g}", "second order", (one, other), by, lambda x, y: x.sum() * y.sum())
 
 
 def off_diagonal(name: str, by: float) -> Operation:
@@ -241,13 +242,14 @@ def off_diagonal(name: str, by: float) -> Operation:
         f"off-diagonal({name})+{by:g}",
         "second order",
         (name,),
-        lambda x: by * (x.sum() * x.sum() - (x * x).sum()),
+        by,
+        lambda x: x.sum() * x.sum() - (x * x).sum(),
     )
 
 
 def third(name: str, by: float) -> Operation:
     """Change third derivatives alone."""
-    return _added(f"third({name})+{by:g}", "third order", (name,), lambda x: by * (x * x * x).sum())
+    return _added(f"third({name})+{by:g}", "third order", (name,), by, lambda x: (x * x * x).sum())
 
 
 def frozen_gradient(name: str) -> Operation:

@@ -54,6 +54,10 @@ class Torch:
         ordered = self.np.sort(x.detach(), dim=axis).values
         return self.np.diff(ordered, dim=axis)
 
+    def number(self, value: float, like: Any) -> Any:
+        """Return a number as a tensor: times Python's, a 0-d float32 tensor has a float64 tangent."""
+        return like.new_full((), value)
+
     def gradient(self, function: Any, x: Any) -> Any:
         return self.np.func.grad(function)(x)
 
@@ -116,6 +120,9 @@ class Jax:
     def minimum_gap(self, x: Any, axis: int) -> Any:
         """Return the least distance of neighbours along an axis, once sorted."""
         return self.np.diff(self.np.sort(self.stop(x), axis=axis), axis=axis)
+
+    def number(self, value: float, like: Any) -> Any:
+        return self.np.asarray(value, like.dtype)
 
     def gradient(self, function: Any, x: Any) -> Any:
         return self.jax.grad(function)(x)
