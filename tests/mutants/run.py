@@ -33,6 +33,7 @@ TRUTH = Path(tempfile.gettempdir()) / "xloss-mutants-truth.sqlite"
 TIMEOUT = 60.0  # seconds that one cell may take
 VARIABLE = "XLOSS_MUTANT"  # the mutant that `tests.mutants.plugin` plants
 KILLED, SURVIVED = "killed", "survived"
+UNREACHED = "no call reaches the fault"
 Record = dict[str, Any]
 
 
@@ -163,7 +164,7 @@ def examine(
             found = [one for one in findings(table) if one[0] not in known]
             if found:
                 break
-    by, reason = found[0] if found else ("", "" if asked else "no call reaches the fault")
+    by, reason = found[0] if found else ("", "" if asked else UNREACHED)
     return {"id": mutant.id, "kind": mutant.kind, "verdict": KILLED if found else SURVIVED, "by": by,
             "reason": reason, "seconds": round(time.perf_counter() - start, 2)}  # fmt: skip
 
@@ -198,8 +199,9 @@ def write_results(records: Iterable[Record], path: Path = RESULTS) -> None:
 
 
 def _short(record: Record) -> Record:
-    names = ("verdict", "by") if record["verdict"] == KILLED else ("verdict",)
-    return {name: record[name] for name in names}
+    if record["verdict"] == KILLED:
+        return {name: record[name] for name in ("verdict", "by")}
+    return {"verdict": SURVIVED, "reached": record["reason"] != UNREACHED}
 
 
 def summary(records: Sequence[Record]) -> None:

@@ -35,8 +35,8 @@ REASONS: Mapping[str, tuple[str, ...]] = {
     "optional tensors in shapes beyond the first": ("*/with-weight+rank=*",),
     "labels of other integer dtypes, and integers where floats are drawn": ("*/dtype(target)=*",),
     "arguments of several dtypes": ("*/dtype(input)!=*",),
-    "other reductions than the main one in dtypes beyond float32, and with all optional tensors": (
-        "*/reduction=*+dtype=*", "*/with-weight+dtype=float16",
+    "other reductions than the main one in other dtypes, shapes and variants": (
+        "*/reduction=*+dtype=*", "*/reduction=*+rank=*", "*/with-weight+dtype=float16",
     ),
     "an option together with another option or with an optional tensor": (
         "*/label_smoothing>0+*", "*/ignore_index>=0+*", "*/p=2+*", "*/p:2 taken for 1/*", "*/delta-dropped/*",
@@ -51,10 +51,10 @@ REASONS: Mapping[str, tuple[str, ...]] = {
     ),
     "values that no regime draws: some weights of zero, labels of one class, masks of zeros and ones, 0 as a label": (
         "*/some=0(*", "*/all=0(*", "*/all=1(*", "*/all-the-same(*", "*/some>*", "*/some<*", "*/some-*",
-        "*/source/zero-is-dissimilar", "*/source/squared-before-divided", "*/ties(*", "*/some=1(*",
+        "*/source/zero-is-dissimilar", "*/source/empty-is-one", "*/source/squared-before-divided", "*/ties(*", "*/some=1(*",
     ),
     "`torch.compile` in every dtype, variant and with every reduction": ("*/torch.compile*",),
-    "transformations within transformations, and without a gradient": ("*/func.*", "*/vmap*"),
+    "transformations within transformations and without a gradient; `vmap` with what rows share held fixed": ("*/func.*", "*/vmap*", "*/reads-a-value/*"),
     "JAX outside of `jit`": ("*/not-under-jit",),
     "PyTorch's modes: without gradients, inference, autocast, another default dtype, threads": (
         "*/no-grad", "*/inference-mode", "*/autocast", "*/default-dtype-*", "*/threads>1", "*/deterministic-algorithms",
@@ -70,7 +70,6 @@ REASONS: Mapping[str, tuple[str, ...]] = {
     "what a loss prints, warns of, or leaves in its arguments beside numbers": (
         "*/prints/*", "*/warns/*", "*/asks-gradient-*", "*/hooks-*",
     ),
-    "state kept from one call to the next: the same call again, after others": ("*-in-call-*", "*/cached-by-shape(*"),
 }  # fmt: skip
 
 
