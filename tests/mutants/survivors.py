@@ -51,10 +51,13 @@ REASONS: Mapping[str, tuple[str, ...]] = {
     ),
     "values that no regime draws: some weights of zero, labels of one class, masks of zeros and ones, 0 as a label": (
         "*/some=0(*", "*/all=0(*", "*/all=1(*", "*/all-the-same(*", "*/some>*", "*/some<*", "*/some-*",
-        "*/source/zero-is-dissimilar", "*/source/empty-is-one", "*/source/squared-before-divided", "*/ties(*", "*/some=1(*",
+        "*/source/zero-is-dissimilar", "*/source/empty-is-one", "*/source/squared-before-divided",
+        "*/ties(*", "*/some=1(*",
     ),
     "`torch.compile` in every dtype, variant and with every reduction": ("*/torch.compile*",),
-    "transformations within transformations and without a gradient; `vmap` with what rows share held fixed": ("*/func.*", "*/vmap*", "*/reads-a-value/*"),
+    "transformations within transformations and without a gradient; `vmap` with what rows share held fixed": (
+        "*/func.*", "*/vmap*", "*/reads-a-value/*",
+    ),
     "JAX outside of `jit`": ("*/not-under-jit",),
     "PyTorch's modes: without gradients, inference, autocast, another default dtype, threads": (
         "*/no-grad", "*/inference-mode", "*/autocast", "*/default-dtype-*", "*/threads>1", "*/deterministic-algorithms",
