@@ -1,0 +1,229 @@
+"""Count errors in ulps, and keep the worst, by the rules of `xloss.parity.verdict`.
+
+The error is in ulps of the loss's dtype at the exact result, never smaller than that of the smallest normal number. It
+is 0 where the exact result is below four times that number and no more than that is missing (XLA takes subnormal numbers
+for 0), and where an infinity stands for a result that overflows. In JAX a subnormal input may be taken for 0 as well.
+A NaN or an infinity where a finite number is right is *lost*: an infinite error.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from xloss.exhaustive.problems import BITS, Problem
+from xloss.parity.inputs import DTYPES
+from xloss.parity.verdict import ulp
+
+QUANTITIES = ("value", "gradient")
+#: Errors above these are counted.
+LIMITS = (0.5, 1.0, 2.0)
+#: A result is well conditioned where an ulp in the inputs moves it by no more ulps than this.
+CONDITION = 2.0
+#: How many of the worst are kept (and settled in balls), and how many that float64 cannot decide.
+WORST, HARD = 8, 256
+
+_EXPONENT = np.int64(0x7FF0000000000000)
+
+
+@dataclass(order=True)
+class Found:
+    """One result: its error in ulps, the bit patterns of its inputs, what was computed, and what is right."""
+
+    ulps: float
+    bits: tuple[int, ...]
+    got: float
+    right: float
+    #: Whether balls decided, not float64.
+    settled: bool = False
+
+
+@dataclass
+class Tally:
+    """The errors of one implementation in one quantity.
+
+    `asked` counts the inputs with an exact result, `over` those with an error above each of `LIMITS`, `lost` those
+    whose error is infinite; `hard` are those within the bound of the float64 formula of a limit, counted as not above
+    it, and `undecided` those of them that were too many to be kept.
+    """
+
+    asked: int = 0
+    over: list[int] = field(default_factory=lambda: [0] * len(LIMITS))
+    lost: int = 0
+    undecided: int = 0
+    first_lost: Found | None = None
+    worst: list[Found] = field(default_factory=list)
+    conditioned: list[Found] = field(default_factory=list)
+    hard: list[Found] = field(default_factory=list)
+
+    def as_data(self) -> dict[str, Any]:
+        """Return what JSON can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> Tally:
+        """Return what `as_data` wrote."""
+
+        def found(one: dict[str, Any]) -> Found:
+            return Found(**{**one, "bits": tuple(one["bits"])})
+
+        lists = {name: [found(one) for one in data[name]] for name in ("worst", "conditioned", "hard")}
+        lost = data["first_lost"]
+        return cls(**{**data, **lists, "first_lost": None if lost is None else found(lost)})
+
+
+def widen(array: np.ndarray) -> np.ndarray:
+    """Return the array in float64; bfloat16 by its bits, which is faster than by its numbers."""
+    if array.dtype == ml_dtypes.bfloat16:
+        array = (array.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return array.astype(np.float64)
+
+
+def numbers(bits: np.ndarray, dtype: str) -> np.ndarray:
+    """Return the numbers of these bit patterns, in the dtype."""
+    return bits.astype(np.uint32 if BITS[dtype] == 32 else np.uint16).view(DTYPES[dtype])
+
+
+class Scale:
+    """One over the ulp at each exact result, by the bits of its exponent."""
+
+    def __init__(self, dtype: str):
+        info = ml_dtypes.finfo(DTYPES[dtype])
+        self.least = np.float64(info.smallest_normal).view(np.int64) & _EXPONENT
+        # 2046 is twice the bias of the exponent, eps a power of two; what is beyond 63 bits, the subtraction takes back.
+        self.turned = np.int64((2046 - round(np.log2(float(info.eps))) << 52) - (1 << 64))
+
+    def __call__(self, right: np.ndarray) -> np.ndarray:
+        """Return an array of the shape of `right`; NaN and infinity give some number."""
+        exponent = right.view(np.int64) & _EXPONENT
+        np.maximum(exponent, self.least, out=exponent)
+        np.subtract(self.turned, exponent, out=exponent)
+        return exponent.view(np.float64)
+
+
+class Block:
+    """The inputs of one block, and what is right there, to hold each implementation against."""
+
+    def __init__(self, problem: Problem, index: np.ndarray):
+        self.problem = problem
+        self.bits = problem.bits(index)
+        self.inputs = [numbers(bits, problem.dtype) for bits in self.bits]
+        self.wide = [widen(array) for array in self.inputs]
+        right = problem.right(*self.wide)
+        self.right = {"value": right.value, "gradient": right.gradient}
+        self.sizes = {"value": right.value_size, "gradient": right.gradient_size}
+        scale = Scale(problem.dtype)
+        self.scales = {name: scale(array) for name, array in self.right.items()}
+        self.asked = {name: array.size - int(np.isnan(array).sum()) for name, array in self.right.items()}
+        # Where terms of a size cancel, the margin is larger than this.
+        self.margin = problem.bound / float(ml_dtypes.finfo(DTYPES[problem.dtype]).eps)
+
+    def add(self, tally: Tally, quantity: str, got: np.ndarray, flushes: bool) -> None:
+        """Count the errors of an implementation's results."""
+        right, size = self.right[quantity], self.sizes[quantity]
+        tally.asked += self.asked[quantity]
+        wide = widen(got)
+        with np.errstate(all="ignore"):
+            ulps = wide - right
+            ulps *= self.scales[quantity]
+            np.abs(ulps, out=ulps)
+            if size is None:
+                small = ulps <= LIMITS[0] - 2 * self.margin
+            else:
+                small = ulps + (2 * self.problem.bound) * (size * self.scales[quantity]) <= LIMITS[0]
+            chosen = np.flatnonzero(~small)
+            if chosen.size:
+                self._judge(tally, quantity, chosen, wide[chosen], flushes)
+
+    def _judge(self, tally: Tally, quantity: str, chosen: np.ndarray, wide: np.ndarray, flushes: bool) -> None:
+        """Judge the results that may be more than half an ulp off."""
+        right = self.right[quantity][chosen]
+        unit = 1 / self.scales[quantity][chosen]
+        ulps = self._errors(wide, right, unit)
+        if flushes:
+            ulps = np.minimum(ulps, self._flushed(quantity, chosen, wide))
+        ulps[np.isnan(right)] = 0
+        size = self.sizes[quantity]
+        margin = self.problem.bound * (np.abs(right) if size is None else size[chosen]) / unit
+        margin[~np.isfinite(margin)] = 0
+        for place, limit in enumerate(LIMITS):
+            tally.over[place] += int(np.count_nonzero(ulps > limit + margin))
+            doubt = np.flatnonzero(np.abs(ulps - limit) <= margin)
+            room = HARD - len(tally.hard)
+            tally.hard += [self._found(ulps, chosen, wide, right, at) for at in doubt[:room]]
+            tally.undecided += max(len(doubt) - room, 0)
+        lost = np.flatnonzero(np.isinf(ulps))
+        if lost.size:
+            tally.lost += lost.size
+            if tally.first_lost is None:
+                tally.first_lost = self._found(ulps, chosen, wide, right, lost[0])
+        finite = np.flatnonzero(np.isfinite(ulps) & (ulps > LIMITS[0]))
+        self._keep(tally.worst, ulps, chosen, wide, right, finite)
+        least = tally.conditioned[0].ulps if len(tally.conditioned) >= WORST else LIMITS[0]
+        candidates = np.flatnonzero(ulps > least)
+        if candidates.size:
+            well = self._well_conditioned(quantity, chosen[candidates], right[candidates], unit[candidates])
+            self._keep(tally.conditioned, ulps, chosen, wide, right, candidates[well])
+
+    def _errors(self, got: np.ndarray, right: np.ndarray, unit: np.ndarray) -> np.ndarray:
+        info = ml_dtypes.finfo(DTYPES[self.problem.dtype])
+        tiny, greatest = 4 * float(info.smallest_normal), float(info.max)
+        error = np.abs(got - right)
+        overflow = np.isinf(got) & (np.sign(got) == np.sign(right)) & (np.abs(right) > greatest)
+        error[(got == right) | overflow | ((np.abs(right) < tiny) & (error <= tiny))] = 0
+        error[np.isnan(error)] = np.inf
+        return np.asarray(error / unit)
+
+    def _flushed(self, quantity: str, chosen: np.ndarray, wide: np.ndarray) -> np.ndarray:
+        """Return the errors against what is right where subnormal inputs are 0; infinite where there is none."""
+        least = float(ml_dtypes.finfo(DTYPES[self.problem.dtype]).smallest_normal)
+        inputs = [array[chosen] for array in self.wide]
+        some = np.logical_or.reduce([(np.abs(x) < least) & (x != 0) for x in inputs])
+        ulps = np.full(wide.shape, np.inf)
+        if some.any():
+            inputs = [x[some] for x in inputs]
+            moved = self.problem.right(*(np.where(np.abs(x) < least, np.copysign(0.0, x), x) for x in inputs))
+            right = moved.value if quantity == "value" else moved.gradient
+            error = self._errors(wide[some], right, ulp(self.problem.dtype, right))
+            # Where there is no result at 0, any is right.
+            ulps[some] = np.where(np.isnan(right), 0.0, error)
+        return ulps
+
+    def _well_conditioned(self, quantity: str, chosen: np.ndarray, right: np.ndarray, unit: np.ndarray) -> np.ndarray:
+        """Tell where a step to the next number, in every argument, moves the result by at most `CONDITION` ulps."""
+        moved = np.zeros(chosen.shape)
+        for number, axis in enumerate(self.problem.axes):
+            bits = self.bits[number][chosen]
+            greatest = np.zeros(chosen.shape)
+            for step in (-1, 1):
+                inside = np.zeros(chosen.shape, dtype=bool)
+                for first, last in axis.ranges:
+                    inside |= (bits + step >= first) & (bits + step <= last)
+                inputs = [array[chosen] for array in self.wide]
+                inputs[number] = widen(numbers(np.where(inside, bits + step, bits), self.problem.dtype))
+                there = self.problem.right(*inputs)
+                other = there.value if quantity == "value" else there.gradient
+                greatest = np.maximum(greatest, np.abs(other - right) / unit)
+            moved += greatest
+        return moved <= CONDITION
+
+    def _found(self, ulps: np.ndarray, chosen: np.ndarray, wide: np.ndarray, right: np.ndarray, at: int) -> Found:
+        bits = tuple(int(array[chosen[at]]) for array in self.bits)
+        return Found(float(ulps[at]), bits, float(wide[at]), float(right[at]))
+
+    def _keep(self, kept: list[Found], ulps: np.ndarray, chosen: np.ndarray, wide: np.ndarray, right: np.ndarray,
+              some: np.ndarray) -> None:  # fmt: skip
+        """Put the worst of `some` among those that are `kept`: a heap, of equal errors those that were first."""
+        if len(kept) >= WORST:
+            some = some[ulps[some] > kept[0].ulps]
+        best = some[np.argsort(-ulps[some], kind="stable")[:WORST]] if some.size else some
+        for at in best:
+            found = self._found(ulps, chosen, wide, right, int(at))
+            if len(kept) < WORST:
+                heapq.heappush(kept, found)
+            elif found.ulps > kept[0].ulps:
+                heapq.heapreplace(kept, found)
