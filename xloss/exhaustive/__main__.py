@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--problem", action="append", default=[], metavar="NAME",
                         help="a problem, or a loss for all of its problems; all if not given")  # fmt: skip
     parser.add_argument("--implementation", action="append", default=[], metavar="NAME",
-                        help="xloss, torch.nn.functional, optax, keras, or torch/eager/xloss; all if not given")  # fmt: skip
+                        help="xloss, torch.nn.functional, optax, keras; or torch/eager/xloss; all if none")  # fmt: skip
     parser.add_argument("--stride", type=_count, default=1, help="one of so many inputs is asked, at a varying place")
     parser.add_argument("--chunk", type=_count, default=runner.CHUNK, help="inputs between two writes (2**22)")
     parser.add_argument("--out", type=Path, default=Path("reports/accuracy"), metavar="FOLDER")

@@ -64,8 +64,5 @@ def settled(problem: Problem, tally: Tally, quantity: str, flushes: bool) -> Tal
         place = min(range(len(LIMITS)), key=lambda n: abs(one.ulps - LIMITS[n]))
         over[place] += int(there.settled and there.ulps > LIMITS[place])
         undecided += int(not there.settled)
-    lists = {
-        name: heapq.nlargest(len(kept), map(by_truth, kept))
-        for name, kept in {"worst": tally.worst, "conditioned": tally.conditioned}.items()
-    }
-    return replace(tally, over=over, undecided=undecided, hard=[], **lists)
+    worst, conditioned = (heapq.nlargest(len(kept), map(by_truth, kept)) for kept in (tally.worst, tally.conditioned))
+    return replace(tally, over=over, undecided=undecided, hard=[], worst=worst, conditioned=conditioned)

@@ -1,9 +1,9 @@
 """The problems: which loss, of which inputs, and what is right there, in float64.
 
-A formula takes float64 arrays of the arguments that vary and gives value and derivative, with the size of the terms that
-are added up where they may cancel. Each is a chain of at most ten operations without cancellation between terms of that
-size; NumPy's elementary functions are within 4 ulps, its arithmetic within half of one. So 64 units of roundoff,
-`BOUND`, is more than a formula can lose, relative to its size: `tests/exhaustive` holds it against balls.
+A formula takes float64 arrays of the arguments that vary and gives value and derivative, with the size of the terms
+that are added up where they may cancel. Each is a chain of at most ten operations without cancellation between terms
+of that size; NumPy's elementary functions are within 4 ulps, its arithmetic within half of one. So 64 units of
+roundoff, `BOUND`, is more than a formula can lose, relative to its size: `tests/exhaustive` holds it against balls.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ class Axis:
         """Return the bit patterns of the numbers at these places."""
         first, last = self.ranges[0]
         bits, passed = index + first, last - first + 1
+        if int(index.max(initial=0)) < passed:
+            return bits
         for first, last in self.ranges[1:]:
             bits = np.where(index < passed, bits, index + (first - passed))
             passed += last - first + 1
@@ -126,9 +128,8 @@ class Problem:
 def _softplus_and_sigmoid(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compute log(1 + exp(x)) and its derivative, terms of one sign only."""
     tail = np.exp(-np.abs(x))
-    below = 1 + tail
-    # exp(min(x, 0)) is 1 or the tail.
-    return np.maximum(x, 0) + np.log1p(tail), np.where(x >= 0, 1.0, tail) / below
+    # exp(min(x, 0)) is 1, or the tail, which is less; `where` is slow where signs are mixed.
+    return np.maximum(x, 0) + np.log1p(tail), np.maximum(tail, x >= 0) / (1 + tail)
 
 
 def logistic(x: np.ndarray, sign: int) -> Right:
@@ -140,8 +141,10 @@ def logistic(x: np.ndarray, sign: int) -> Right:
 def focal(x: np.ndarray, sign: int, weight: float) -> Right:
     """weight q^2 softplus(sign x), q = sigmoid(sign x): the label is 0 for the sign +, 1 for -."""
     z = x if sign > 0 else -x
-    value, q = _softplus_and_sigmoid(z)
-    other = np.where(z >= 0, np.exp(-np.abs(z)), 1.0) / (1 + np.exp(-np.abs(z)))
+    tail = np.exp(-np.abs(z))
+    below = 1 + tail
+    value = np.maximum(z, 0) + np.log1p(tail)
+    q, other = np.maximum(tail, z >= 0) / below, np.maximum(tail, z < 0) / below
     square = weight * q * q
     return Right(square * value, sign * square * (2 * other * value + q))
 
@@ -197,10 +200,13 @@ def bce_of_probability(p: np.ndarray, label: int) -> Right:
 
 
 def poisson(x: np.ndarray, target: np.ndarray | float = 1.0) -> Right:
-    """exp(x) - target x, whose derivative is expm1(x) - (target - 1)."""
+    """exp(x) - target x, whose derivative, for a target near 1, is expm1(x) - (target - 1)."""
     power, product = np.exp(x), target * x
     less = np.expm1(x)
-    return Right(power - product, less - (target - 1), power + np.abs(product), np.abs(less) + np.abs(target - 1))
+    near = np.abs(target - 1) < 0.5
+    slope = np.where(near, less - (target - 1), power - target)
+    sizes = np.where(near, np.abs(less) + np.abs(target - 1), power + target)
+    return Right(power - product, slope, power + np.abs(product), sizes)
 
 
 def poisson_rate(rate: np.ndarray, target: float = 3.0, eps: float = 1e-8) -> Right:

@@ -23,7 +23,7 @@ from xloss.parity.inputs import DTYPES
 
 FILE = "exhaustive.json"
 #: Inputs that are computed at once: some arrays of them fit into a core's cache.
-BLOCK = 2**17
+BLOCK = 2**16
 CHUNK = 2**22
 
 
@@ -52,16 +52,18 @@ def chosen(loss: Loss, names: Sequence[str]) -> list[Contestant]:
 
 
 class Program:
-    """One implementation, ready: value and derivative of a block of inputs."""
+    """One implementation, ready: value and derivative of a block of inputs.
 
-    def __init__(self, problem: Problem, who: Contestant):
+    A JAX peer that has no unreduced values is asked for the `reduction` of one element at a time.
+    """
+
+    def __init__(self, problem: Problem, who: Contestant, reduction: str = "none"):
         from xloss.bench.runner import implementation, specifics
         from xloss.parity.mechanisms import load
 
         function = implementation(problem.loss, who)
-        if who.implementation == "keras":
+        if reduction != "none":
             function = _one_at_a_time(function)
-        reduction = "mean" if who.implementation == "keras" else "none"
         names = (*(axis.argument for axis in problem.axes), *problem.fixed)
 
         def values(*given: Any) -> Any:
@@ -92,7 +94,7 @@ class Program:
 
 
 def _one_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Map a JAX loss that averages over the last axis over its elements: the mean of one is its value."""
+    """Map a JAX loss that is reduced over its elements: the mean, or the sum, of one is its value."""
 
     def mapped(reduction: str, **given: Any) -> Any:
         import jax
@@ -101,9 +103,10 @@ def _one_at_a_time(function: Callable[..., Any]) -> Callable[..., Any]:
         options = {name: x for name, x in given.items() if name not in arrays}
 
         def one(some: Any) -> Any:
-            return function(**{name: x[None] for name, x in some.items()}, **options, reduction=reduction)
+            return function(**some, **options, reduction=reduction)
 
-        return jax.vmap(one)(arrays)
+        # The axis of one comes first: XLA does not vectorize over an axis that is not the last.
+        return jax.vmap(one, in_axes=1)({name: x[None] for name, x in arrays.items()})
 
     return mapped
 
@@ -181,15 +184,20 @@ def _prepare(problem: Problem, programs: Mapping[str, Contestant], refused: dict
     for name, who in programs.items():
         if name in refused:
             continue
-        try:
-            program = Program(problem, who)
-            program(Block(problem, np.arange(min(BLOCK, problem.size), dtype=np.int64)).inputs)
-        except Exception as error:  # whatever a peer raises is why it has no column
-            if who.implementation == "xloss":
-                raise
-            refused[name] = f"{type(error).__name__}: {error}".split("\n")[0][:200]
-        else:
-            ready[name] = program
+        for reduction in ("none", "sum", "mean") if who.framework == "jax" else ("none",):
+            try:
+                program = Program(problem, who, reduction)
+                program(Block(problem, np.arange(min(BLOCK, problem.size), dtype=np.int64)).inputs)
+            except Exception as error:  # whatever a peer raises is why it has no column
+                if who.implementation == "xloss":
+                    raise
+                refused[name] = f"{type(error).__name__}: {error}".split("\n")[0][:200]
+                if not isinstance(error, Unsupported):
+                    break
+            else:
+                refused.pop(name, None)
+                ready[name] = program
+                break
     return ready
 
 

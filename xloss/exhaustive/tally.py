@@ -1,9 +1,9 @@
 """Count errors in ulps, and keep the worst, by the rules of `xloss.parity.verdict`.
 
 The error is in ulps of the loss's dtype at the exact result, never smaller than that of the smallest normal number. It
-is 0 where the exact result is below four times that number and no more than that is missing (XLA takes subnormal numbers
-for 0), and where an infinity stands for a result that overflows. In JAX a subnormal input may be taken for 0 as well.
-A NaN or an infinity where a finite number is right is *lost*: an infinite error.
+is 0 where the exact result is below four times that number and no more than that is missing (XLA takes subnormal
+numbers for 0), and where an infinity stands for a result that overflows. In JAX a subnormal input may be taken for 0
+as well. A NaN or an infinity where a finite number is right is *lost*: an infinite error.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ CONDITION = 2.0
 #: How many of the worst are kept (and settled in balls), and how many that float64 cannot decide.
 WORST, HARD = 8, 256
 
-_EXPONENT = np.int64(0x7FF0000000000000)
-
 
 @dataclass(order=True)
 class Found:
@@ -48,7 +46,8 @@ class Tally:
 
     `asked` counts the inputs with an exact result, `over` those with an error above each of `LIMITS`, `lost` those
     whose error is infinite; `hard` are those within the bound of the float64 formula of a limit, counted as not above
-    it, and `undecided` those of them that were too many to be kept.
+    it, and `undecided` those of them that were too many to be kept. What is the float64 result, rounded, counts as
+    right: it is at most the bound more than half an ulp off.
     """
 
     asked: int = 0
@@ -76,33 +75,39 @@ class Tally:
         return cls(**{**data, **lists, "first_lost": None if lost is None else found(lost)})
 
 
-def widen(array: np.ndarray) -> np.ndarray:
-    """Return the array in float64; bfloat16 by its bits, which is faster than by its numbers."""
+def single(array: np.ndarray) -> np.ndarray:
+    """Return the array in float32; bfloat16 by its bits, which is faster than by its numbers."""
     if array.dtype == ml_dtypes.bfloat16:
-        array = (array.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
-    return array.astype(np.float64)
+        return (array.view(np.uint16).astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return array.astype(np.float32, copy=False)
+
+
+def widen(array: np.ndarray) -> np.ndarray:
+    """Return the array in float64."""
+    return single(array).astype(np.float64)
+
+
+def rounded(right: np.ndarray, dtype: str) -> np.ndarray:
+    """Return float64 numbers rounded to the dtype, as float32: to the nearest, of two the even one.
+
+    By bits where the dtype is 16 bits wide: a cast would round twice. Subnormal and infinite results of those may be
+    wrong: what differs from them is looked at closely.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        if dtype != "float32":
+            drop = np.int64(52 - ml_dtypes.finfo(DTYPES[dtype]).nmant)
+            bits = right.view(np.int64)
+            odd = (bits >> drop) & 1
+            odd += bits
+            odd += (np.int64(1) << (drop - 1)) - 1
+            odd &= ~((np.int64(1) << drop) - 1)
+            right = odd.view(np.float64)
+        return right.astype(np.float32)
 
 
 def numbers(bits: np.ndarray, dtype: str) -> np.ndarray:
     """Return the numbers of these bit patterns, in the dtype."""
     return bits.astype(np.uint32 if BITS[dtype] == 32 else np.uint16).view(DTYPES[dtype])
-
-
-class Scale:
-    """One over the ulp at each exact result, by the bits of its exponent."""
-
-    def __init__(self, dtype: str):
-        info = ml_dtypes.finfo(DTYPES[dtype])
-        self.least = np.float64(info.smallest_normal).view(np.int64) & _EXPONENT
-        # 2046 is twice the bias of the exponent, eps a power of two; what is beyond 63 bits, the subtraction takes back.
-        self.turned = np.int64((2046 - round(np.log2(float(info.eps))) << 52) - (1 << 64))
-
-    def __call__(self, right: np.ndarray) -> np.ndarray:
-        """Return an array of the shape of `right`; NaN and infinity give some number."""
-        exponent = right.view(np.int64) & _EXPONENT
-        np.maximum(exponent, self.least, out=exponent)
-        np.subtract(self.turned, exponent, out=exponent)
-        return exponent.view(np.float64)
 
 
 class Block:
@@ -116,33 +121,22 @@ class Block:
         right = problem.right(*self.wide)
         self.right = {"value": right.value, "gradient": right.gradient}
         self.sizes = {"value": right.value_size, "gradient": right.gradient_size}
-        scale = Scale(problem.dtype)
-        self.scales = {name: scale(array) for name, array in self.right.items()}
+        self.rounded = {name: rounded(array, problem.dtype) for name, array in self.right.items()}
         self.asked = {name: array.size - int(np.isnan(array).sum()) for name, array in self.right.items()}
-        # Where terms of a size cancel, the margin is larger than this.
-        self.margin = problem.bound / float(ml_dtypes.finfo(DTYPES[problem.dtype]).eps)
 
     def add(self, tally: Tally, quantity: str, got: np.ndarray, flushes: bool) -> None:
         """Count the errors of an implementation's results."""
-        right, size = self.right[quantity], self.sizes[quantity]
         tally.asked += self.asked[quantity]
-        wide = widen(got)
-        with np.errstate(all="ignore"):
-            ulps = wide - right
-            ulps *= self.scales[quantity]
-            np.abs(ulps, out=ulps)
-            if size is None:
-                small = ulps <= LIMITS[0] - 2 * self.margin
-            else:
-                small = ulps + (2 * self.problem.bound) * (size * self.scales[quantity]) <= LIMITS[0]
-            chosen = np.flatnonzero(~small)
-            if chosen.size:
-                self._judge(tally, quantity, chosen, wide[chosen], flushes)
+        got = single(got)
+        chosen = np.flatnonzero(got != self.rounded[quantity])
+        if chosen.size:
+            with np.errstate(all="ignore"):
+                self._judge(tally, quantity, chosen, got[chosen].astype(np.float64), flushes)
 
     def _judge(self, tally: Tally, quantity: str, chosen: np.ndarray, wide: np.ndarray, flushes: bool) -> None:
-        """Judge the results that may be more than half an ulp off."""
+        """Judge the results that are not the float64 ones, rounded."""
         right = self.right[quantity][chosen]
-        unit = 1 / self.scales[quantity][chosen]
+        unit = ulp(self.problem.dtype, right)
         ulps = self._errors(wide, right, unit)
         if flushes:
             ulps = np.minimum(ulps, self._flushed(quantity, chosen, wide))
