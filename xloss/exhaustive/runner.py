@@ -155,7 +155,7 @@ def run(problem: Problem, out: Path, settings: Settings, progress: Callable[[int
         progress(chunk + 1, chunks)
     if stop < chunks:
         return None
-    return _row(problem, asked, settings, state, programs, tallies)
+    return _row(problem, settings, state, programs, tallies)
 
 
 def _begin(problem: Problem, path: Path, settings: Settings) -> dict[str, Any]:
@@ -201,7 +201,7 @@ def _prepare(problem: Problem, programs: Mapping[str, Contestant], refused: dict
     return ready
 
 
-def _row(problem: Problem, asked: int, settings: Settings, state: Mapping[str, Any], programs: Mapping[str, Contestant],
+def _row(problem: Problem, settings: Settings, state: Mapping[str, Any], programs: Mapping[str, Contestant],
          tallies: Mapping[str, Mapping[str, Tally]]) -> dict[str, Any]:  # fmt: skip
     """Settle by balls, and return the row of the table."""
     from xloss import environment
@@ -211,8 +211,11 @@ def _row(problem: Problem, asked: int, settings: Settings, state: Mapping[str, A
     for who, by_quantity in tallies.items():
         flushes = programs[who].framework == "jax"
         results[who] = {
-            quantity: _summary(problem, balls.settled(problem, one, quantity, flushes))
-            for quantity, one in by_quantity.items()
+            "stride": settings.stride,
+            **{
+                quantity: _summary(problem, balls.settled(problem, one, quantity, flushes))
+                for quantity, one in by_quantity.items()
+            },
         }
     return {
         "problem": problem.name,
@@ -222,9 +225,6 @@ def _row(problem: Problem, asked: int, settings: Settings, state: Mapping[str, A
         "fixed": dict(problem.fixed),
         "wrt": problem.wrt,
         "inputs": problem.size,
-        "asked": asked,
-        "stride": settings.stride,
-        "complete": settings.stride == 1,
         "seconds": round(state["seconds"], 1),
         "date": here["created"][:10],
         "code": state["key"]["code"],
@@ -287,19 +287,22 @@ def slug(name: str) -> str:
 
 
 def record(row: Mapping[str, Any], path: Path) -> None:
-    """Put a row in the table, in the place of an earlier one of its problem.
+    """Put a row in the table: in the place of an earlier one of its problem, or joined with it.
 
-    A strided row does not replace one that is complete and of the same code; implementations that were asked alone join
-    the row of the others where all else is the same.
+    Where code, versions and machine are the same, each implementation has the result of the last run, but that a strided
+    one does not replace a complete one; `seconds` are then those of the complete runs.
     """
     rows = {one["problem"]: one for one in read(path)}
     before = rows.get(row["problem"])
-    same = ("code", "versions", "cpu", "kernels", "python", "stride")
-    if before and before["complete"] and not row["complete"] and before["code"] == row["code"]:
-        return
-    if before and all(before[name] == row[name] for name in same):
-        joined = {name: {**before[name], **row[name]} for name in ("results", "refused")}
-        row = {**row, **joined}
+    if before and all(before[name] == row[name] for name in ("code", "versions", "cpu", "kernels", "python")):
+        complete = {who: one for who, one in before["results"].items() if one["stride"] == 1}
+        strided = {who: one for who, one in row["results"].items() if one["stride"] != 1}
+        results = {**before["results"], **row["results"], **{who: complete[who] for who in complete if who in strided}}
+        refused = {who: why for who, why in {**before["refused"], **row["refused"]}.items() if who not in results}
+        new = set(row["results"]) - set(strided)
+        kept = 0 if set(complete) <= new else before["seconds"]
+        seconds = round(kept + row["seconds"], 1) if new else before["seconds"] if complete else row["seconds"]
+        row = {**row, "results": results, "refused": refused, "seconds": seconds}
     rows[row["problem"]] = dict(row)
     order = [*PROBLEMS, *rows]
     lines = (json.dumps(rows[name]) for name in sorted(rows, key=order.index))
