@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         problems = runner.select(given.problem)
-        _check(given, problems)
+        _check(given)
     except ValueError as error:
         parser.error(str(error))
     if given.list:
@@ -51,13 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _run(given, problems)
 
 
-def _check(given: argparse.Namespace, problems: Sequence[Problem]) -> None:
+def _check(given: argparse.Namespace) -> None:
     """Refuse names of implementations that no problem has, and an `--out` that is a file."""
     from xloss.exhaustive import runner
 
     known = {
         name
-        for problem in problems
+        for problem in runner.PROBLEMS.values()
         for who in runner.contestants(problem.loss)
         for name in (str(who), who.implementation)
     }

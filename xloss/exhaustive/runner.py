@@ -289,8 +289,8 @@ def slug(name: str) -> str:
 def record(row: Mapping[str, Any], path: Path) -> None:
     """Put a row in the table: in the place of an earlier one of its problem, or joined with it.
 
-    Where code, versions and machine are the same, each implementation has the result of the last run, but that a strided
-    one does not replace a complete one; `seconds` are then those of the complete runs.
+    Where code, versions and machine are the same, each implementation has the result of the last run, but that a
+    strided one does not replace a complete one; `seconds` are then those of the complete runs.
     """
     rows = {one["problem"]: one for one in read(path)}
     before = rows.get(row["problem"])
