@@ -54,10 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _check(given: argparse.Namespace) -> None:
     """Refuse names of implementations that no problem has, and an `--out` that is a file."""
     from xloss.exhaustive import runner
+    from xloss.exhaustive.problems import PROBLEMS
 
     known = {
         name
-        for problem in runner.PROBLEMS.values()
+        for problem in PROBLEMS.values()
         for who in runner.contestants(problem.loss)
         for name in (str(who), who.implementation)
     }

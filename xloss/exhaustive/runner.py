@@ -16,7 +16,7 @@ import numpy as np
 
 from xloss.catalog import Contestant, Loss, Unsupported
 from xloss.exhaustive import balls, problems, tally
-from xloss.exhaustive.problems import PROBLEMS, Problem
+from xloss.exhaustive.problems import Problem
 from xloss.exhaustive.tally import LIMITS, QUANTITIES, Block, Found, Tally
 from xloss.files import write_text
 from xloss.parity.inputs import DTYPES
@@ -304,7 +304,7 @@ def record(row: Mapping[str, Any], path: Path) -> None:
         seconds = round(kept + row["seconds"], 1) if new else before["seconds"] if complete else row["seconds"]
         row = {**row, "results": results, "refused": refused, "seconds": seconds}
     rows[row["problem"]] = dict(row)
-    order = [*PROBLEMS, *rows]
+    order = [*problems.PROBLEMS, *rows]
     lines = (json.dumps(rows[name]) for name in sorted(rows, key=order.index))
     write_text(path, "[\n" + ",\n".join(lines) + "\n]\n")
 
@@ -321,11 +321,11 @@ def select(names: Iterable[str]) -> list[Problem]:
 
     found = []
     for name in names:
-        those = [problem for problem in PROBLEMS.values() if name in (problem.name, problem.loss_name)]
+        those = [problem for problem in problems.PROBLEMS.values() if name in (problem.name, problem.loss_name)]
         if not those:
-            known = [*PROBLEMS, *(problem.loss_name for problem in PROBLEMS.values())]
+            known = [*problems.PROBLEMS, *(problem.loss_name for problem in problems.PROBLEMS.values())]
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"--problem: no problem {name!r}{hint}")
         found += those
-    return list(dict.fromkeys(found)) if found else list(PROBLEMS.values())
+    return list(dict.fromkeys(found)) if found else list(problems.PROBLEMS.values())
