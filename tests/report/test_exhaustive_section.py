@@ -32,12 +32,13 @@ def written(folder: Path, rows) -> Path:
 
 def test_the_section_shows_the_largest_errors(tmp_path):
     html = exhaustive.html(exhaustive.read(written(tmp_path, [ROW])))
-    for text in ("2.68", "0x1.86946ap-1", "∞", "-0x1.62eb2p+6", "≤ 0.5", "4,278,190,080", "one of 4096 inputs",
+    for text in ("2.68", "0x1.86946ap-1", "∞", "-0x1.62eb2p+6", "≤ 0.5", "4,278,190,080", "one of 4,096 inputs",
                  "&lt;b&gt;, AVX2", "torch 2.13.0, jax 0.10.2"):  # fmt: skip
         assert text in html, text
     assert "<b>" not in html
     assert "optax" not in html
-    assert html.count(">*<") == 2
+    assert html.count("2.68*") == 1
+    assert html.count("0.5*") == 1
     assert "1 problem of 1" in html
 
 
@@ -45,7 +46,7 @@ def test_a_sampled_problem_is_said_to_be(tmp_path):
     results = {who: {**one, "stride": 4096} for who, one in ROW["results"].items()}
     html = exhaustive.html(exhaustive.read(written(tmp_path, [{**ROW, "results": results}])))
     assert "sampled" in html
-    assert "0 problems of 1, 0 inputs" in html
+    assert "0 problems of 1 complete: 0 inputs" in html
 
 
 def test_there_is_no_section_without_a_table(tmp_path):
@@ -63,4 +64,4 @@ def test_a_table_of_another_form_is_refused(tmp_path, text):
 def test_what_is_committed_makes_a_small_section():
     rows = exhaustive.read(Path(__file__).parents[2] / "reports")
     assert sum(row["complete"] for row in rows) >= 3
-    assert len(exhaustive.html(rows).encode()) < 24_000
+    assert len(exhaustive.html(rows).encode()) < 20_000

@@ -22,7 +22,8 @@ from xloss.parity.inputs import DTYPES
 QUANTITIES = ("value", "gradient")
 #: Errors above these are counted.
 LIMITS = (0.5, 1.0, 2.0)
-#: A result is well conditioned where an ulp in the inputs moves it by no more ulps than this.
+#: A result is well conditioned where an ulp in the inputs moves it by no more ulps than this, and where no more than
+#: half an ulp is lost with an input or an intermediate result below the smallest normal number.
 CONDITION = 2.0
 #: Errors up to so many ulps are taken as they are: no rule makes them less.
 PLAIN = 4.0
@@ -216,11 +217,14 @@ class Block:
     def _well_conditioned(
         self, quantity: str, chosen: np.ndarray, right: np.ndarray, per_ulp: np.ndarray
     ) -> np.ndarray:
-        """Tell where a step to the next number, in every argument, moves the result by at most `CONDITION` ulps."""
-        moved = np.zeros(chosen.shape)
+        """Tell where a step to the next number, in every argument, moves the result by at most `CONDITION` ulps.
+
+        What is taken for 0 moves it by up to twice the smallest normal number, times 1 and its slopes: the verdict's.
+        """
+        moved, slopes = np.zeros(chosen.shape), np.ones(chosen.shape)
         for number, axis in enumerate(self.problem.axes):
             bits = self.bits[number][chosen]
-            greatest = np.zeros(chosen.shape)
+            greatest, steepest = np.zeros(chosen.shape), np.zeros(chosen.shape)
             for step in (-1, 1):
                 inside = np.zeros(chosen.shape, dtype=bool)
                 for first, last in axis.ranges:
@@ -228,10 +232,13 @@ class Block:
                 inputs = [array[chosen] for array in self.wide]
                 inputs[number] = widen(numbers(np.where(inside, bits + step, bits), self.problem.dtype))
                 there = self.problem.right(*inputs)
-                other = there.value if quantity == "value" else there.gradient
-                greatest = np.maximum(greatest, np.abs(other - right) * per_ulp)
-            moved += greatest
-        return moved <= CONDITION
+                change = np.abs((there.value if quantity == "value" else there.gradient) - right)
+                greatest = np.maximum(greatest, change * per_ulp)
+                width = np.abs(inputs[number] - self.wide[number][chosen])
+                steepest = np.maximum(steepest, np.where(width > 0, change / width, 0))
+            moved, slopes = moved + greatest, slopes + steepest
+        lost = 2 * float(self.info.smallest_normal) * slopes * per_ulp
+        return np.asarray((moved <= CONDITION) & (lost <= LIMITS[0]))
 
     def _found(self, ulps: np.ndarray, chosen: np.ndarray, wide: np.ndarray, right: np.ndarray, at: int) -> Found:
         bits = tuple(int(array[chosen[at]]) for array in self.bits)

@@ -47,9 +47,9 @@ def html(rows: list[dict[str, Any]]) -> str:
         "exhaustive.html",
         rows=rows,
         columns=columns,
-        quantities=QUANTITIES,
         complete=len(complete),
         inputs=sum(row["inputs"] for row in complete),
+        strides=sorted({cell["stride"] for row in rows for cells in row["cells"].values() for cell in cells} - {1}),
         machines=sorted({row["machine"] for row in rows}),
         versions=sorted({row["versions"] for row in rows}),
     )
@@ -66,7 +66,7 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
         # Of xloss's own: a peer that was sampled is marked in its cell.
         "complete": all(results[who]["stride"] == 1 for who in results if who.endswith("/xloss")),
         "cells": {
-            who: {name: _cell(results[who][name], results[who]["stride"]) for name in QUANTITIES}
+            who: [_cell(results[who][name], results[who]["stride"]) for name in QUANTITIES]
             for who in COLUMNS
             if who in results
         },
@@ -77,14 +77,12 @@ def _row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _cell(one: Mapping[str, Any], stride: int) -> dict[str, Any]:
     """Return what a cell says: the largest error, where, and the largest where the problem is well conditioned."""
-    asked, lost, worst, well = int(one["asked"]), int(one["lost"]), one["worst"], one["conditioned"]
+    lost, worst, well = int(one["lost"]), one["worst"], one["conditioned"]
     there = one["lost_at"] if lost else worst
     return {
         "worst": "∞" if lost else _ulps(worst),
         "at": "" if there is None else ", ".join(short(x) for x in there["at"]),
         "well": _ulps(well),
-        "lost": lost / asked if asked else 0.0,
-        "over": int(one["over"]["1.0"]) / asked if asked else 0.0,
         "stride": int(stride),
     }
 
