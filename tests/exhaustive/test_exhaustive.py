@@ -181,6 +181,18 @@ def test_a_number_halfway_is_rounded_to_even_once():
     np.testing.assert_array_equal(tally.rounded(given, "bfloat16"), [1 + 2.0**-7, 1, 1 + 2.0**-6, -1 - 2.0**-7])
 
 
+def test_a_subnormal_input_may_be_taken_for_zero_in_jax():
+    """y (log y - x) of y = 2^-127 and x = -2^127 is about 1, and 0 where y is taken for 0."""
+    problem = PROBLEMS["kl_div by target, pairs"]
+    block = tally.Block(problem, np.array([0x7F00 * problem.axes[1].size + 0x40], dtype=np.int64))
+    assert [float(x[0]) for x in block.wide] == [-(2.0**127), 2.0**-127]
+    assert block.right["value"][0] == pytest.approx(1, rel=1e-6)
+    for flushes, lost in ((True, 0), (False, 1)):
+        one = tally.Tally()
+        block.add(one, "value", np.zeros(1, DTYPES["bfloat16"]), flushes)
+        assert one.over == [lost] * 3
+
+
 def test_an_interrupted_run_goes_on_to_the_same_result(tmp_path):
     settings = {"stride": 2**13 + 1, "chunk": 2**15, "implementations": ("xloss",)}  # four chunks
     problem = PROBLEMS["binary_cross_entropy_with_logits, pairs"]

@@ -2,9 +2,8 @@
 
 The error is in ulps of the loss's dtype at the exact result, never smaller than that of the smallest normal number. It
 is 0 where the exact result is below four times that number and no more than that is missing (XLA takes subnormal
-numbers for 0), and where an infinity stands for a result that overflows. In JAX, where an error is above 4 ulps, a
-subnormal input may have been taken for 0. A NaN or an infinity where a finite number is right is *lost*: an infinite
-error.
+numbers for 0), and where an infinity stands for a result that overflows. In JAX a subnormal input may
+have been taken for 0. A NaN or an infinity where a finite number is right is *lost*: an infinite error.
 """
 
 from __future__ import annotations
@@ -128,6 +127,10 @@ class Block:
         self.least = np.float64(self.info.smallest_normal).view(np.int64) & _EXPONENT
         # 2046 is twice the bias of the exponent, eps a power of two; the subtraction takes back what is beyond 63 bits.
         self.turned = np.int64((2046 - round(np.log2(float(self.info.eps))) << 52) - (1 << 64))
+        # Where an input is subnormal; None where none is.
+        least = float(self.info.smallest_normal)
+        some = np.logical_or.reduce([(np.abs(x) < least) & (x != 0) for x in self.wide])
+        self.subnormal = some if some.any() else None
         right = problem.right(*self.wide)
         self.right = {"value": right.value, "gradient": right.gradient}
         self.sizes = {"value": right.value_size, "gradient": right.gradient_size}
@@ -153,7 +156,10 @@ class Block:
         per_ulp = self.per_ulp(right)
         ulps = np.abs(wide - right) * per_ulp
         # An error of some ulps is what it is; a larger one, or none, may have its reason.
-        odd = np.flatnonzero(~(ulps <= PLAIN) | (np.abs(right) < self.tiny))
+        special = ~(ulps <= PLAIN) | (np.abs(right) < self.tiny)
+        if flushes and self.subnormal is not None:
+            special |= self.subnormal[chosen]
+        odd = np.flatnonzero(special)
         if odd.size:
             ulps[odd] = self._errors(wide[odd], right[odd], per_ulp[odd])
             if flushes:
@@ -203,7 +209,7 @@ class Block:
         """Return the errors against what is right where subnormal inputs are 0; infinite where there is none."""
         least = float(self.info.smallest_normal)
         inputs = [array[chosen] for array in self.wide]
-        some = np.logical_or.reduce([(np.abs(x) < least) & (x != 0) for x in inputs])
+        some = np.zeros(wide.shape, dtype=bool) if self.subnormal is None else self.subnormal[chosen]
         ulps = np.full(wide.shape, np.inf)
         if some.any():
             inputs = [x[some] for x in inputs]
