@@ -232,6 +232,26 @@ def test_every_input_is_asked_once():
     np.testing.assert_array_equal(whole.bits(np.arange(15)), [*range(10), *range(100, 105)])
 
 
+@pytest.mark.parametrize("problem", PROBLEMS.values(), ids=list(PROBLEMS))
+def test_values_are_those_without_a_gradient(problem):
+    """One pass of PyTorch gives value and gradient: the value is bit for bit that of a pass without."""
+    import torch
+
+    from xloss.bench.runner import implementation
+
+    inputs = tally.Block(problem, runner.places(0, runner.BLOCK, problem.size // runner.BLOCK, problem.size)).inputs
+    for who in runner.contestants(problem.loss):
+        if who.framework == "torch":
+            program = runner.Program(problem, who)
+            arrays = [program.framework.put(x, program.device) for x in inputs]
+            names = (*(axis.argument for axis in problem.axes), *problem.fixed)
+            given = dict(zip(names, [*arrays, *program.fixed], strict=True))
+            with torch.no_grad():
+                value = implementation(problem.loss, who)(**given, **problem.options, reduction="none")
+            np.testing.assert_array_equal(tally.single(program.framework.get(value)),
+                                          tally.single(program(inputs)["value"]))  # fmt: skip
+
+
 def test_a_strided_run_does_not_replace_a_complete_one(tmp_path):
     path = tmp_path / runner.FILE
     same = {"problem": SOFT.name, "code": "x", "versions": {}, "cpu": "c", "kernels": "k", "python": "3"}
