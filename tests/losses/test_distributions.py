@@ -402,6 +402,18 @@ def test_the_square_in_gaussian_nll_does_not_overflow(framework: Any) -> None:
 
 
 @both
+def test_twice_a_gaussian_nll_may_overflow(framework: Any) -> None:
+    """error^2 / var is 3.5e38, beyond float32; half of it is not."""
+    given = {
+        "input": np.array([1.872e19], np.float32),
+        "target": np.zeros(1, np.float32),
+        "var": np.array([1.0], np.float32),
+    }
+    assert value(framework, "gaussian_nll_loss", **given) == pytest.approx(0.5 * 1.872e19**2, rel=1e-6)
+    assert np.isinf(value(None, "gaussian_nll_loss", **given))
+
+
+@both
 def test_a_count_of_none_has_a_derivative_by_the_count(framework: Any) -> None:
     """-x, with the full term or without: in torch 0 * log(0) spoils it."""
     given = {"input": X[0], "target": np.array([0.0, 0.5, 1.0]), "full": True}

@@ -298,6 +298,16 @@ def test_sparsemax_of_two_classes_is_a_parabola_between_lines(framework: Any) ->
     np.testing.assert_allclose(gradient(framework, "sparsemax_loss", **given), np.stack([-slope, slope], 1), rtol=1e-14)
 
 
+@both
+@pytest.mark.parametrize("gamma", [0.5, 2.0, 5.0])
+def test_focal_loss_of_the_greatest_logits_has_a_gradient(gamma: float, framework: Any) -> None:
+    """Times gamma, the loss overflows: the factor's derivative, which is 0, must not be multiplied by it."""
+    logits = np.float32([2.3e38, 3.4e38, -2.3e38, -3.4e38])
+    for target, slopes in ((0.0, [0.75, 0.75, 0, 0]), (1.0, [0, 0, -0.25, -0.25])):
+        given = {"input": logits, "target": np.full_like(logits, target), "gamma": gamma}
+        np.testing.assert_array_equal(gradient(framework, "sigmoid_focal_loss", **given), slopes)
+
+
 def test_sigmoid_focal_is_its_formula_in_both_arguments() -> None:
     """As torchvision computes it, with the gradient to the targets."""
     x, t = torch.tensor(3 * X, requires_grad=True), torch.tensor(UNIT.round(1), requires_grad=True)

@@ -64,8 +64,8 @@ def torch_gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | float, 
     # A variance below eps gets the derivative at eps: `where` alone would make it 0.
     var = torch.where(var < eps, eps + (var - var.detach()), var)
     error = input - target
-    # Divide before squaring: the square alone may overflow.
-    loss = 0.5 * (torch.log(var) + error * (error / var))
+    # Divide before squaring, and halve before that: the square alone, or twice the loss, may overflow.
+    loss = 0.5 * torch.log(var) + (0.5 * error) * (error / var)
     if full:
         loss = loss + 0.5 * math.log(2 * math.pi)
     return ops.reduce(ops.nan_where(loss, negative), reduction, dtype)
@@ -96,8 +96,8 @@ def jax_gaussian_nll_loss(input: ArrayLike, target: ArrayLike, var: ArrayLike | 
     # A variance below eps gets the derivative at eps: `where` alone would make it 0.
     var = jnp.where(var < eps, eps + (var - jax.lax.stop_gradient(var)), var)
     error = input - target
-    # Divide before squaring: the square alone may overflow.
-    loss = 0.5 * (jnp.log(var) + error * (error / var))
+    # Divide before squaring, and halve before that: the square alone, or twice the loss, may overflow.
+    loss = 0.5 * jnp.log(var) + (0.5 * error) * (error / var)
     if full:
         loss = loss + 0.5 * math.log(2 * math.pi)
     return ops.reduce(ops.nan_where(loss, negative), reduction, dtype)

@@ -57,8 +57,8 @@ def torch_sigmoid_focal_loss(input: Tensor, target: Tensor, alpha: float = 0.25,
     # The target's distance from the label that the logit's sign predicts, and from the other label.
     negative = 0.5 + 0.5 * side
     wrong, right = torch.lerp(1 - target, target, negative), torch.lerp(target, 1 - target, negative)
-    # A constant at an infinite logit: the derivative would be multiplied by an infinite loss.
-    tail = torch.where(size == torch.inf, 0.0, torch.exp(-size))
+    # A constant where it is 0 in any dtype: its derivative would be multiplied by a loss that may be infinite.
+    tail = torch.where(size > 1e4, 0.0, torch.exp(-size))
     log_total = ops.log1p(tail)
     loss = ops.weighted(wrong, size) + log_total
     if not arguments.is_zero(gamma):
@@ -94,8 +94,8 @@ def jax_sigmoid_focal_loss(input: ArrayLike, target: ArrayLike, alpha: float = 0
     # The target's distance from the label that the logit's sign predicts, and from the other label.
     negative = side > 0
     wrong, right = jnp.where(negative, target, 1 - target), jnp.where(negative, 1 - target, target)
-    # A constant at an infinite logit: the derivative would be multiplied by an infinite loss.
-    tail = jnp.where(size == jnp.inf, 0.0, jnp.exp(-size))
+    # A constant where it is 0 in any dtype: its derivative would be multiplied by a loss that may be infinite.
+    tail = jnp.where(size > 1e4, 0.0, jnp.exp(-size))
     log_total = ops.log1p(tail)
     loss = ops.weighted(wrong, size) + log_total
     if not arguments.is_zero(gamma):

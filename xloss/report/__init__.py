@@ -1,9 +1,9 @@
 """Report what the sweep, the benchmarks and the claims found: one HTML page that opens offline, and Markdown summaries.
 
 `write` reads a folder that ``xloss parity --out`` wrote (``data/``) and benchmarks were stored in (``history/``,
-``data/bench.parquet``), with the table of public bugs (``gallery.json``). `source` reads, `parity` and `speed` turn
-rows into tables, `svg` draws, `pages` lays out. None of them imports a framework; importing this package imports
-neither pandas nor jinja2.
+``data/bench.parquet``), with the tables of public bugs (``gallery.json``) and of every input
+(``accuracy/exhaustive.json``). `source` reads, `parity` and `speed` turn rows into tables, `svg` draws, `pages` lays
+out. None of them imports a framework; importing this package imports neither pandas nor jinja2.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def write(source: Path, out: Path, claims: Sequence[Result] | None = None) -> li
         claims: results of `xloss.claims.run`, listed in the last section of the page.
     """
     from xloss.files import write_text, write_whole
-    from xloss.report import gallery, pages, speed, stacks
+    from xloss.report import exhaustive, gallery, pages, speed, stacks
 
     table, environment = read_parity(source)
     benchmarks = speed.build(source)
@@ -42,7 +42,8 @@ def write(source: Path, out: Path, claims: Sequence[Result] | None = None) -> li
 
         fragment = html(claims)
     bugs = gallery.html(gallery.read(source))
-    files = pages.build(table, environment, fragment, benchmarks, bugs, stacks.html())
+    every_input = exhaustive.html(exhaustive.read(source))
+    files = pages.build(table, environment, fragment, benchmarks, bugs, stacks.html(), every_input)
     paths = [write_text(out / name, text) for name, text in files.items()]
     for name, rows in benchmarks.tables.items():
         flat = rows.drop(columns="samples", errors="ignore")

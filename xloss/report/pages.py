@@ -30,21 +30,32 @@ ALL_FINDINGS = (
 
 
 def build(
-    table: pd.DataFrame, environment: Mapping[str, Any], claims: str, speed: Speed, gallery: str = "", stacks: str = ""
+    table: pd.DataFrame,
+    environment: Mapping[str, Any],
+    claims: str,
+    speed: Speed,
+    gallery: str = "",
+    stacks: str = "",
+    exhaustive: str = "",
 ) -> dict[str, str]:
     """Build the texts of the pages by name, from the sweep, the benchmarks, and the HTML of the other sections."""
     found = contents(table, environment)
-    pages = {"index.html": page(found, claims, speed, gallery, stacks), "parity.md": render("parity.md", **found)}
+    index = page(found, claims, speed, gallery, stacks, exhaustive)
+    pages = {"index.html": index, "parity.md": render("parity.md", **found)}
     return {**pages, "speed.md": render("speed.md", speed=speed)} if speed.sections else pages
 
 
-def page(found: Mapping[str, Any], claims: str, speed: Speed, gallery: str = "", stacks: str = "") -> str:
+def page(
+    found: Mapping[str, Any], claims: str, speed: Speed, gallery: str = "", stacks: str = "", exhaustive: str = ""
+) -> str:
     """Build ``index.html``; all text is escaped but that of the figures and the style sheet."""
     from markupsafe import Markup
 
     style = Markup(resources.files("xloss.report").joinpath("templates/report.css").read_text("utf-8"))
-    parts = {"claims": Markup(claims), "gallery": Markup(gallery), "stacks": Markup(stacks)}
-    return with_policy(render("report.html", **found, style=style, speed=speed, **parts))
+    parts = {"claims": claims, "gallery": gallery, "stacks": stacks, "exhaustive": exhaustive}
+    return with_policy(
+        render("report.html", **found, style=style, speed=speed, **{name: Markup(part) for name, part in parts.items()})
+    )
 
 
 def with_policy(html: str) -> str:
