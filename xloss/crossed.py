@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -55,8 +55,6 @@ def either(*flags: Factor) -> Factor:
 
 def variant(loss: Loss, choices: Sequence[Choice]) -> Variant:
     """Make the variant of one choice of each factor."""
-    from xloss.catalog import Variant
-
     first = loss.variants[0]
     options = dict(first.options)
     fields: dict[str, Any] = {"tensors": first.tensors, "draws": first.draws}
@@ -65,7 +63,7 @@ def variant(loss: Loss, choices: Sequence[Choice]) -> Variant:
         for name, value in choice.fields.items():
             fields[name] = fields[name] + value if name in ("tensors", "draws") else value
     words = [choice.word for choice in choices if choice.word]
-    return Variant(",".join([PREFIX, *words]), options, shapes=first.shapes, **fields)
+    return replace(first, name=",".join([PREFIX, *words]), options=options, **fields)
 
 
 def is_crossed(name: str) -> bool:

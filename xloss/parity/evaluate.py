@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -254,9 +255,15 @@ def _run(
 def _listening(question: Question, said: io.StringIO) -> Iterator[list[str]]:
     """Hear what is printed, and collect what the code of a loss warns of where nothing is broadcast."""
     warned: list[str] = []
-    with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(said):
-        warnings.simplefilter("always")
-        yield warned
+    out = sys.stdout
+    sys.stdout = said
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield warned
+    finally:
+        if sys.stdout is said:  # where it is not, that is found out as any other change
+            sys.stdout = out
     if not question.broadcasts:
         warned += dict.fromkeys(str(one.message) for one in caught if _is_of_a_loss(one))
 

@@ -50,7 +50,8 @@ class Problem:
         names = inspect.signature(self.function)
         given = {**self.arrays, **self.options, "reduction": self.reduction}
         outer = inspect.signature(self.function, follow_wrapped=False).parameters.values()
-        if all(one.kind in (one.KEYWORD_ONLY, one.VAR_KEYWORD) for one in outer):  # adapted to another call
+        by_name = all(one.kind in (one.KEYWORD_ONLY, one.VAR_KEYWORD) for one in outer)  # adapted to another call
+        if by_name or not set(given) <= set(names.parameters):
             return self.function(**given)
         if names.parameters["reduction"].default == self.reduction:
             del given["reduction"]
