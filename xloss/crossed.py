@@ -7,6 +7,7 @@ every value of every other. A combination is a `Variant`, and its name says whic
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from xloss.catalog import Loss, Variant
 
 PREFIX = "crossed"
+ATTEMPTS = 100  # to complete a pair at random, after which it is taken for one that does not fit
 
 
 @dataclass(frozen=True)
@@ -112,4 +114,26 @@ def pairs(
         made = variant(loss, row[:number])
         return (loss.excluded is None or not loss.excluded(made)) and fits(made, partial)
 
-    return [split(row) for row in AllPairs(columns, filter_func=valid)] if len(columns) > 1 else []
+    if len(columns) < 2:
+        return []
+    rows = [tuple(row) for row in AllPairs(columns, filter_func=valid)]
+    return [split(row) for row in rows + _unmet(columns, rows, valid, rng)]
+
+
+def _unmet(columns: list[list[Any]], rows: list[tuple[Any, ...]], valid: Callable[[Sequence[Any]], bool],
+           rng: Any) -> list[tuple[Any, ...]]:  # fmt: skip
+    """Return rows for pairs that the generator has left out: it gives up a row that it cannot complete."""
+    met = {pair for row in rows for pair in itertools.combinations(enumerate(row), 2)}
+    more: list[tuple[Any, ...]] = []
+    for i, j in itertools.combinations(range(len(columns)), 2):
+        for one, other in itertools.product(columns[i], columns[j]):
+            if ((i, one), (j, other)) in met:
+                continue
+            for _ in range(ATTEMPTS):
+                row = [column[rng.integers(len(column))] for column in columns]
+                row[i], row[j] = one, other
+                if valid(row):
+                    more.append(tuple(row))
+                    met |= set(itertools.combinations(enumerate(row), 2))
+                    break
+    return more

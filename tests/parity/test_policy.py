@@ -78,5 +78,7 @@ def test_the_engine_judges_a_record_that_is_not_in_the_catalogue(framework):
     assert {row["loss"] for row in rows} == {half.name}
     wrong = dataclasses.replace(half, truth=LOSSES["mse_loss"].truth)
     # But for the zeros of a detached argument and of third derivatives, which are right whatever the truth.
-    judged = [row for row in evaluate(wrong, cell, (framework,)) if not row["mechanism"].startswith(("detach", "third"))]
+    judged = [
+        row for row in evaluate(wrong, cell, (framework,)) if not row["mechanism"].startswith(("detach", "third"))
+    ]
     assert {row["status"] for row in judged} == {"inaccurate"}

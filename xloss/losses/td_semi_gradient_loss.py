@@ -100,7 +100,7 @@ def inputs(draw):
     if draw.regime in ("confident", "badly_wrong"):
         # The next value that gives that target, up to rounding.
         discount = draw.variant.options.get("discount", 0.99)
-        next_value = draw.round((target.astype(np.float64) - reward) / discount)
+        next_value = draw.round((target.astype(np.float64) - reward) / (discount or 1.0))
     else:
         next_value = target
     done = draw.labels(draw.shape, 2).astype(bool) if draw.has("done") else None

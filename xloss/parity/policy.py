@@ -119,6 +119,7 @@ RULES = (
     Rule("jvp", "none", TORCH_USUAL, MAIN_FIRST + THIRD_CROSSED[2]),
     Rule("third", "none", MAIN_TYPICAL, FIRST_TYPICAL, only_in=("typical",)),
     _context("value.eager", NEVER, FIRST_TYPICAL),
+    _context("value.numpy", NEVER, FIRST_TYPICAL),
     _context("no_grad", TYPICAL + LARGE, NEVER),
     _context("inference_mode", TYPICAL + LARGE, NEVER),
     _context("autocast", MAIN_TYPICAL, NEVER, dtypes=("float32",)),

@@ -64,12 +64,12 @@ class Probe:
 
 # Ways to call a loss that must not matter, each of which gives value and gradients, or the value alone.
 CONTEXTS = (
-    "eager", "compiled", "compiled.dynamic", "value.eager", "no_grad", "inference_mode", "autocast", "parameters",
+    "eager", "compiled", "compiled.dynamic", "value.eager", "value.numpy", "no_grad", "inference_mode", "autocast", "parameters",
     "offset_views", "channels_last", "threads", "checkpoint", "nested_vmap", "numpy", "x64", "donated",
     "by_position", "default_float64", "narrow_labels", "mixed", "standard_promotion",
 )  # fmt: skip
 # Those that are not part of a greater program of JAX: what makes them is around the program.
-SEPARATE = ("eager", "value.eager", "numpy", "x64", "donated")
+SEPARATE = ("eager", "value.eager", "value.numpy", "numpy", "x64", "donated")
 COMPILED = ("compiled", "compiled.dynamic")
 
 
@@ -97,7 +97,7 @@ def _probes_of(rule: policy.Rule, reduction: str, frameworks: tuple[str, ...], l
     name = rule.mechanism
     if name in CONTEXTS:
         alone = name in SEPARATE
-        if name in ("no_grad", "inference_mode", "value.eager", "by_position"):
+        if name in ("no_grad", "inference_mode", "value.eager", "value.numpy", "by_position"):
             yield Probe(name, reduction, "value", *_value_in_context(name, reduction), f"value/{reduction}",
                         frameworks, separate_program=alone, with_value=True)  # fmt: skip
         else:

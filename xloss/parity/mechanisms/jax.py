@@ -205,6 +205,11 @@ def value_eager(p: Problem) -> Any:
     return p(), {}
 
 
+def value_numpy(p: Problem) -> Any:
+    """Value of NumPy arrays, operation by operation."""
+    return p(**{name: np.asarray(x) for name, x in p.arrays.items()}), {}
+
+
 def numpy(p: Problem) -> Any:
     """Value and gradients of NumPy arguments; labels and weights are constants of the program."""
     given = replace(p, arrays={name: np.asarray(x) for name, x in p.arrays.items()})
@@ -361,6 +366,7 @@ MECHANISMS: Mapping[str, Callable[..., Any]] = {
     "eager": eager,
     "third": third,
     "value.eager": value_eager,
+    "value.numpy": value_numpy,
     "numpy": numpy,
     "x64": x64_enabled,
     "donated": donated,
