@@ -12,15 +12,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
 from tests.mutants.catalogue import catalogue, find
 from tests.mutants.model import Mutant, watch
+from tests.mutants.survivors import reason_of
 from tests.mutants.templates import LONG
 from xloss.catalog import LOSSES
+from xloss.files import write_text
 from xloss.parity import Cell, cells, sweep
 from xloss.parity.cells import OURS
 from xloss.parity.policy import MAIN_DTYPE
@@ -29,6 +31,7 @@ from xloss.parity.sweep import BAD, STOPPED, keep_truth
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).with_name("results.json")
+SUMMARY = Path(__file__).parents[2] / "reports" / "mutants.json"
 TRUTH = Path(tempfile.gettempdir()) / "xloss-mutants-truth.sqlite"
 TIMEOUT = 60.0  # seconds that one cell may take
 VARIABLE = "XLOSS_MUTANT"  # the mutant that `tests.mutants.plugin` plants
@@ -196,6 +199,21 @@ def write_results(records: Iterable[Record], path: Path = RESULTS) -> None:
     kept = {**known_results(), **{one["id"]: _short(one) for one in records}}
     lines = [f"{json.dumps(id)}: {json.dumps(kept[id], sort_keys=True)}" for id in sorted(kept) if id in catalogue()]
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
+    write_summary({id: kept[id] for id in kept if id in catalogue()})
+
+
+def write_summary(outcomes: Mapping[str, Record], path: Path = SUMMARY) -> None:
+    """Write for the report how many of each kind were seen, and which were not."""
+    kinds: dict[str, list[bool]] = {}
+    for id, record in outcomes.items():
+        kinds.setdefault(find(id).kind, []).append(record["verdict"] == KILLED)
+    unseen = [{"id": id, "reason": reason_of(id)} for id in sorted(outcomes) if outcomes[id]["verdict"] != KILLED]
+    found = {
+        "losses": len({find(id).loss for id in outcomes}),
+        "kinds": [{"kind": kind, "seen": sum(kinds[kind]), "all": len(kinds[kind])} for kind in sorted(kinds)],
+        "unseen": unseen,
+    }
+    write_text(path, json.dumps(found, indent=1) + "\n")
 
 
 def _short(record: Record) -> Record:

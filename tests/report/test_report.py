@@ -347,7 +347,7 @@ def test_the_page_stays_small(tmp_path):
         what = {"loss": loss, "dtype": dtype, "mechanism": mechanism, "regime": regime}
         table.append(row(implementation=who, framework=framework, **what, **verdict))
     found = pages.contents(pd.DataFrame(table), {})
-    html = pages.page(found, claims.html([claim(n) for n in range(70)]), speed.Speed([], ["a"]))
+    html = pages.page(found, speed.Speed([], ["a"]), {"claims": claims.html([claim(n) for n in range(70)])})
     assert "&lt;b&gt;3&lt;/b&gt;" in html
     assert len(html.encode()) < 280_000, "the figures about speed take 115 kB more"
 

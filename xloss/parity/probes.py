@@ -64,8 +64,8 @@ class Probe:
 
 # Ways to call a loss that must not matter, each of which gives value and gradients, or the value alone.
 CONTEXTS = (
-    "eager", "compiled", "compiled.dynamic", "value.eager", "value.numpy", "no_grad", "inference_mode", "autocast", "parameters",
-    "offset_views", "channels_last", "threads", "checkpoint", "nested_vmap", "numpy", "x64", "donated",
+    "eager", "compiled", "compiled.dynamic", "value.eager", "value.numpy", "no_grad", "inference_mode", "autocast",
+    "parameters", "offset_views", "channels_last", "threads", "checkpoint", "nested_vmap", "numpy", "x64", "donated",
     "by_position", "default_float64", "narrow_labels", "mixed", "standard_promotion",
 )  # fmt: skip
 # Those that are not part of a greater program of JAX: what makes them is around the program.

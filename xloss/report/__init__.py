@@ -32,7 +32,7 @@ def write(source: Path, out: Path, claims: Sequence[Result] | None = None) -> li
         claims: results of `xloss.claims.run`, listed in the last section of the page.
     """
     from xloss.files import write_text, write_whole
-    from xloss.report import exhaustive, gallery, pages, speed, stacks
+    from xloss.report import exhaustive, gallery, mutants, pages, speed, stacks
 
     table, environment = read_parity(source)
     benchmarks = speed.build(source)
@@ -41,9 +41,14 @@ def write(source: Path, out: Path, claims: Sequence[Result] | None = None) -> li
         from xloss.report.claims import html
 
         fragment = html(claims)
-    bugs = gallery.html(gallery.read(source))
-    every_input = exhaustive.html(exhaustive.read(source))
-    files = pages.build(table, environment, fragment, benchmarks, bugs, stacks.html(), every_input)
+    sections = {
+        "claims": fragment,
+        "gallery": gallery.html(gallery.read(source)),
+        "stacks": stacks.html(),
+        "exhaustive": exhaustive.html(exhaustive.read(source)),
+        "mutants": mutants.html(mutants.read(source)),
+    }
+    files = pages.build(table, environment, benchmarks, sections)
     paths = [write_text(out / name, text) for name, text in files.items()]
     for name, rows in benchmarks.tables.items():
         flat = rows.drop(columns="samples", errors="ignore")

@@ -29,33 +29,26 @@ ALL_FINDINGS = (
 )
 
 
+#: The sections of the page that are made elsewhere, by name.
+SECTIONS = ("claims", "gallery", "stacks", "exhaustive", "mutants")
+
+
 def build(
-    table: pd.DataFrame,
-    environment: Mapping[str, Any],
-    claims: str,
-    speed: Speed,
-    gallery: str = "",
-    stacks: str = "",
-    exhaustive: str = "",
+    table: pd.DataFrame, environment: Mapping[str, Any], speed: Speed, sections: Mapping[str, str]
 ) -> dict[str, str]:
-    """Build the texts of the pages by name, from the sweep, the benchmarks, and the HTML of the other sections."""
+    """Build the texts of the pages by name, from the sweep, the benchmarks, and the HTML of the other `SECTIONS`."""
     found = contents(table, environment)
-    index = page(found, claims, speed, gallery, stacks, exhaustive)
-    pages = {"index.html": index, "parity.md": render("parity.md", **found)}
+    pages = {"index.html": page(found, speed, sections), "parity.md": render("parity.md", **found)}
     return {**pages, "speed.md": render("speed.md", speed=speed)} if speed.sections else pages
 
 
-def page(
-    found: Mapping[str, Any], claims: str, speed: Speed, gallery: str = "", stacks: str = "", exhaustive: str = ""
-) -> str:
+def page(found: Mapping[str, Any], speed: Speed, sections: Mapping[str, str]) -> str:
     """Build ``index.html``; all text is escaped but that of the figures and the style sheet."""
     from markupsafe import Markup
 
     style = Markup(resources.files("xloss.report").joinpath("templates/report.css").read_text("utf-8"))
-    parts = {"claims": claims, "gallery": gallery, "stacks": stacks, "exhaustive": exhaustive}
-    return with_policy(
-        render("report.html", **found, style=style, speed=speed, **{name: Markup(part) for name, part in parts.items()})
-    )
+    parts = {name: Markup(sections.get(name, "")) for name in SECTIONS}
+    return with_policy(render("report.html", **found, style=style, speed=speed, **parts))
 
 
 def with_policy(html: str) -> str:
