@@ -172,8 +172,7 @@ def _cells_of(loss: Loss, dtypes: list[str], device: str, seed: int, full: bool)
                         out.append(Cell(loss.name, variant.name, shape, regime, dtype, device, seed, full, torch_only))
     for shape in large_shapes(loss):
         dtype = policy.MAIN_DTYPE if policy.MAIN_DTYPE in dtypes else dtypes[0]
-        few = math.prod(shape) <= policy.FEW_ELEMENTS and not full
-        out.append(Cell(loss.name, loss.variants[0].name, shape, "typical", dtype, device, seed, full, few))
+        out.append(Cell(loss.name, loss.variants[0].name, shape, "typical", dtype, device, seed, full))
     return out + _crossed(loss, dtypes, device, seed, full)
 
 

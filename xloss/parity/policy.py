@@ -31,6 +31,8 @@ CROSSED_REGIMES = ("typical", "confident", "large", "tiny")
 CROSSED_DTYPES = ("float32",)
 
 FEW_ELEMENTS = 1000
+# In which JAX is asked derivatives of other kinds than the gradient, at the typical inputs of first variants.
+OTHER_DTYPES = ("float64", "bfloat16")
 
 # What a cell must be for a mechanism to be asked in a default sweep: one of several sets of facts. A full sweep asks
 # all but NEVER.
@@ -97,26 +99,27 @@ def _context(mechanism: str, torch: Facts, jax: Facts, reductions: str = "main",
 
 TORCH_USUAL = MAIN + TYPICAL + CROSSED
 JAX_USUAL = MAIN_FIRST + MAIN_TYPICAL
+OTHER_DTYPE = _when("typical cell", "first variant", "float64 or bfloat16")
 
 RULES = (
     Rule("value", "none, main", ANY, ANY, peers=True),
     Rule("value", "others", ANY, FIRST + CROSSED + LARGE, peers=True),
     Rule("backward", "main", ANY, ANY, peers=True),
-    Rule("backward", "others", TORCH_USUAL, MAIN_FIRST + THIRD_CROSSED[0], peers=True),
+    Rule("backward", "others", TORCH_USUAL, MAIN_FIRST + OTHER_DTYPE + THIRD_CROSSED[0], peers=True),
     Rule("vjp", "none", TORCH_USUAL + LARGE + ANOTHER_RANK, JAX_USUAL + THIRD_CROSSED[2] + LARGE),
     Rule("eager", "main", TORCH_USUAL + LARGE, FULL),
     Rule("compiled", "main", COMPILED, NEVER, "reduced"),
     Rule("grad", "main", TORCH_USUAL, FULL, "reduced"),
     Rule("func.grad", "main", TORCH_USUAL, NEVER, "reduced"),
     # An ulp beside a kink, a second derivative is that of either side.
-    Rule("hvp", "main", TORCH_USUAL, JAX_USUAL + THIRD_CROSSED[1], "reduced", not_in=("near_kink",)),
+    Rule("hvp", "main", TORCH_USUAL, JAX_USUAL + OTHER_DTYPE + THIRD_CROSSED[1], "reduced", not_in=("near_kink",)),
     Rule("double_backward", "main", TORCH_USUAL, FULL, "reduced", not_in=("near_kink",)),
     Rule("func.double", "main", TYPICAL, NEVER, "reduced", only_in=("typical",)),
     Rule("detach", "main", MAIN, MAIN_FIRST, "reduced"),
     Rule("per_sample.vmap", "main", TORCH_USUAL, MAIN + THIRD_CROSSED[0], "reduced"),
     Rule("per_sample.loop", "main", MAIN + TYPICAL, FULL, "reduced"),
     Rule("accumulate", "main", TORCH_USUAL, MAIN_FIRST, "reduced"),
-    Rule("jvp", "none", TORCH_USUAL, MAIN_FIRST + THIRD_CROSSED[2]),
+    Rule("jvp", "none", TORCH_USUAL, MAIN_FIRST + OTHER_DTYPE + THIRD_CROSSED[2]),
     Rule("third", "none", MAIN_TYPICAL, FIRST_TYPICAL, only_in=("typical",)),
     _context("value.eager", NEVER, FIRST_TYPICAL),
     _context("value.numpy", NEVER, FIRST_TYPICAL),
@@ -165,6 +168,8 @@ def facts_of(loss: Loss, cell: Cell, batch: int) -> frozenset[str]:
         facts.add("main cell")
     if first_shape and cell.regime == "typical":
         facts.add("typical cell")
+        if cell.dtype in OTHER_DTYPES:
+            facts.add("float64 or bfloat16")
     if variant is loss.variants[0]:
         facts.add("first variant")
     if cell.regime in COMPILED_REGIMES:
