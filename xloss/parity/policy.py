@@ -162,7 +162,7 @@ def facts_of(loss: Loss, cell: Cell, batch: int) -> frozenset[str]:
     variant = loss.variant(cell.variant)
     if cell.shape not in variant.shapes:
         return frozenset({"large" if math.prod(cell.shape) > FEW_ELEMENTS else "another rank"})
-    facts = set()
+    facts = {"another rank"} if len(cell.shape) > 3 and cell.regime == "typical" else set()
     first_shape = cell.shape == variant.shapes[0] and batch > 1
     if first_shape and cell.dtype == MAIN_DTYPE:
         facts.add("main cell")
