@@ -37,6 +37,8 @@ KINDS = {
 # For each function whose twins differ: the kinds of difference, and the least share of equal statements.
 DIFFERENCES: dict[str, tuple[str, float]] = {
     "losses/cross_entropy": ("input", 0.97),
+    "losses/dpo_loss": ("state, spelling", 0.89),
+    "losses/kl_div": ("derivative", 0.92),
     "losses/linear_cross_entropy": ("eager", 0.81),
     "losses/log_cosh_loss": ("eager", 0.56),
     "losses/mse_loss": ("eager", 0.7),

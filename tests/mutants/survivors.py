@@ -32,9 +32,7 @@ REASONS: Mapping[str, tuple[str, ...]] = {
         "*/numel>*", "*/rows>*", "*/classes>*", "*/classes=*", "*/odd-rows>1",
     ),
     "shapes of more axes than three": ("*/rank=4", "*/rank=5"),
-    "optional tensors in shapes beyond the first": ("*/with-weight+rank=*",),
     "labels of other integer dtypes, and integers where floats are drawn": ("*/dtype(target)=*",),
-    "arguments of several dtypes": ("*/dtype(input)!=*",),
     "other reductions than the main one in other dtypes, shapes and variants": (
         "*/reduction=*+dtype=*", "*/reduction=*+rank=*", "*/with-weight+dtype=float16",
     ),
@@ -69,7 +67,6 @@ REASONS: Mapping[str, tuple[str, ...]] = {
     "NumPy arrays and weak types in JAX; 64-bit dtypes that are not used; JAX's standard promotion": (
         "*/numpy(*", "*/weak-type(*", "*/x64*", "*/standard-promotion",
     ),
-    "calls by position, and with options left out": ("*/by-position", "*-left-out"),
     "what a loss prints, warns of, or leaves in its arguments beside numbers": (
         "*/prints/*", "*/warns/*", "*/asks-gradient-*", "*/hooks-*",
     ),

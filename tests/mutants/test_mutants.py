@@ -83,7 +83,7 @@ def test_what_changes_nothing_is_not_seen():
 def test_a_fault_that_no_call_reaches_is_told_from_one_that_is_not_seen():
     cells = [cell for cell in asked_of("torch", "mse_loss") if cell.regime == "typical" and cell.dtype == "float32"]
     control = Control("mse_loss", "torch", cells, truth=None)
-    assert not control.asked_of(catalogue()["torch/mse_loss/value*1.01/numel>30"])
+    assert not control.asked_of(catalogue()["torch/mse_loss/value*1.01/dtype(input)!=dtype(weight)"])
     assert control.asked_of(catalogue()["torch/mse_loss/third(input)+0.1/always"])
 
 
