@@ -166,6 +166,9 @@ LOSS = Loss(
     ),
     # The derivative by a label underflows on its way where a prediction is confident.
     arguments=Arguments(wrt=("input",), constant=("target",)),
+    # Among thousands some slopes cancel by what a label is off, of which the budget, without that derivative, knows
+    # nothing.
+    large=((50, 4), (2, 3, 1, 2), (2, 1, 2, 1, 3)),
     crossed=(crossed.option("alpha", -1.0, 0.0, 0.75, 1.0), crossed.option("gamma", 0.0, 0.5, 1.0, 3.0)),
     peers=(OPTAX, KERAS),
     differences=(

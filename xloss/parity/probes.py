@@ -101,7 +101,7 @@ def _probes_of(rule: policy.Rule, reduction: str, frameworks: tuple[str, ...], l
             yield Probe(name, reduction, "value", *_value_in_context(name, reduction), f"value/{reduction}",
                         frameworks, separate_program=alone, with_value=True)  # fmt: skip
         else:
-            wide = name == "mixed" and len(wrt) > 1
+            wide = name == "mixed" and len(wrt) + len(loss.arguments.constant) > 1
             yield Probe(name, reduction, "first", *_value_and_grads(name, reduction), f"both/{reduction}",
                         frameworks, separate_program=alone, with_value=True, wide=wide)  # fmt: skip
     elif name == "value":
