@@ -31,7 +31,7 @@ from xloss.parity.sweep import BAD, STOPPED, keep_truth
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = Path(__file__).with_name("results.json")
-SUMMARY = Path(__file__).parents[2] / "reports" / "mutants.json"
+SUMMARY = ROOT / "reports" / "mutants.json"
 TRUTH = Path(tempfile.gettempdir()) / "xloss-mutants-truth.sqlite"
 TIMEOUT = 60.0  # seconds that one cell may take
 VARIABLE = "XLOSS_MUTANT"  # the mutant that `tests.mutants.plugin` plants
@@ -198,19 +198,24 @@ def write_results(records: Iterable[Record], path: Path = RESULTS) -> None:
     """Merge records into the file of the last outcomes; what is no longer in the catalogue is dropped."""
     kept = {**known_results(), **{one["id"]: _short(one) for one in records}}
     lines = [f"{json.dumps(id)}: {json.dumps(kept[id], sort_keys=True)}" for id in sorted(kept) if id in catalogue()]
-    path.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
-    write_summary({id: kept[id] for id in kept if id in catalogue()})
+    write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def by_kind(outcomes: Iterable[tuple[str, str]]) -> dict[str, list[bool]]:
+    """Return of each kind, in order, whether its mutants were seen, from kinds and verdicts."""
+    kinds = collections.defaultdict(list)
+    for kind, verdict in outcomes:
+        kinds[kind].append(verdict == KILLED)
+    return {kind: kinds[kind] for kind in sorted(kinds)}
 
 
 def write_summary(outcomes: Mapping[str, Record], path: Path = SUMMARY) -> None:
     """Write for the report how many of each kind were seen, and which were not."""
-    kinds: dict[str, list[bool]] = {}
-    for id, record in outcomes.items():
-        kinds.setdefault(find(id).kind, []).append(record["verdict"] == KILLED)
+    kinds = by_kind((find(id).kind, record["verdict"]) for id, record in outcomes.items())
     unseen = [{"id": id, "reason": reason_of(id)} for id in sorted(outcomes) if outcomes[id]["verdict"] != KILLED]
     found = {
         "losses": len({find(id).loss for id in outcomes}),
-        "kinds": [{"kind": kind, "seen": sum(kinds[kind]), "all": len(kinds[kind])} for kind in sorted(kinds)],
+        "kinds": [{"kind": kind, "seen": sum(kinds[kind]), "all": len(kinds[kind])} for kind in kinds],
         "unseen": unseen,
     }
     write_text(path, json.dumps(found, indent=1) + "\n")
@@ -228,10 +233,8 @@ def summary(records: Sequence[Record]) -> None:
     from rich.table import Table
 
     table = Table("kind", "mutants", "seen", "not seen", title="mutants that a sweep sees")
-    kinds = collections.defaultdict(list)
-    for one in records:
-        kinds[one["kind"]].append(one["verdict"] == KILLED)
-    for kind in sorted(kinds):
+    kinds = by_kind((one["kind"], one["verdict"]) for one in records)
+    for kind in kinds:
         table.add_row(kind, str(len(kinds[kind])), str(sum(kinds[kind])), str(len(kinds[kind]) - sum(kinds[kind])))
     seen = sum(map(sum, kinds.values()))
     table.add_section()
@@ -247,13 +250,14 @@ def summary(records: Sequence[Record]) -> None:
 
 def chosen(options: argparse.Namespace) -> list[Mutant]:
     """Return the mutants that the options name, those of one loss and framework together."""
+    told = known_results() if options.survivors else {}
     found = [
         mutant
         for mutant in catalogue().values()
         if (not options.loss or mutant.loss in options.loss)
         and (not options.framework or mutant.framework in options.framework)
         and (not options.id or any(part in mutant.id for part in options.id))
-        and (not options.survivors or known_results().get(mutant.id, {}).get("verdict") != KILLED)
+        and (not options.survivors or told.get(mutant.id, {}).get("verdict") != KILLED)
     ]
     return sorted(found, key=lambda mutant: (mutant.loss in LONG, mutant.loss, mutant.framework))
 
@@ -298,5 +302,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     file.write(json.dumps(one) + "\n")
     if options.write:
         write_results(records)
+        write_summary(known_results())
     summary(records)
     return 0
