@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import sys
 import warnings
@@ -17,7 +18,7 @@ from xloss.catalog import FRAMEWORKS, Loss, Unsupported, Variant
 from xloss.parity import policy, state, truth, truth_cache
 from xloss.parity.cells import NUMBERS, OURS, Cell
 from xloss.parity.diagnosis import explain
-from xloss.parity.inputs import SHARED, Draw
+from xloss.parity.inputs import LAYOUT_OF, SHARED, Draw
 from xloss.parity.mechanisms import Framework, Problem, load
 from xloss.parity.mechanisms.base import Directions, Outcome, Task, out_of_memory
 from xloss.parity.probes import COMPILED, Probe, probes
@@ -40,8 +41,14 @@ class Question:
     batched: Mapping[str, int]
     directions: Directions
     probes: list[Probe]
-    broadcasts: bool
     _expected: dict[str, dict[str, Expected]] = field(default_factory=dict)
+
+    @property
+    def broadcasts(self) -> bool:
+        """Tell whether the arguments are of several shapes, of which a loss may warn."""
+        arguments = self.loss.arguments
+        shapes = {self.arrays[name].shape for name in arguments.wrt if name in self.arrays}
+        return arguments.class_axes is not None and len(shapes) > 1
 
     def expected(self, probe: Probe) -> dict[str, Expected]:
         """Return what is right for a probe, by argument; computed once for probes that share it."""
@@ -94,15 +101,9 @@ def prepare(loss: Loss, cell: Cell) -> Question:
     arrays, reference = exact(loss, cell)
     wrt = loss.arguments.floating(arrays)
     batched = batch_arguments(loss, variant, arrays)
-
-    def third(directions: Directions) -> np.ndarray:
-        return truth.third(loss.truth, arrays, variant.options, directions.tangents, reference.exact)
-
-    asked = list(probes(loss, cell, wrt, batched, reference.batch, third))
+    asked = list(probes(loss, cell, wrt, batched, reference.batch))
     directions = draw_directions(cell, arrays, wrt, reference.exact.values.shape)
-    shapes = {arrays[name].shape for name in loss.arguments.wrt if name in arrays}
-    broadcasts = loss.arguments.class_axes is not None and len(shapes) > 1
-    return Question(loss, cell, variant, arrays, reference, wrt, batched, directions, asked, broadcasts)
+    return Question(loss, cell, variant, arrays, reference, wrt, batched, directions, asked)
 
 
 def exact(loss: Loss, cell: Cell, order: int = 2) -> tuple[dict[str, np.ndarray], Reference]:
@@ -126,7 +127,8 @@ def reference_of(loss: Loss, variant: Variant, arrays: Mapping[str, np.ndarray],
     exact = truth_cache.evaluate(loss, variant, arrays, dtype, wrt, order)
     mask = loss.domain.differentiable_mask
     differentiable = None if mask is None else np.asarray(mask(**arrays, **variant.options))
-    return Reference(exact, differentiable, batch_size(loss, arrays))
+    third = functools.partial(truth.third, loss.truth, arrays, variant.options)
+    return Reference(exact, differentiable, batch_size(loss, arrays), third)
 
 
 def contestants(loss: Loss, framework: str, peers: bool) -> list[tuple[str, Any]]:
@@ -180,8 +182,7 @@ def draw_directions(
 def _on_device(question: Question, framework: Framework) -> tuple[Problem, Directions]:
     """Put inputs and directions on the device; the function is filled in for each implementation."""
     device = framework.device(question.cell.device)
-    regime = question.cell.regime
-    layout = {"noncontiguous": "strided"}.get(regime, regime if regime in SHARED else "contiguous")
+    layout = LAYOUT_OF.get(question.cell.regime, "contiguous")
 
     def put(arrays: Mapping[str, np.ndarray], layout: str = "contiguous") -> dict[str, Any]:
         return {

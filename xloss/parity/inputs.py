@@ -50,6 +50,8 @@ REGIMES: dict[str, str] = {
 }
 COMMON = tuple(list(REGIMES)[:11])
 SHARED = ("expanded", "overlapping")  # typical inputs whose elements share memory
+# How arguments lie in memory (`xloss.parity.mechanisms.base.LAYOUTS`), where not contiguously.
+LAYOUT_OF = {"noncontiguous": "strided", "expanded": "expanded", "overlapping": "overlapping"}
 KINKS = ("near_kink", "on_kink")
 # The random numbers of a regime are keyed by its name; one that was renamed keeps those it had.
 DRAWN_AS = {"badly_wrong": "hopeless"}

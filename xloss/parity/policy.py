@@ -65,7 +65,8 @@ class Rule:
 
     `reductions` is one of the keys of `_REDUCTIONS`; `full_reductions` is its value in a full sweep, if another.
     `peers` says whether other libraries are asked as well; `not_in` names regimes in which the question has no answer,
-    `only_in` those alone in which it has one; `dtypes` the only dtypes in which it is asked.
+    `only_in` those alone in which it has one; `dtypes` the only dtypes in which it is asked; `not_in_torch` further
+    regimes in which PyTorch has none.
     """
 
     mechanism: str
@@ -77,6 +78,7 @@ class Rule:
     not_in: tuple[str, ...] = ()
     only_in: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ()
+    not_in_torch: tuple[str, ...] = ()
 
     def requires(self, framework: str) -> Facts:
         """Return what a cell must be for that framework to be asked in a default sweep."""
@@ -84,10 +86,8 @@ class Rule:
 
     def has_answer(self, cell: Cell, framework: str) -> bool:
         """Tell whether the mechanism can be asked in a cell at all."""
-        # PyTorch's forward mode gives a tangent the strides of its primal: wrong by itself where elements share memory.
-        if framework == "torch" and cell.regime in SHARED and self.mechanism in ("hvp", "jvp"):
-            return False
-        fits = cell.regime not in self.not_in and (not self.only_in or cell.regime in self.only_in)
+        not_in = (*self.not_in, *(self.not_in_torch if framework == "torch" else ()))
+        fits = cell.regime not in not_in and (not self.only_in or cell.regime in self.only_in)
         return fits and (not self.dtypes or cell.dtype in self.dtypes)
 
 
@@ -111,15 +111,24 @@ RULES = (
     Rule("compiled", "main", COMPILED, NEVER, "reduced"),
     Rule("grad", "main", TORCH_USUAL, FULL, "reduced"),
     Rule("func.grad", "main", TORCH_USUAL, NEVER, "reduced"),
-    # An ulp beside a kink, a second derivative is that of either side.
-    Rule("hvp", "main", TORCH_USUAL, JAX_USUAL + OTHER_DTYPE + THIRD_CROSSED[1], "reduced", not_in=("near_kink",)),
+    # An ulp beside a kink, a second derivative is that of either side. PyTorch's forward mode gives a tangent the
+    # strides of its primal: wrong by itself where elements share memory.
+    Rule(
+        "hvp",
+        "main",
+        TORCH_USUAL,
+        JAX_USUAL + OTHER_DTYPE + THIRD_CROSSED[1],
+        "reduced",
+        not_in=("near_kink",),
+        not_in_torch=SHARED,
+    ),
     Rule("double_backward", "main", TORCH_USUAL, FULL, "reduced", not_in=("near_kink",)),
     Rule("func.double", "main", TYPICAL, NEVER, "reduced", only_in=("typical",)),
     Rule("detach", "main", MAIN, MAIN_FIRST, "reduced"),
     Rule("per_sample.vmap", "main", TORCH_USUAL, MAIN + THIRD_CROSSED[0], "reduced"),
     Rule("per_sample.loop", "main", MAIN + TYPICAL, FULL, "reduced"),
     Rule("accumulate", "main", TORCH_USUAL, MAIN_FIRST, "reduced"),
-    Rule("jvp", "none", TORCH_USUAL, MAIN_FIRST + OTHER_DTYPE + THIRD_CROSSED[2]),
+    Rule("jvp", "none", TORCH_USUAL, MAIN_FIRST + OTHER_DTYPE + THIRD_CROSSED[2], not_in_torch=SHARED),
     Rule("third", "none", MAIN_TYPICAL, FIRST_TYPICAL, only_in=("typical",)),
     _context("value.eager", NEVER, FIRST_TYPICAL),
     _context("value.numpy", NEVER, FIRST_TYPICAL),

@@ -73,8 +73,7 @@ SEPARATE = ("eager", "value.eager", "value.numpy", "numpy", "x64", "donated")
 COMPILED = ("compiled", "compiled.dynamic")
 
 
-def probes(loss: Loss, cell: Cell, wrt: tuple[str, ...], batched: Mapping[str, int], batch: int,
-           third: Callable[[Directions], np.ndarray]) -> Iterator[Probe]:  # fmt: skip
+def probes(loss: Loss, cell: Cell, wrt: tuple[str, ...], batched: Mapping[str, int], batch: int) -> Iterator[Probe]:
     """Yield all probes of a cell.
 
     Args:
@@ -83,16 +82,14 @@ def probes(loss: Loss, cell: Cell, wrt: tuple[str, ...], batched: Mapping[str, i
         wrt: the arguments to differentiate by.
         batched: the arguments that carry the batch in this cell, and along which axis.
         batch: the number of rows.
-        third: returns the exact third derivatives of the values along directions, when it is asked.
     """
     for rule, reduction, frameworks, typical in policy.asked(loss, cell, batch):
-        for probe in _probes_of(rule, reduction, frameworks, loss, wrt, batched, batch, third):
+        for probe in _probes_of(rule, reduction, frameworks, loss, wrt, batched, batch):
             yield replace(probe, typical=typical)
 
 
 def _probes_of(rule: policy.Rule, reduction: str, frameworks: tuple[str, ...], loss: Loss, wrt: tuple[str, ...],
-               batched: Mapping[str, int], batch: int,
-               third: Callable[[Directions], np.ndarray]) -> Iterator[Probe]:  # fmt: skip
+               batched: Mapping[str, int], batch: int) -> Iterator[Probe]:  # fmt: skip
     """Yield the probes of one rule with one reduction."""
     name = rule.mechanism
     if name in CONTEXTS:
@@ -111,7 +108,7 @@ def _probes_of(rule: policy.Rule, reduction: str, frameworks: tuple[str, ...], l
     elif name in ("hvp", "double_backward", "func.double"):
         yield Probe(name, reduction, "second", *_hvp(name, wrt, reduction), f"hvp/{reduction}", frameworks)
     elif name == "third":
-        yield Probe(name, reduction, "third", *_third(wrt, third), name, frameworks)
+        yield Probe(name, reduction, "third", *_third(wrt), name, frameworks)
     elif name == "detach":
         for held in wrt if len(wrt) > 1 else ():
             label = f"detach({held})"
@@ -172,9 +169,9 @@ def _hvp(mechanism: str, wrt: tuple[str, ...], reduction: str) -> tuple[Run, Exp
     return run, lambda r, d: r.curvatures(d.tangents, reduction)
 
 
-def _third(wrt: tuple[str, ...], exact: Callable[[Directions], np.ndarray]) -> tuple[Run, Expect]:
+def _third(wrt: tuple[str, ...]) -> tuple[Run, Expect]:
     run: Run = lambda f, p, d: {"": f.mechanisms()["third"](p, tuple(d.tangents[name] for name in wrt))}  # noqa: E731
-    return run, lambda r, d: {"": r.third(exact(d), d.tangents)}
+    return run, lambda r, d: {"": r.third(d.tangents)}
 
 
 def _detach(held: str, reduction: str) -> tuple[Run, Expect]:

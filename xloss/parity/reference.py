@@ -78,8 +78,12 @@ class Reference:
     where the derivative is that of the formula (`Domain.differentiable_mask`), None everywhere.
     """
 
-    def __init__(self, exact: Exact, mask: np.ndarray | None, batch: int):
+    def __init__(
+        self, exact: Exact, mask: np.ndarray | None, batch: int,
+        third: Callable[[Mapping[str, np.ndarray], Exact], np.ndarray] | None = None,
+    ):  # fmt: skip
         self.exact, self.mask, self.batch = exact, mask, batch
+        self._third = third  # computes third derivatives along tangents, which few cells ask for
         self.columns = range(len(exact.columns))
 
     @cached_property
@@ -91,28 +95,23 @@ class Reference:
     def abs_first(self) -> list[np.ndarray]:
         """|dT/dx| of each column, or what it were if no gradient were stopped: a scale of errors, as what follows."""
         own = [np.abs(floats(x)) for x in self.exact.first]
-        through = self.exact.through
-        return (
-            own
-            if through is None
-            else [np.maximum(a, np.abs(floats(b))) for a, b in zip(own, through.first, strict=True)]
-        )
+        if (through := self.exact.through) is None:
+            return own
+        return [np.maximum(a, np.abs(floats(b))) for a, b in zip(own, through.first, strict=True)]
 
     @cached_property
     def abs_second(self) -> dict[tuple[int, int], np.ndarray]:
         """|d2T/dx dy| of each pair of columns."""
         own = {key: np.abs(floats(x)) for key, x in self.exact.second.items()}
-        through = self.exact.through
-        return (
-            own
-            if through is None
-            else {key: np.maximum(x, np.abs(floats(through.second[key]))) for key, x in own.items()}
-        )
+        if (through := self.exact.through) is None:
+            return own
+        return {key: np.maximum(x, np.abs(floats(through.second[key]))) for key, x in own.items()}
 
     @cached_property
     def _shares(self) -> list[float]:
         """Of each column, 1, or the share of elements known of an argument of which a few columns were taken."""
-        return [self.exact.known_share(c) for c in self.columns]
+        shares = {name: self.exact.known_share(name) for name in {one.argument for one in self.exact.columns}}
+        return [shares[column.argument] for column in self.exact.columns]
 
     def denominator(self, reduction: str) -> Any:
         """Return what the reduction divides the sum by, as a ball."""
@@ -183,6 +182,7 @@ class Reference:
         pull = np.broadcast_to(np.asarray(cotangent, dtype=object), self.exact.values.shape) * scale
         size = np.abs(floats(pull))
         mean = self.value("mean") if self.moves_denominator(reduction) and not given else None
+        quotient = None if mean is None else self._mean()
         truths, conditions, slopes = [], [], []
         for c in self.columns:
             slope, heavier = self.exact.first[c], self.exact.weights_first[c] if mean is not None else None
@@ -196,7 +196,7 @@ class Reference:
                     share = np.abs(floats(heavier))
                     condition = condition + share * (mean.rel_condition + roundings * np.abs(mean.high))
                     absolute = absolute + share * mean.abs_condition
-                    slope = slope - self._mean() * heavier
+                    slope = slope - quotient * heavier
                 conditions.append(size * condition)
                 slopes.append(size * absolute)
             truths.append(self.where_differentiable(pull * slope))
@@ -315,8 +315,10 @@ class Reference:
         return truths, spreads
 
     @_precisely
-    def third(self, derivative: np.ndarray, tangents: Mapping[str, np.ndarray]) -> Expected:
-        """Return the third derivative of the unreduced loss along tangents, as balls given, with its scale."""
+    def third(self, tangents: Mapping[str, np.ndarray]) -> Expected:
+        """Return the third derivative of the unreduced loss along tangents."""
+        assert self._third is not None
+        derivative = self._third(tangents, self.exact)
         by = {name: balls(tangent) for name, tangent in tangents.items()}
         size = np.zeros(self.exact.values.shape)
         moves = {c: np.abs(floats(self.exact.own(c, by[self.exact.columns[c].argument]))) for c in self.columns}

@@ -146,9 +146,8 @@ class Exact:
     weights_first: list[np.ndarray | None] = field(default_factory=list)
     through: Exact | None = None
 
-    def known_share(self, c: int) -> float:
-        """Return the share of its argument's elements that column c's and its like hold: less than 1 of a few taken."""
-        argument = self.columns[c].argument
+    def known_share(self, argument: str) -> float:
+        """Return the share of an argument's elements that its columns hold: less than 1 where a few were taken."""
         taken = np.zeros(self.arrays[argument].shape, dtype=bool)
         for column in self.columns:
             if column.argument == argument:

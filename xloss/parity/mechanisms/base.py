@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from xloss.catalog import Unsupported
 from xloss.ops.arguments import PARTS
 
 Arrays = Mapping[str, Any]
@@ -62,6 +63,11 @@ class Problem:
     def primals(self) -> tuple[Any, ...]:
         """The arrays to differentiate by."""
         return tuple(self.arrays[name] for name in self.wrt)
+
+    @property
+    def argnums(self) -> tuple[int, ...]:
+        """The numbers of the arrays to differentiate by, in a call with all of them."""
+        return tuple(range(len(self.wrt)))
 
     def by_name(self, values: Any) -> dict[str, Any]:
         """Return values in the order of `wrt` as a dictionary by name."""
@@ -161,6 +167,14 @@ class Framework(Protocol):
     def mechanisms(self) -> Mapping[str, Callable[..., Any]]:
         """Return the mechanisms by name; `xloss.parity.probes` shows what each takes and returns."""
         ...
+
+
+def refusing_dtypes(call: Callable[[], Any]) -> Any:
+    """Call a loss with arguments of dtypes that it may refuse, by a `TypeError`."""
+    try:
+        return call()
+    except TypeError as error:
+        raise Unsupported(f"{error}".split("\n")[0][:300]) from error
 
 
 def out_of_memory(error: Exception) -> bool:

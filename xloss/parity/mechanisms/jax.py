@@ -14,8 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xloss.catalog import Unsupported
-from xloss.parity.mechanisms.base import Directions, Outcome, Problem, Task
+from xloss.parity.mechanisms.base import Directions, Outcome, Problem, Task, refusing_dtypes
 
 
 class Jax:
@@ -109,11 +108,11 @@ def value(p: Problem) -> Any:
 
 def backward(p: Problem) -> Any:
     """Differentiate by `value_and_grad`, the nearest thing to `backward()`."""
-    return p.by_name(jax.value_and_grad(p, argnums=tuple(range(len(p.wrt))))(*p.primals)[1])
+    return p.by_name(jax.value_and_grad(p, argnums=p.argnums)(*p.primals)[1])
 
 
 def grad(p: Problem) -> Any:
-    return p.by_name(jax.grad(p, argnums=tuple(range(len(p.wrt))))(*p.primals))
+    return p.by_name(jax.grad(p, argnums=p.argnums)(*p.primals))
 
 
 def vjp(p: Problem, cotangent: Any) -> Any:
@@ -142,7 +141,7 @@ def per_sample_loop(p: Problem) -> Any:
 
     def one(row: Any) -> Any:
         part = lambda *xs: p.contribution(**{**row, **p.by_name(xs)})  # noqa: E731
-        return jax.grad(part, argnums=tuple(range(len(p.wrt))))(*(row[name] for name in p.wrt))
+        return jax.grad(part, argnums=p.argnums)(*(row[name] for name in p.wrt))
 
     rows = jax.lax.map(
         one,
@@ -161,7 +160,7 @@ def accumulate(p: Problem) -> Any:
         def loss(*xs: Any, part: slice = part) -> Any:
             return p.contribution(**p.slice_batch({**p.arrays, **p.by_name(xs)}, part))
 
-        micro = jax.grad(loss, argnums=tuple(range(len(p.wrt))))(*p.primals)
+        micro = jax.grad(loss, argnums=p.argnums)(*p.primals)
         total = [a + b for a, b in zip(total, micro, strict=True)]
     return p.by_name(total)
 
@@ -170,18 +169,18 @@ def detach(p: Problem, held: str) -> Any:
     def loss(*xs: Any) -> Any:
         return p(**{name: jax.lax.stop_gradient(x) if name == held else x for name, x in p.by_name(xs).items()})
 
-    return p.by_name(jax.grad(loss, argnums=tuple(range(len(p.wrt))))(*p.primals))
+    return p.by_name(jax.grad(loss, argnums=p.argnums)(*p.primals))
 
 
 def hvp(p: Problem, directions: tuple[Any, ...]) -> Any:
     """Forward over reverse, by all arguments at once."""
-    grads = jax.grad(p, argnums=tuple(range(len(p.wrt))))
+    grads = jax.grad(p, argnums=p.argnums)
     return p.by_name(jax.jvp(grads, p.primals, directions)[1])
 
 
 def double_backward(p: Problem, directions: tuple[Any, ...]) -> Any:
     """Reverse over reverse, by all arguments at once."""
-    grads = jax.grad(p, argnums=tuple(range(len(p.wrt))))
+    grads = jax.grad(p, argnums=p.argnums)
     return p.by_name(jax.vjp(grads, *p.primals)[1](directions))
 
 
@@ -196,7 +195,7 @@ def third(p: Problem, tangents: tuple[Any, ...]) -> Any:
 
 def eager(p: Problem) -> Any:
     """Value and gradients operation by operation, without `jit`."""
-    value, grads = jax.value_and_grad(p, argnums=tuple(range(len(p.wrt))))(*p.primals)
+    value, grads = jax.value_and_grad(p, argnums=p.argnums)(*p.primals)
     return value, p.by_name(grads)
 
 
@@ -213,7 +212,7 @@ def value_numpy(p: Problem) -> Any:
 def numpy(p: Problem) -> Any:
     """Value and gradients of NumPy arguments; labels and weights are constants of the program."""
     given = replace(p, arrays={name: np.asarray(x) for name, x in p.arrays.items()})
-    value, grads = fast_compile_jit(jax.value_and_grad(given, argnums=tuple(range(len(p.wrt)))))(*given.primals)
+    value, grads = fast_compile_jit(jax.value_and_grad(given, argnums=p.argnums))(*given.primals)
     return value, p.by_name(grads)
 
 
@@ -239,7 +238,7 @@ def donated(p: Problem) -> Any:
 
 
 def checkpoint(p: Problem) -> Any:
-    value, grads = jax.value_and_grad(jax.checkpoint(lambda *xs: p(*xs)), argnums=tuple(range(len(p.wrt))))(*p.primals)
+    value, grads = jax.value_and_grad(jax.checkpoint(lambda *xs: p(*xs)), argnums=p.argnums)(*p.primals)
     return value, p.by_name(grads)
 
 
@@ -252,7 +251,7 @@ def nested_vmap(p: Problem) -> Any:
 
     def grads(arrays: Any) -> Any:
         one = replace(p, arrays=arrays)
-        return jax.grad(one, argnums=tuple(range(len(p.wrt))))(*one.primals)
+        return jax.grad(one, argnums=p.argnums)(*one.primals)
 
     value = jax.vmap(lambda arrays: replace(p, arrays=arrays)())(
         {name: jnp.broadcast_to(x, (2, *x.shape)) for name, x in p.arrays.items()}
@@ -273,21 +272,15 @@ def standard_promotion(p: Problem) -> Any:
 def narrow_labels(p: Problem) -> Any:
     """Value and gradients with labels in 8 bits, which hold those of a sweep."""
     integers = {name for name, x in p.arrays.items() if jnp.issubdtype(x.dtype, jnp.integer)}
-    return _refusing_dtypes(p, {name: p.arrays[name].astype(jnp.int8) for name in integers})
+    narrow = {name: p.arrays[name].astype(jnp.int8) for name in integers}
+    return refusing_dtypes(lambda: eager(replace(p, arrays={**p.arrays, **narrow})))
 
 
 def mixed(p: Problem) -> Any:
     """Value and gradients with all but the first argument in float32."""
     others = {name for name, x in p.arrays.items() if jnp.issubdtype(x.dtype, jnp.floating) and name != p.wrt[0]}
-    return _refusing_dtypes(p, {name: p.arrays[name].astype(jnp.float32) for name in others})
-
-
-def _refusing_dtypes(p: Problem, changed: Mapping[str, Any]) -> Any:
-    """Call a loss with some arguments in another dtype, which it may refuse by a `TypeError`."""
-    try:
-        return eager(replace(p, arrays={**p.arrays, **changed}))
-    except TypeError as error:
-        raise Unsupported(f"{error}".split("\n")[0][:300]) from error
+    wide = {name: p.arrays[name].astype(jnp.float32) for name in others}
+    return refusing_dtypes(lambda: eager(replace(p, arrays={**p.arrays, **wide})))
 
 
 def bundle(tasks: list[Task]) -> Any:

@@ -13,8 +13,7 @@ import ml_dtypes
 import numpy as np
 import torch
 
-from xloss.catalog import Unsupported
-from xloss.parity.mechanisms.base import Directions, Outcome, Problem, Task
+from xloss.parity.mechanisms.base import Directions, Outcome, Problem, Task, refusing_dtypes
 
 _numbers = itertools.count()
 
@@ -99,7 +98,7 @@ def grad(p: Problem) -> Any:
 
 
 def func_grad(p: Problem) -> Any:
-    return p.by_name(torch.func.grad(p, argnums=tuple(range(len(p.wrt))))(*p.primals))
+    return p.by_name(torch.func.grad(p, argnums=p.argnums)(*p.primals))
 
 
 def vjp(p: Problem, cotangent: Any) -> Any:
@@ -152,7 +151,7 @@ def detach(p: Problem, held: str) -> Any:
 
 def hvp(p: Problem, directions: tuple[Any, ...]) -> Any:
     """Forward over reverse, by all arguments at once."""
-    grads = torch.func.grad(p, argnums=tuple(range(len(p.wrt))))
+    grads = torch.func.grad(p, argnums=p.argnums)
     return p.by_name(torch.func.jvp(grads, p.primals, directions)[1])
 
 
@@ -179,7 +178,7 @@ def third(p: Problem, tangents: tuple[Any, ...]) -> Any:
 
 def compiled(p: Problem) -> Any:
     """Value and gradients under `torch.compile(fullgraph=True)`."""
-    leaves = {name: p.arrays[name].detach().requires_grad_() for name in p.wrt}
+    leaves = p.by_name(leaves_of(p))
     loss = (p.program or compile_program(p))({**p.arrays, **leaves})
     loss.backward()
     return loss, {name: zeros_for(leaf.grad, leaf) for name, leaf in leaves.items()}
@@ -192,8 +191,7 @@ def compiled_dynamic(p: Problem) -> Any:
 
 def eager(p: Problem) -> Any:
     """Value and gradients of leaves in the memory that is given, strided or shared as it may be."""
-    leaves = leaves_of(p)
-    return _graded(p, leaves)
+    return _graded(p, leaves_of(p))
 
 
 def no_grad(p: Problem) -> Any:
@@ -223,25 +221,21 @@ def offset_views(p: Problem) -> Any:
     def view(x: Any) -> Any:
         return torch.cat([x.new_zeros(3), x.detach().reshape(-1)])[3:].view(x.shape)
 
-    moved = replace(p, arrays={name: view(x) for name, x in p.arrays.items()})
-    return _graded(moved, leaves_of(moved))
+    return eager(replace(p, arrays={name: view(x) for name, x in p.arrays.items()}))
 
 
 def channels_last(p: Problem) -> Any:
     """Value and gradients of arguments with the channels last in memory, where they have four or five axes."""
     orders = {4: torch.channels_last, 5: torch.channels_last_3d}
-    moved = replace(
-        p,
-        arrays={
-            name: x.contiguous(memory_format=orders[x.ndim]) if x.ndim in orders else x for name, x in p.arrays.items()
-        },
-    )
-    return _graded(moved, leaves_of(moved))
+
+    def last(x: Any) -> Any:
+        return x.contiguous(memory_format=orders[x.ndim]) if x.ndim in orders else x
+
+    return eager(replace(p, arrays={name: last(x) for name, x in p.arrays.items()}))
 
 
 def checkpoint(p: Problem) -> Any:
-    leaves = leaves_of(p)
-    return _graded(lambda *xs: torch.utils.checkpoint.checkpoint(p, *xs, use_reentrant=False), leaves, p)
+    return _graded(p, leaves_of(p), lambda *xs: torch.utils.checkpoint.checkpoint(p, *xs, use_reentrant=False))
 
 
 def threads(p: Problem) -> Any:
@@ -263,7 +257,7 @@ def nested_vmap(p: Problem) -> Any:
 
     def grads(arrays: Any) -> Any:
         one = replace(p, arrays=arrays)
-        return torch.func.grad(one, argnums=tuple(range(len(p.wrt))))(*one.primals)
+        return torch.func.grad(one, argnums=p.argnums)(*one.primals)
 
     value = torch.func.vmap(lambda arrays: replace(p, arrays=arrays)())(
         {name: x.expand(2, *x.shape) for name, x in p.arrays.items()}
@@ -294,7 +288,7 @@ def narrow_labels(p: Problem) -> Any:
         return x.to(torch.uint8 if int(x.min()) >= 0 and int(x.max()) < 256 else torch.int32)
 
     moved = replace(p, arrays={name: narrow(x) for name, x in p.arrays.items()})
-    return _refusing_dtypes(lambda: eager(moved))
+    return refusing_dtypes(lambda: eager(moved))
 
 
 def mixed(p: Problem) -> Any:
@@ -302,20 +296,12 @@ def mixed(p: Problem) -> Any:
     first = p.wrt[0]
     wide = {name: x.float() if x.is_floating_point() and name != first else x for name, x in p.arrays.items()}
     moved = replace(p, arrays=wide)
-    return _refusing_dtypes(lambda: eager(moved))
-
-
-def _refusing_dtypes(call: Callable[[], Any]) -> Any:
-    """Call a loss, which may refuse dtypes by a `TypeError`."""
-    try:
-        return call()
-    except TypeError as error:
-        raise Unsupported(f"{error}".split("\n")[0][:300]) from error
+    return refusing_dtypes(lambda: eager(moved))
 
 
 def func_double(p: Problem, directions: tuple[Any, ...]) -> Any:
     """Reverse over reverse by `torch.func`, by all arguments at once."""
-    numbers = tuple(range(len(p.wrt)))
+    numbers = p.argnums
 
     def slope(*xs: Any) -> Any:
         grads = torch.func.grad(p, argnums=numbers)(*xs)
@@ -329,13 +315,11 @@ def leaves_of(p: Problem) -> list[Any]:
     return [leaf.detach().requires_grad_() for leaf in p.primals]
 
 
-def _graded(function: Callable[..., Any], leaves: list[Any], p: Problem | None = None) -> Any:
-    """Return the value and the gradients by `backward()`."""
-    value = function(*leaves)
+def _graded(p: Problem, leaves: list[Any], call: Callable[..., Any] | None = None) -> Any:
+    """Return the value, of `call` where the problem is not called itself, and the gradients by `backward()`."""
+    value = (call or p)(*leaves)
     value.backward()
-    problem = p or function
-    assert isinstance(problem, Problem)
-    return value, problem.by_name([zeros_for(leaf.grad, leaf) for leaf in leaves])
+    return value, p.by_name([zeros_for(leaf.grad, leaf) for leaf in leaves])
 
 
 def compile_program(p: Problem, dynamic: bool = False) -> Any:
