@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from xloss.report.format import number, plain
-from xloss.report.source import ReportError
+from xloss.report.source import read_made
 
 FILE = Path("accuracy") / "exhaustive.json"
 HINT = "python -m xloss.exhaustive"
@@ -26,13 +25,7 @@ QUANTITIES = ("value", "gradient")
 
 def read(source: Path) -> list[dict[str, Any]]:
     """Read the table that ``python -m xloss.exhaustive`` wrote, as the page shows it; no rows where there is none."""
-    path = source / FILE
-    if not path.is_file():
-        return []
-    try:
-        return [_row(row) for row in json.loads(path.read_text("utf-8"))]
-    except (ValueError, OSError, TypeError, LookupError, AttributeError) as error:
-        raise ReportError(f"{path} cannot be read ({plain(error)[:300]}); run again: {HINT}") from error
+    return read_made(source / FILE, HINT, lambda found: [_row(row) for row in found]) or []
 
 
 def html(rows: list[dict[str, Any]]) -> str:

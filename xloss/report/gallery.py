@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from xloss.report.format import plain
-from xloss.report.source import ReportError
+from xloss.report.source import ReportError, read_made
 
 FILE = "gallery.json"
 HINT = "python -m tests.gallery.oracles --write"
@@ -19,17 +18,15 @@ TEXTS, COUNTS = ("oracle",), ("cases", "caught", "side named", "cause named", "h
 def read(source: Path) -> dict[str, Any] | None:
     """Read the table that ``python -m tests.gallery.oracles --write`` wrote; None where there is none."""
     path = source / FILE
-    if not path.is_file():
-        return None
-    try:
-        found = json.loads(path.read_text("utf-8"))
-        rows = [_row(row) for row in found["rows"]]
-        versions = {plain(name): plain(version) for name, version in found["versions"].items()}
-    except (ValueError, OSError, TypeError, LookupError, AttributeError) as error:
-        raise ReportError(f"{path} cannot be read ({plain(error)[:300]}); run again: {HINT}") from error
-    if not rows:
+    found = read_made(path, HINT, _table)
+    if found is not None and not found["rows"]:
         raise ReportError(f"{path} has no row; run again: {HINT}")
-    return {"rows": rows, "versions": versions}
+    return found
+
+
+def _table(found: Mapping[str, Any]) -> dict[str, Any]:
+    versions = {plain(name): plain(version) for name, version in found["versions"].items()}
+    return {"rows": [_row(row) for row in found["rows"]], "versions": versions}
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from xloss.report.format import plain
-from xloss.report.source import ReportError
+from xloss.report.source import read_made
 
 FILE = Path("mutants.json")
 HINT = "python -m tests.mutants --write"
@@ -15,18 +15,16 @@ HINT = "python -m tests.mutants --write"
 
 def read(source: Path) -> dict[str, Any]:
     """Read what ``python -m tests.mutants --write`` wrote; nothing where there is no such file."""
-    path = source / FILE
-    if not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text("utf-8"))
-        kinds = [{"kind": str(k["kind"]), "seen": int(k["seen"]), "all": int(k["all"])} for k in found["kinds"]]
-        unseen = [{"id": str(one["id"]), "reason": str(one["reason"])} for one in found["unseen"]]
-    except (ValueError, OSError, TypeError, LookupError) as error:
-        raise ReportError(f"{path} cannot be read ({plain(error)[:300]}); run again: {HINT}") from error
+    return read_made(source / FILE, HINT, _table) or {}
+
+
+def _table(found: Mapping[str, Any]) -> dict[str, Any]:
+    kinds = [{"kind": plain(k["kind"]), "seen": int(k["seen"]), "all": int(k["all"])} for k in found["kinds"]]
+    if not any(kind["all"] for kind in kinds):
+        raise ValueError("expected the counts of some mutants, got none")
     return {
         "kinds": kinds,
-        "unseen": unseen,
+        "unseen": [{"id": plain(one["id"]), "reason": plain(one["reason"])} for one in found["unseen"]],
         "seen": sum(kind["seen"] for kind in kinds),
         "all": sum(kind["all"] for kind in kinds),
         "losses": int(found["losses"]),

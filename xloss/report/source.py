@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from xloss.report.format import plain
 
@@ -15,11 +16,26 @@ if TYPE_CHECKING:
 PARITY_HINT = "xloss parity --out"
 HISTORY_HINT = "make bench"
 BENCH_HINT = "xloss bench --all --quick --mode eager --mode compile --mode jit --out {path}"
+T = TypeVar("T")
+
 HISTORY, BENCH = "history", "data/bench.parquet"
 
 
 class ReportError(ValueError):
     """Report input is missing or malformed; the message names the file and the command that makes it."""
+
+
+def read_made(path: Path, hint: str, parse: Callable[[Any], T]) -> T | None:
+    """Return what `parse` makes of a JSON file that the command `hint` wrote; None where there is no file.
+
+    `ReportError` names the file, and the command that writes it anew, where it is not what that command writes.
+    """
+    if not path.is_file():
+        return None
+    try:
+        return parse(json.loads(path.read_text("utf-8")))
+    except (ValueError, OSError, TypeError, LookupError, AttributeError) as error:
+        raise ReportError(f"{path} cannot be read ({plain(error)[:300]}); run again: {hint}") from error
 
 
 def read_parity(source: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
