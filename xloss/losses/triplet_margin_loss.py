@@ -128,6 +128,9 @@ def truth(t, anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False):
     if swap:
         other, other_total = norm(t, positive - negative + t.const(eps), p)
         to_negative = t.where(t.lt(other_total, total), other, to_negative)
+    if 2 < p < np.inf:
+        # Where one coordinate is the greatest by far, both derivatives by it are 1 to first order, whatever the inputs.
+        to_negative = t.subtrahend(to_negative)
     gap = t.const(margin) + to_positive - to_negative
     return t.where(t.lt(gap, 0), 0, gap)
 

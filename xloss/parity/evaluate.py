@@ -149,6 +149,11 @@ def batch_arguments(loss: Loss, variant: Variant, arrays: Mapping[str, np.ndarra
     batch = batch_size(loss, arrays)
     explicit = isinstance(loss.arguments.batched, Mapping)
 
+    where = loss.arguments.batch_axes
+    if first.ndim == 1:  # weights of elements are those of samples
+        same = (name for name in loss.arguments.weights if name in arrays and arrays[name].shape == first.shape)
+        where = {**where, **dict.fromkeys(same, 0)}
+
     def carries(name: str, axis: int) -> bool:
         array = arrays.get(name)
         if array is None or array.ndim <= axis or array.shape[axis] != batch:
@@ -157,7 +162,7 @@ def batch_arguments(loss: Loss, variant: Variant, arrays: Mapping[str, np.ndarra
         is_label = name in ("input", "target") and array.ndim == first.ndim - 1
         return explicit or array.ndim == first.ndim or is_label
 
-    return {name: axis for name, axis in loss.arguments.batch_axes.items() if carries(name, axis)}
+    return {name: axis for name, axis in where.items() if carries(name, axis)}
 
 
 def batch_size(loss: Loss, arrays: Mapping[str, np.ndarray]) -> int:

@@ -98,6 +98,7 @@ def _context(mechanism: str, torch: Facts, jax: Facts, reductions: str = "main",
 
 
 TORCH_USUAL = MAIN + TYPICAL + CROSSED
+TORCH_ALIKE = MAIN_FIRST + TYPICAL + CROSSED  # of what gives the gradient of `backward` in another way
 JAX_USUAL = MAIN_FIRST + MAIN_TYPICAL
 OTHER_DTYPE = _when("typical cell", "first variant", "float64 or bfloat16")
 
@@ -107,10 +108,10 @@ RULES = (
     Rule("backward", "main", ANY, ANY, peers=True),
     Rule("backward", "others", TORCH_USUAL, MAIN_FIRST + OTHER_DTYPE + THIRD_CROSSED[0], peers=True),
     Rule("vjp", "none", TORCH_USUAL + LARGE + ANOTHER_RANK, JAX_USUAL + THIRD_CROSSED[2] + LARGE),
-    Rule("eager", "main", TORCH_USUAL + LARGE, FULL),
+    Rule("eager", "main", TORCH_ALIKE + LARGE, FULL),
     Rule("compiled", "main", COMPILED, NEVER, "reduced"),
-    Rule("grad", "main", TORCH_USUAL, FULL, "reduced"),
-    Rule("func.grad", "main", TORCH_USUAL, NEVER, "reduced"),
+    Rule("grad", "main", TORCH_ALIKE, FULL, "reduced"),
+    Rule("func.grad", "main", TORCH_ALIKE, NEVER, "reduced"),
     # An ulp beside a kink, a second derivative is that of either side. PyTorch's forward mode gives a tangent the
     # strides of its primal: wrong by itself where elements share memory.
     Rule(
@@ -122,12 +123,12 @@ RULES = (
         not_in=("near_kink",),
         not_in_torch=SHARED,
     ),
-    Rule("double_backward", "main", TORCH_USUAL, FULL, "reduced", not_in=("near_kink",)),
+    Rule("double_backward", "main", TORCH_ALIKE, FULL, "reduced", not_in=("near_kink",)),
     Rule("func.double", "main", TYPICAL, NEVER, "reduced", only_in=("typical",)),
-    Rule("detach", "main", MAIN, MAIN_FIRST, "reduced"),
+    Rule("detach", "main", MAIN_FIRST + MAIN_TYPICAL, MAIN_FIRST, "reduced"),
     Rule("per_sample.vmap", "main", TORCH_USUAL, MAIN + THIRD_CROSSED[0], "reduced"),
-    Rule("per_sample.loop", "main", MAIN + TYPICAL, FULL, "reduced"),
-    Rule("accumulate", "main", TORCH_USUAL, MAIN_FIRST, "reduced"),
+    Rule("per_sample.loop", "main", MAIN_FIRST + TYPICAL, FULL, "reduced"),
+    Rule("accumulate", "main", TORCH_ALIKE, MAIN_FIRST, "reduced"),
     Rule("jvp", "none", TORCH_USUAL, MAIN_FIRST + OTHER_DTYPE + THIRD_CROSSED[2], not_in_torch=SHARED),
     Rule("third", "none", MAIN_TYPICAL, FIRST_TYPICAL, only_in=("typical",)),
     _context("value.eager", NEVER, FIRST_TYPICAL),

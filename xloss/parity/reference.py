@@ -198,7 +198,8 @@ class Reference:
                     absolute = absolute + share * mean.abs_condition
                     slope = slope - quotient * heavier
                 conditions.append(size * condition)
-                slopes.append(size * absolute)
+                # What is flushed to 0 may be a derivative times the cotangent: a small one makes that no smaller.
+                slopes.append(np.maximum(size, 1) * absolute)
             truths.append(self.where_differentiable(pull * slope))
         return self._by_argument(truths, conditions, slopes, undefined)
 

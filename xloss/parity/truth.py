@@ -44,8 +44,8 @@ class Tape:
         self._notes: list[Any] = []
         self._at = 0
         self._recording = True
-        self.stops = False  # whether a gradient was stopped
-        self.through = False  # let gradients pass where the formula stops them
+        self.stops = False  # whether a gradient was stopped, or terms cancel, so that a scale of errors is to be found
+        self.through = False  # let gradients pass where the formula stops them, and add what cancels
 
     def rewind(self) -> None:
         """Go back to the start and repeat from now on what was recorded."""
@@ -70,6 +70,11 @@ class Tape:
         self.stops = True
         held = self._note(lambda: x)
         return np.asarray(x if self.through else held)
+
+    def subtrahend(self, x: np.ndarray) -> np.ndarray:
+        """Return a term that is subtracted from one of like derivatives, so that each counts in the scale of errors."""
+        self.stops = True
+        return -x if self.through else x
 
     def lt(self, x: Any, y: Any) -> np.ndarray:
         """Tell where x < y at the point itself; balls that overlap without being the same point raise `Undecided`."""

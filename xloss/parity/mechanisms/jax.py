@@ -38,7 +38,8 @@ class Jax:
             yield
 
     def put(self, array: np.ndarray, device: Any, layout: str = "", axis: int = 0) -> jax.Array:  # noqa: ARG002 - no strides
-        put = jax.device_put(array, device)
+        # Not committed to the default device: an operation alone is then compiled once for these and for NumPy's.
+        put = jax.device_put(array, None if device == jax.devices()[0] else device)
         if put.dtype != array.dtype and array.dtype.kind not in "iu":
             raise TypeError(f"JAX made {put.dtype} of {array.dtype}: x64 is off")
         return put

@@ -66,7 +66,7 @@ class Torch:
         for task in tasks:
             start = time.perf_counter()
             try:
-                problem = task.problem
+                problem = _divided_by_tensor(task.problem)
                 if task.compiled:
                     if (key, task.name) not in programs:
                         programs[key, task.name] = compile_program(problem, dynamic=task.dynamic)
@@ -79,6 +79,12 @@ class Torch:
 
     def mechanisms(self) -> Mapping[str, Callable[..., Any]]:
         return MECHANISMS
+
+
+def _divided_by_tensor(p: Problem) -> Problem:
+    """Return the problem with its denominator as a tensor: PyTorch rounds a number to 16 bits to divide these by it."""
+    wide = any(isinstance(x, torch.Tensor) and x.dtype == torch.float64 for x in p.arrays.values())
+    return replace(p, denominator=torch.tensor(p.denominator, dtype=torch.float64 if wide else torch.float32))
 
 
 def value(p: Problem) -> Any:
