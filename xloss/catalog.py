@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib
 import inspect
+import math
 import pkgutil
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from xloss import crossed
+from xloss.ops.arguments import class_axis
 from xloss.ops.dtensor import any_placement
 
 FRAMEWORKS = ("torch", "jax")
@@ -221,6 +223,12 @@ class Domain:
     differentiable_mask: Callable[..., Any] | None = None
 
 
+def ruled_out_class(input: Any, label_smoothing: float = 0.0, **_: Any) -> dict[str, tuple[float, int]]:
+    """Return, for `Loss.adds_nothing`, a class with the logit -inf and probability 0; smoothing would give it more."""
+    axis = class_axis(input.shape)
+    return {} if label_smoothing else {"input": (-math.inf, axis), "target": (0.0, axis), "weight": (1.0, 0)}
+
+
 class Unsupported(Exception):
     """Raised where an implementation lacks an option or a shape that a cell needs; the message is the reason."""
 
@@ -250,6 +258,10 @@ class Loss:
             see `xloss.crossed`.
         excluded: tells of a combination of these, a `Variant`, that the loss refuses it.
         large: shapes of more than some thousand elements, rows or classes that are checked; None derives them.
+        unseen: `unseen(**arrays, **options)` returns, by argument, a mask of the elements that the loss does not look
+            at, which may be NaN; None says that these are the rows whose label is `ignore_index`, where it has one.
+        adds_nothing: `adds_nothing(**arrays, **options)` returns what an element, or a class, that adds nothing to the
+            sum of the losses has, (value, axis) by argument: a logit of minus infinity and a target of 0.
         class_form: the class form.
         workloads: further sizes to time, by name ("large"), beside those derived from `variants`.
         source: where the definition comes from.
@@ -272,6 +284,8 @@ class Loss:
     crossed: tuple[crossed.Factor, ...] = ()
     excluded: Callable[[Variant], bool] | None = None
     large: tuple[tuple[int, ...], ...] | None = None
+    unseen: Callable[..., Mapping[str, Any]] | None = None
+    adds_nothing: Callable[..., Mapping[str, tuple[float, int]]] | None = None
     class_form: ClassForm = ClassForm()
     workloads: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     source: str = ""

@@ -147,5 +147,8 @@ LOSS = Loss(
                            torch_binary_cross_entropy_with_logits, FUNCTIONAL.call, ("0", "nan"), "torch 2.13.0"),
     ),
     class_form=ClassForm("BCEWithLogitsLoss"),
+    adds_nothing=lambda **_: {
+        "input": (-np.inf, -1), "target": (0.0, -1), "weight": (1.0, -1), "pos_weight": (1.0, -1),
+    },
     source="torch.nn.functional.binary_cross_entropy_with_logits",
 )  # fmt: skip

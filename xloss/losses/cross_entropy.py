@@ -45,7 +45,7 @@ import math
 import numpy as np
 
 from xloss import crossed, third_party
-from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant
+from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant, ruled_out_class
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
@@ -223,7 +223,7 @@ LOSS = Loss(
     arguments=Arguments(class_axes=lambda _argument, rank: 0 if rank == 1 else 1, weights=("weight",)),
     domain=Domain(regimes=("all_ignored", "zero_weight")),
     crossed=(
-        crossed.tensor("weight"), crossed.option("ignore_index", 0, 2, -1),
+        crossed.tensor("weight"), crossed.option("ignore_index", 0, 2, -1, -1000),
         crossed.option("label_smoothing", 0.0625, 0.375, 1.0),
         crossed.either(crossed.flag("ignored", ignored=True), crossed.flag("probabilities", probabilities=True)),
     ),
@@ -247,5 +247,6 @@ LOSS = Loss(
     ),
     class_form=ClassForm("CrossEntropyLoss"),
     workloads={"published": (32768, 4096), "vocabulary": (4096, 128256)},
+    adds_nothing=ruled_out_class,
     source="torch.nn.functional.cross_entropy",
 )  # fmt: skip

@@ -133,6 +133,13 @@ def truth(t, log_probs, targets, input_lengths, target_lengths, blank=0, zero_in
     return tuple(array.reshape(shape) for array in (loss, ones, ones / np.maximum(lengths, 1)))
 
 
+def unseen(log_probs, input_lengths, **_):
+    """Return where the frames beyond each sequence's length are."""
+    frames = np.arange(len(log_probs)).reshape(-1, *(1,) * (log_probs.ndim - 1))
+    beyond = frames >= (input_lengths.reshape(-1, 1) if log_probs.ndim == 3 else input_lengths.reshape(-1)[0])
+    return {"log_probs": np.broadcast_to(beyond, log_probs.shape)}
+
+
 def inputs(draw):
     frames, classes = draw.shape[0], draw.shape[-1]
     batch = 1 if len(draw.shape) == 2 else draw.shape[1]
@@ -275,5 +282,6 @@ LOSS = Loss(
     patched_torch=patched_torch,
     class_form=ClassForm("CTCLoss"),
     workloads={"small": (16, 4, 16), "medium": (64, 16, 64), "large": (128, 64, 256)},
+    unseen=unseen,
     source="torch.nn.functional.ctc_loss",
 )  # fmt: skip

@@ -126,7 +126,10 @@ LOSS = Loss(
     ),
     arguments=Arguments(class_axes=tversky_loss.class_axes),
     domain=Domain(skip_regimes={"nonfinite": "probabilities and masks that are not in [0, 1] are refused"}),
-    crossed=(crossed.option("smooth", 0.0, 0.125, 4.0), crossed.option("from_logits", True, draws=("logits",))),
+    crossed=(
+        crossed.option("smooth", 0.0, 0.125, 4.0), crossed.option("from_logits", True, draws=("logits",)),
+        crossed.either(crossed.flag("nothing", draws=("nothing",)), crossed.flag("everything", draws=("everything",))),
+    ),
     peers=(third_party.optax(optax_dice), KERAS),
     differences=(
         Difference.between("dice_loss/empty", "an empty mask where nothing is predicted, smooth=0", "keras", empty,

@@ -142,6 +142,6 @@ LOSS = Loss(
         Variant("beta+smoothing", options={"beta": 0.5, "label_smoothing": 0.25}, shapes=((12,),)),
     ),
     arguments=Arguments(wrt=NAMES, batched=NAMES),
-    crossed=(crossed.option("beta", 0.5, 2.0), crossed.option("label_smoothing", 0.125, 0.5)),
+    crossed=(crossed.option("beta", 0.03125, 0.5, 2.0), crossed.option("label_smoothing", 0.125, 0.5)),
     source="Rafailov et al. 2023, arXiv:2305.18290",
 )

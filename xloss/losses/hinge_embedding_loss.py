@@ -95,7 +95,7 @@ LOSS = Loss(
     ),
     arguments=Arguments(wrt=("input",), untyped=("target",)),
     domain=Domain(regimes=("near_kink", "on_kink")),
-    crossed=(crossed.option("margin", 0.25, 2.0, -0.5), crossed.flag("integers", draws=("integers",))),
+    crossed=(crossed.option("margin", 0.25, 4.0, -0.5), crossed.flag("integers", draws=("integers",))),
     peers=(FUNCTIONAL,),
     differences=(
         third_party.kink(

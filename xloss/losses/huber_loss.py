@@ -105,7 +105,7 @@ LOSS = Loss(
     arguments=Arguments(batched=("input", "target", "weight"), weights=("weight",)),
     domain=Domain(kinks=(0.5, -0.5, 1.0, -1.0), regimes=("zero_weight",)),
     crossed=(
-        crossed.option("delta", 0.25, 0.75, 3.0),
+        crossed.option("delta", 0.25, 0.75, 3.0, 1e-8, 1e8, float("inf")),
         crossed.tensor("weight"),
         crossed.flag("broadcast", broadcast=True),
     ),

@@ -123,6 +123,12 @@ def truth(t, input, target, log_target=False, beta=0.5):
     return beta * against_m(p) + (1 - beta) * against_m(q)
 
 
+def ruled_out_element(input, log_target=False, **_):
+    """Return a class that has probability 0 in both."""
+    axis = min(1, input.ndim - 1)
+    return {"input": (-np.inf, axis), "target": (-np.inf if log_target else 0.0, axis)}
+
+
 def inputs(draw):
     axis = min(1, len(draw.shape) - 1)
     first, target = (draw.simplex(draw.shape, axis) for _ in range(2))
@@ -156,5 +162,6 @@ LOSS = Loss(
     domain=Domain(differentiable_mask=differentiable_mask),
     crossed=(crossed.option("log_target", True, draws=("log_target",)), crossed.option("beta", 0.125, 0.25, 0.75)),
     reductions=REDUCTIONS,
+    adds_nothing=ruled_out_element,
     source="Lin 1991; arXiv:2306.13649",
 )

@@ -149,5 +149,6 @@ LOSS = Loss(
     ),
     class_form=ClassForm("KLDivLoss"),
     workloads={"published": (16384, 16384)},
+    adds_nothing=lambda log_target=False, **_: {"input": (-np.inf, -1), "target": (-np.inf if log_target else 0.0, -1)},
     source="torch.nn.functional.kl_div",
 )  # fmt: skip

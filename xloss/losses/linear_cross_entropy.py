@@ -195,7 +195,10 @@ def jax_linear_cross_entropy(input: ArrayLike, linear_weight: ArrayLike, target:
     return ops.reduce(loss, reduction, dtype, weights=weights)
 
 
-def truth(t, input, linear_weight, target, linear_bias=None, weight=None, label_smoothing=0.0, chunk_size=None):
+def truth(
+    t, input, linear_weight, target, linear_bias=None, weight=None, label_smoothing=0.0, chunk_size=None,
+    ignore_index=-100,
+):  # fmt: skip
     s = t.const(label_smoothing)
     classes = linear_weight.shape[0]
     rows = np.atleast_2d(input)
@@ -206,12 +209,20 @@ def truth(t, input, linear_weight, target, linear_bias=None, weight=None, label_
     w = 1 if weight is None else weight.reshape((classes,) + (1,) * (z.ndim - axis - 1))
     if target.dtype == object:
         return -t.sum(w * ((1 - s) * target + s / classes) * log_p, axis)
-    counted = target != -100
+    counted = target != ignore_index
     labels = np.where(counted, target, 0)
     weights = t.where(counted, 1 if weight is None else weight[labels], 0)
     hard = weights * np.take_along_axis(log_p, np.expand_dims(labels, axis), axis).squeeze(axis)
     loss = hard if label_smoothing == 0 else (1 - s) * hard + s / classes * t.sum(w * log_p, axis)
     return t.where(counted, -loss, 0), weights
+
+
+def ruled_out_by_bias(input, linear_bias=None, label_smoothing=0.0, **_):
+    """Return a class with the bias -inf and probability 0."""
+    if linear_bias is None or label_smoothing:
+        return {}
+    axis = input.ndim - 1
+    return {"linear_weight": (0.0, 0), "linear_bias": (-np.inf, 0), "weight": (1.0, 0), "target": (0.0, axis)}
 
 
 def inputs(draw):
@@ -220,11 +231,14 @@ def inputs(draw):
     axis = len(draw.shape) - 1
     input = draw.real(draw.shape)
     linear_weight = draw.real((*outputs, draw.shape[-1]))
-    target = draw.labels((*draw.shape[:-1], *outputs[1:]), classes, -100)
+    ignore_index = draw.variant.options.get("ignore_index", -100)
+    target = draw.labels((*draw.shape[:-1], *outputs[1:]), classes, ignore_index)
     if draw.regime in ("confident", "badly_wrong"):
         input = draw.round(8 * input.astype(np.float64))
         logits = np.tensordot(input.astype(np.float64), linear_weight.astype(np.float64), (-1, -1))
-        target = np.where(target == -100, -100, (logits if draw.regime == "confident" else -logits).argmax(axis))
+        target = np.where(
+            target == ignore_index, ignore_index, (logits if draw.regime == "confident" else -logits).argmax(axis)
+        )
     if draw.variant.probabilities:
         target = draw.simplex((*draw.shape[:-1], *outputs), axis)
     linear_bias = draw.real(outputs) if draw.has("linear_bias") else None
@@ -290,13 +304,15 @@ LOSS = Loss(
         class_axes=lambda argument, rank: {"input": rank - 1, "target": 0 if rank == 1 else 1, "linear_bias": 0,
                                            "weight": 0}.get(argument),
     ),
-    domain=Domain(regimes=("all_ignored",)),
+    domain=Domain(regimes=("all_ignored", "zero_weight")),
     large=((1100, 2),),
     crossed=(
         crossed.tensor("linear_bias"), crossed.tensor("weight"),
         crossed.option("label_smoothing", 0.0625, 0.375), crossed.option("chunk_size", 1, 3),
+        crossed.option("ignore_index", 0, 2),
         crossed.either(crossed.flag("ignored", ignored=True), crossed.flag("probabilities", probabilities=True)),
     ),
+    excluded=lambda variant: variant.probabilities and "ignore_index" in variant.options,
     peers=(Peer("torch.nn.functional", "torch", unchunked(FUNCTIONAL)),
            Peer("torch.nn.functional, chunked", "torch", chunked)),
     differences=(
@@ -318,5 +334,6 @@ LOSS = Loss(
     # Rows, features, classes.
     workloads={"small": (16, 64, 256), "medium": (512, 128, 4096), "large": (4096, 256, 32000)},
     class_form=ClassForm("LinearCrossEntropyLoss", parametric=True),
+    adds_nothing=ruled_out_by_bias,
     source="torch.nn.functional.linear_cross_entropy",
 )  # fmt: skip

@@ -130,7 +130,7 @@ LOSS = Loss(
         untyped=("target",),
     ),
     domain=Domain(kinks=(0.0,), differentiable_mask=differentiable_mask),
-    crossed=(crossed.option("margin", -0.5, 0.25, 2.0), crossed.flag("scaled", draws=("scaled",))),
+    crossed=(crossed.option("margin", -0.5, 0.25, 4.0), crossed.flag("scaled", draws=("scaled",))),
     peers=(FUNCTIONAL,),
     differences=(
         third_party.kink(

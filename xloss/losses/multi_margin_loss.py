@@ -186,7 +186,7 @@ LOSS = Loss(
     ),
     arguments=Arguments(wrt=("input",), class_axes=lambda _argument, rank: rank - 1, weights=("weight",)),
     domain=Domain(regimes=("near_kink", "on_kink", "zero_weight"), differentiable_mask=differentiable_mask),
-    crossed=(crossed.option("p", 2), crossed.option("margin", 0.25, 2.0), crossed.tensor("weight")),
+    crossed=(crossed.option("p", 2), crossed.option("margin", 0.25, 4.0, -0.5), crossed.tensor("weight")),
     peers=(FUNCTIONAL,),
     differences=(
         Difference.between("multi_margin_loss/nan", "scores (0, NaN, 0), class 0: torch ignores the NaN",

@@ -35,7 +35,7 @@ import math
 import numpy as np
 
 from xloss import crossed, third_party
-from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant
+from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Variant, ruled_out_class
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
@@ -125,7 +125,10 @@ LOSS = Loss(
     ),
     arguments=Arguments(wrt=("input",), class_axes=lambda _argument, rank: 0 if rank == 1 else 1, weights=("weight",)),
     domain=Domain(regimes=("all_ignored", "zero_weight")),
-    crossed=(crossed.tensor("weight"), crossed.option("ignore_index", 0, 2, -1), crossed.flag("ignored", ignored=True)),
+    crossed=(
+        crossed.tensor("weight"), crossed.option("ignore_index", 0, 2, -1, -1000),
+        crossed.flag("ignored", ignored=True),
+    ),
     peers=(FUNCTIONAL,),
     differences=(
         Difference.between("nll_loss/one-label",
@@ -140,5 +143,6 @@ LOSS = Loss(
                            torch_nll_loss, FUNCTIONAL.call, ("0", "nan"), "torch 2.13.0"),
     ),
     class_form=ClassForm("NLLLoss"),
+    adds_nothing=ruled_out_class,
     source="torch.nn.functional.nll_loss",
 )  # fmt: skip

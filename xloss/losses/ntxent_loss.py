@@ -139,7 +139,7 @@ LOSS = Loss(
     arguments=Arguments(wrt=("input",), class_axes=None),
     domain=Domain(skip_regimes={"subnormal": "its derivatives, of the order of 1 / |x|, are beyond the dtype"}),
     large=((10, 4),),
-    crossed=(crossed.option("temperature", 0.125, 0.5, 4.0),),
+    crossed=(crossed.option("temperature", 0.03125, 0.125, 0.5, 4.0),),
     peers=(Peer("optax", "jax", of_optax),),
     class_form=ClassForm("NTXentLoss"),
     source="optax.losses.ntxent",

@@ -162,7 +162,7 @@ LOSS = Loss(
     domain=Domain(skip_regimes={"confident": "its least value over the rate, y - y log y, is not near 0"}),
     crossed=(
         crossed.option("log_input", False), crossed.option("full", True),
-        crossed.option("eps", 0.0009765625, 0.5),
+        crossed.option("eps", 0.0, 0.0009765625, 0.5),
     ),
     peers=(FUNCTIONAL,),
     differences=(
@@ -182,5 +182,6 @@ LOSS = Loss(
                            torch_poisson_nll_loss, FUNCTIONAL.call, ("0", "nan"), "torch 2.13.0"),
     ),
     class_form=ClassForm("PoissonNLLLoss"),
+    adds_nothing=lambda log_input=True, **_: {"input": (-np.inf, -1), "target": (0.0, -1)} if log_input else {},
     source="torch.nn.functional.poisson_nll_loss",
 )  # fmt: skip

@@ -38,7 +38,7 @@ import math
 import numpy as np
 
 from xloss import crossed, third_party
-from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
+from xloss.catalog import Arguments, Difference, Domain, Loss, Variant, ruled_out_class
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
@@ -150,7 +150,7 @@ LOSS = Loss(
     arguments=Arguments(class_axes=lambda _argument, rank: 0 if rank == 1 else 1),
     domain=Domain(regimes=("all_ignored",)),
     crossed=(
-        crossed.option("epsilon", -1.0, 0.0, 2.5), crossed.option("ignore_index", 0, 2, -1),
+        crossed.option("epsilon", -1.0, 0.0, 2.5), crossed.option("ignore_index", 0, 2, -1, -1000),
         crossed.either(crossed.flag("ignored", ignored=True), crossed.flag("probabilities", probabilities=True)),
     ),
     excluded=lambda variant: variant.probabilities and "ignore_index" in variant.options,
@@ -164,5 +164,6 @@ LOSS = Loss(
                            third_party.sum_as_text("jax", input=[[-math.inf, 0.0, 0.0]], target=[[0.0, 0.5, 0.5]]),
                            jax_poly_loss, OPTAX.call, ("1.193", "nan"), "optax 0.2.8"),
     ),
+    adds_nothing=ruled_out_class,
     source="Leng et al. 2022, arXiv:2204.12511",
 )  # fmt: skip

@@ -81,6 +81,6 @@ LOSS = Loss(
         Variant("broadcast", options={"quantile": 0.25}, broadcast=True, shapes=((4, 3),)),
     ),
     domain=Domain(kinks=(0.0,)),
-    crossed=(crossed.option("quantile", 0.0625, 0.25, 0.5), crossed.flag("broadcast", broadcast=True)),
+    crossed=(crossed.option("quantile", 0.0625, 0.25, 0.5, 0.9375), crossed.flag("broadcast", broadcast=True)),
     source="Koenker and Bassett 1978",
 )

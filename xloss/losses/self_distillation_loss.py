@@ -200,5 +200,6 @@ LOSS = Loss(
                                "torch", input=[[-math.inf, 0.0, 0.0]], target=[[-math.inf, 0.0, 0.0]]),
                            torch_self_distillation_loss, functional, ("0", "nan"), "torch 2.13.0"),
     ),
+    adds_nothing=lambda input, **_: dict.fromkeys(("input", "target"), (-np.inf, arguments.class_axis(input.shape))),
     source="Hinton, Vinyals and Dean 2015, arXiv:1503.02531",
 )  # fmt: skip

@@ -180,5 +180,6 @@ LOSS = Loss(
                            third_party.sum_as_text("jax", input=[math.inf], target=[1.0]),
                            jax_sigmoid_focal_loss, OPTAX.call, ("0", "nan"), "optax 0.2.8"),
     ),
+    adds_nothing=lambda **_: {"input": (-np.inf, -1), "target": (0.0, -1)},
     source="torchvision.ops.sigmoid_focal_loss; Lin et al. 2017, arXiv:1708.02002",
 )  # fmt: skip

@@ -82,7 +82,7 @@ LOSS = Loss(
         Variant("broadcast", broadcast=True, shapes=((4, 3),)),
     ),
     domain=Domain(kinks=(0.0, 0.5, -0.5, 1.0, -1.0)),
-    crossed=(crossed.option("beta", 0.0, 0.25, 0.75, 3.0), crossed.flag("broadcast", broadcast=True)),
+    crossed=(crossed.option("beta", 0.0, 0.25, 0.75, 3.0, 1e-8, 1e8), crossed.flag("broadcast", broadcast=True)),
     peers=(
         third_party.functional("smooth_l1_loss"),
         third_party.optax(optax_huber),

@@ -34,7 +34,7 @@ from __future__ import annotations
 import numpy as np
 
 from xloss import crossed, third_party
-from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
+from xloss.catalog import Arguments, Difference, Domain, Loss, Variant, ruled_out_class
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
@@ -139,8 +139,10 @@ LOSS = Loss(
     ),
     arguments=Arguments(wrt=("input",), class_axes=lambda _argument, rank: 0 if rank == 1 else 1, weights=("weight",)),
     domain=Domain(regimes=("all_ignored", "zero_weight")),
+    # Not of one class, whose probability of 1 is beside a power's singularity.
+    large=((1100, 5), (2, 1030), (3, 2), (2, 3, 1, 2), (2, 3, 1, 2, 2)),
     crossed=(
-        crossed.tensor("weight"), crossed.option("ignore_index", 0, 2, -1),
+        crossed.tensor("weight"), crossed.option("ignore_index", 0, 2, -1, -1000),
         crossed.option("gamma", 0.0, 0.5, 1.0, 3.0), crossed.flag("ignored", ignored=True),
     ),
     peers=(KERAS,),
@@ -148,5 +150,6 @@ LOSS = Loss(
         Difference.between("softmax_focal_loss/badly-wrong", "logits (0, 50, 0), class 0: probability clipped to 1e-7",
                            "keras", clipped, jax_softmax_focal_loss, KERAS.call, (50.0, 16.1180916), "keras 3.15.1"),
     ),
+    adds_nothing=ruled_out_class,
     source="Lin et al. 2017, arXiv:1708.02002",
 )  # fmt: skip

@@ -33,7 +33,7 @@ from __future__ import annotations
 import numpy as np
 
 from xloss import crossed, third_party
-from xloss.catalog import Arguments, Difference, Domain, Loss, Variant
+from xloss.catalog import Arguments, Difference, Domain, Loss, Variant, ruled_out_class
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
@@ -157,12 +157,13 @@ LOSS = Loss(
     ),
     arguments=Arguments(wrt=("input",), class_axes=lambda _argument, rank: 0 if rank == 1 else 1),
     domain=Domain(regimes=("near_kink", "on_kink", "all_ignored")),
-    crossed=(crossed.option("ignore_index", 0, 2, -1), crossed.flag("ignored", ignored=True)),
+    crossed=(crossed.option("ignore_index", 0, 2, -1, -1000), crossed.flag("ignored", ignored=True)),
     peers=(third_party.optax(optax_labels, same_shape=False),),
     differences=(
         Difference.between("sparsemax_loss/name", "scores (0.5, 0), label 1: optax's loss of this name is binary, one "
                            "for each score; its multiclass_sparsemax_loss is this loss", "optax",
                            two_classes, jax_sparsemax_loss, optax_binary, (0.5625, 0.3125), "optax 0.2.8"),
     ),
+    adds_nothing=ruled_out_class,
     source="Martins and Astudillo 2016, arXiv:1602.02068",
 )  # fmt: skip

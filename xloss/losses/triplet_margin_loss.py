@@ -231,7 +231,7 @@ LOSS = Loss(
     ),
     domain=Domain(kinks=(0.0,), differentiable_mask=differentiable_mask),
     crossed=(
-        crossed.option("margin", 0.25, 2.0), crossed.option("p", 1, 1.5, 3.0, math.inf),
+        crossed.option("margin", 0.25, 4.0), crossed.option("p", 1, 1.5, 3.0, math.inf),
         crossed.option("eps", 0.0), crossed.option("swap", True),
     ),
     workloads={"published": (32768, 8192)},

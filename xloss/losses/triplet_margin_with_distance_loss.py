@@ -174,7 +174,9 @@ LOSS = Loss(
         class_axes=lambda _argument, rank: rank - 1,
     ),
     domain=Domain(kinks=(0.0,), differentiable_mask=differentiable_mask),
-    crossed=(crossed.option("margin", 0.25, 2.0), crossed.option("distance", "l1"), crossed.option("swap", True)),
+    # Not of one feature, where a cosine has no derivative.
+    large=((1100, 3), (2, 1030), (3, 2), (2, 3, 1, 2), (2, 3, 1, 2, 2)),
+    crossed=(crossed.option("margin", 0.25, 4.0), crossed.option("distance", "l1"), crossed.option("swap", True)),
     peers=(Peer("torch.nn.functional", "torch", functional),),
     differences=(
         third_party.kink(

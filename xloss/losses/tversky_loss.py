@@ -98,6 +98,8 @@ def inputs(draw):
         if draw.regime in ("confident", "badly_wrong"):
             sign = (2 * target.astype(np.float64) - 1) * (-1 if draw.regime == "badly_wrong" else 1)
             p = sign * draw.rng.uniform(4, 80 if draw.regime == "confident" else draw.big, draw.shape)
+    for name, value in (("nothing", 0.0), ("everything", 1.0)):
+        target = np.full_like(target, value) if draw.has(name) else target
     return draw.arrays(input=draw.round(p), target=target)
 
 
@@ -153,6 +155,7 @@ LOSS = Loss(
     crossed=(
         crossed.option("alpha", 0.0, 0.25, 2.0), crossed.option("beta", 0.0, 0.75),
         crossed.option("smooth", 0.0, 0.125), crossed.option("from_logits", True, draws=("logits",)),
+        crossed.either(crossed.flag("nothing", draws=("nothing",)), crossed.flag("everything", draws=("everything",))),
     ),
     peers=(third_party.optax(optax_tversky), third_party.keras(keras_tversky)),
     differences=(

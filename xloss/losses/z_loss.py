@@ -32,7 +32,7 @@ from __future__ import annotations
 import numpy as np
 
 from xloss import crossed
-from xloss.catalog import Arguments, Domain, Loss, Variant
+from xloss.catalog import Arguments, Domain, Loss, Variant, ruled_out_class
 from xloss.ops import arguments
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
@@ -106,9 +106,10 @@ LOSS = Loss(
     arguments=Arguments(wrt=("input",), class_axes=lambda _argument, rank: 0 if rank == 1 else 1),
     domain=Domain(regimes=("all_ignored",)),
     crossed=(
-        crossed.option("ignore_index", 0, 2, -1),
+        crossed.option("ignore_index", 0, 2, -1, -1000),
         crossed.option("z_weight", 0.0, 0.125, 1.0),
         crossed.flag("ignored", ignored=True),
     ),
+    adds_nothing=ruled_out_class,
     source="PaLM, arXiv:2204.02311; ST-MoE, arXiv:2202.08906",
 )

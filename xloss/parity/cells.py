@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -190,16 +191,22 @@ def _crossed(loss: Loss, dtypes: list[str], device: str, seed: int, full: bool) 
     designs = crossed.pairs(loss, others, seed, fits)
     if full:  # a second and a third design
         designs += crossed.pairs(loss, others, seed + 1, fits) + crossed.pairs(loss, others, seed + 2, fits)
-    cells = [
-        Cell(loss.name, variant.name, row["shape"], row["regime"], row["dtype"], device, seed, full,
-             not full and row["dtype"] not in policy.CROSSED_DTYPES and len(dtypes) > 1)
-        for variant, row in designs
-    ]  # fmt: skip
+    spares = not full and len(dtypes) > 1
+    designs.sort(key=lambda design: design[1]["dtype"] not in policy.CROSSED_DTYPES)  # stable: those come first
+    cells, met = [], set[tuple[str, ...]]()
+    for variant, row in designs:
+        # JAX, spared most cells of other dtypes, is to meet each pair of options in some dtype.
+        pairs = set(itertools.combinations(sorted(variant.name.split(",")[1:]), 2)) - met
+        torch_only = spares and row["dtype"] not in policy.CROSSED_DTYPES and not pairs
+        met |= set() if torch_only else pairs
+        cells.append(
+            Cell(loss.name, variant.name, row["shape"], row["regime"], row["dtype"], device, seed, full, torch_only)
+        )
     return list(dict.fromkeys(cells))
 
 
 def large_shapes(loss: Loss) -> tuple[tuple[int, ...], ...]:
-    """Return the shapes of many elements, rows and classes, and of rank 5, at which a loss is asked."""
+    """Return the shapes of many elements, rows and classes, of one and two classes, and of rank 5, that are asked."""
     if loss.large is not None:
         return loss.large
     axes, first = loss.arguments.class_axes, loss.variants[0].shapes[0]
@@ -211,5 +218,7 @@ def large_shapes(loss: Loss) -> tuple[tuple[int, ...], ...]:
     many = tuple(1100 if a == 0 else size for a, size in enumerate(first))
     axis = axes(name, len(first))
     wide = tuple(1030 if a == axis else 2 for a in range(len(first)))
+    few = tuple(tuple(classes if a == axis else 3 for a in range(len(first))) for classes in (1, 2))
     ranks = {len(shape) for variant in loss.variants for shape in variant.shapes}
-    return (many, wide, *([(2, 3, 1, 2, 2)] if max(ranks) > 2 else []))
+    high = [shape for shape in ((2, 3, 1, 2), (2, 3, 1, 2, 2)) if max(ranks) > 2 and len(shape) not in ranks]
+    return (many, wide, *few, *high)

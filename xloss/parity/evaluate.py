@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from xloss.catalog import FRAMEWORKS, Loss, Unsupported, Variant
-from xloss.parity import policy, state, truth, truth_cache
+from xloss.parity import immaterial, policy, state, truth, truth_cache
 from xloss.parity.cells import NUMBERS, OURS, Cell
 from xloss.parity.diagnosis import explain
 from xloss.parity.inputs import LAYOUT_OF, SHARED, Draw
@@ -36,6 +36,7 @@ class Question:
     cell: Cell
     variant: Variant
     arrays: Mapping[str, np.ndarray]
+    changed: Mapping[str, Mapping[str, np.ndarray]]
     reference: Reference
     wrt: tuple[str, ...]
     batched: Mapping[str, int]
@@ -101,9 +102,13 @@ def prepare(loss: Loss, cell: Cell) -> Question:
     arrays, reference = exact(loss, cell)
     wrt = loss.arguments.floating(arrays)
     batched = batch_arguments(loss, variant, arrays)
-    asked = list(probes(loss, cell, wrt, batched, reference.batch))
+    changed = {
+        "spoiled": immaterial.spoiled(loss, variant, arrays),
+        "widened": immaterial.widened(loss, variant, arrays),
+    }
+    asked = [one for one in probes(loss, cell, wrt, batched, reference.batch) if changed.get(one.mechanism, True)]
     directions = draw_directions(cell, arrays, wrt, reference.exact.values.shape)
-    return Question(loss, cell, variant, arrays, reference, wrt, batched, directions, asked)
+    return Question(loss, cell, variant, arrays, changed, reference, wrt, batched, directions, asked)
 
 
 def exact(loss: Loss, cell: Cell, order: int = 2) -> tuple[dict[str, np.ndarray], Reference]:
@@ -210,6 +215,9 @@ def _on_device(question: Question, framework: Framework) -> tuple[Problem, Direc
         question.batched,
         float(by) if by != 0 else float("nan"),
         question.reference.exact.factors is not None,
+        any(x.dtype.kind == "i" and (x < 0).any() for x in question.arrays.values()),
+        put(question.changed["spoiled"]),
+        put(question.changed["widened"]),
     )
     directions = question.directions
     return problem, Directions(put({"": directions.cotangent})[""], put(directions.tangents))
@@ -241,6 +249,7 @@ def _run(
             arrays = {name: framework.get(array).tobytes() for name, array in problem.arrays.items()}
             outcomes = framework.run(tasks, directions, programs, key)
             misdeeds = _asked_again(question, framework, running, tasks, outcomes, directions, programs, key)
+            asking = [name for name, array in problem.arrays.items() if framework.is_watched(array)]
             written = [name for name, array in problem.arrays.items() if framework.get(array).tobytes() != arrays[name]]
             misdeeds += _shared(framework, running, outcomes, problem)
         changed = before.restore()
@@ -251,6 +260,8 @@ def _run(
     misdeeds += [_leak(name, change) for name, change in changed]
     if written:
         misdeeds.append((f"mutated its argument {', '.join(written)}", "mutated", written[0]))
+    if asking:
+        misdeeds.append((f"asks for the gradient of its argument {', '.join(asking)}", "watched", asking[0]))
     if said.getvalue():
         misdeeds.append((f"printed {said.getvalue()[:200]!r}", "printed", ""))
     misdeeds += [(f"warned: {text}"[:300], f"warned {number}", "") for number, text in enumerate(warned)]

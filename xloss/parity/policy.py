@@ -54,6 +54,7 @@ CROSSED = _when("crossed")  # a combination of options, in any regime
 THIRD_CROSSED = tuple(_when(f"crossed {number}") for number in range(3))  # of three mechanisms, each in a third of them
 LARGE = _when("large")  # a shape of thousands of elements
 ANOTHER_RANK = _when("another rank")  # a shape of rank 4 or 5
+NUMBER = _when("number", "first variant")  # the shape ()
 FULL = _when("full")
 NEVER = _when("never")  # the framework has no such mechanism
 COMPILED = _when("main cell", "first variant", "compiled regime")
@@ -104,10 +105,10 @@ OTHER_DTYPE = _when("typical cell", "first variant", "float64 or bfloat16")
 
 RULES = (
     Rule("value", "none, main", ANY, ANY, peers=True),
-    Rule("value", "others", ANY, FIRST + CROSSED + LARGE, peers=True),
+    Rule("value", "others", ANY, FIRST + CROSSED + LARGE + TYPICAL, peers=True),
     Rule("backward", "main", ANY, ANY, peers=True),
-    Rule("backward", "others", TORCH_USUAL, MAIN_FIRST + OTHER_DTYPE + THIRD_CROSSED[0], peers=True),
-    Rule("vjp", "none", TORCH_USUAL + LARGE + ANOTHER_RANK, JAX_USUAL + THIRD_CROSSED[2] + LARGE),
+    Rule("backward", "others", TORCH_USUAL, MAIN_FIRST + TYPICAL + THIRD_CROSSED[0], peers=True),
+    Rule("vjp", "none", TORCH_USUAL + LARGE + ANOTHER_RANK, JAX_USUAL + OTHER_DTYPE + THIRD_CROSSED[2] + LARGE),
     Rule("eager", "main", TORCH_ALIKE + LARGE, FULL),
     Rule("compiled", "main", COMPILED, NEVER, "reduced"),
     Rule("grad", "main", TORCH_ALIKE, FULL, "reduced"),
@@ -119,20 +120,25 @@ RULES = (
         "main",
         TORCH_USUAL,
         JAX_USUAL + OTHER_DTYPE + THIRD_CROSSED[1],
-        "reduced",
         not_in=("near_kink",),
         not_in_torch=SHARED,
     ),
+    Rule("hvp", "others", TYPICAL, FIRST_TYPICAL, not_in=("near_kink",), not_in_torch=SHARED),
+    Rule("hvp", "unreduced", MAIN_TYPICAL, FIRST_TYPICAL, not_in=("near_kink",), not_in_torch=SHARED),
     Rule("double_backward", "main", TORCH_ALIKE, FULL, "reduced", not_in=("near_kink",)),
     Rule("func.double", "main", TYPICAL, NEVER, "reduced", only_in=("typical",)),
     Rule("detach", "main", MAIN_FIRST + MAIN_TYPICAL, MAIN_FIRST, "reduced"),
     Rule("per_sample.vmap", "main", TORCH_USUAL, MAIN + THIRD_CROSSED[0], "reduced"),
     Rule("per_sample.loop", "main", MAIN_FIRST + TYPICAL, FULL, "reduced"),
     Rule("accumulate", "main", TORCH_ALIKE, MAIN_FIRST, "reduced"),
+    Rule("jvp", "reduced", TYPICAL, FIRST_TYPICAL, not_in_torch=SHARED),
     Rule("jvp", "none", TORCH_USUAL, MAIN_FIRST + OTHER_DTYPE + THIRD_CROSSED[2], not_in_torch=SHARED),
     Rule("third", "none", MAIN_TYPICAL, FIRST_TYPICAL, only_in=("typical",)),
     _context("value.eager", NEVER, FIRST_TYPICAL),
     _context("value.numpy", NEVER, FIRST_TYPICAL),
+    _context("deterministic", MAIN_TYPICAL, NEVER),
+    Rule("vmap.jvp", "none", TYPICAL, FIRST_TYPICAL, only_in=("typical",)),
+    Rule("vmap.hvp", "main", MAIN_TYPICAL, FIRST_TYPICAL, only_in=("typical",)),
     _context("no_grad", TYPICAL + LARGE, NEVER),
     _context("inference_mode", TYPICAL + LARGE, NEVER),
     _context("autocast", MAIN_TYPICAL, NEVER, dtypes=("float32",)),
@@ -144,12 +150,18 @@ RULES = (
     _context("nested_vmap", MAIN_TYPICAL, FIRST_TYPICAL),
     _context("compiled.dynamic", FULL, NEVER),
     _context("numpy", NEVER, FIRST_TYPICAL),
-    _context("x64", NEVER, FIRST_TYPICAL, dtypes=("float32", "bfloat16", "float16")),
+    _context("x64", NEVER, FIRST_TYPICAL + OTHER_DTYPE, dtypes=("float32", "bfloat16", "float16")),
     _context("donated", NEVER, FULL),
     _context("by_position", TYPICAL, FIRST_TYPICAL),
     _context("default_float64", MAIN_TYPICAL, NEVER),
     _context("standard_promotion", NEVER, FIRST_TYPICAL),
     _context("narrow_labels", MAIN_TYPICAL, FIRST_TYPICAL),
+    _context("unsigned_labels", MAIN_TYPICAL, FIRST_TYPICAL),
+    _context("int32_labels", FIRST_TYPICAL, NEVER),
+    _context("weak_types", NEVER, NUMBER),
+    _context("spoiled", TYPICAL, FIRST_TYPICAL + MAIN_TYPICAL),
+    _context("widened", TYPICAL, FIRST_TYPICAL + MAIN_TYPICAL, "sum", "sum"),
+    _context("exported", MAIN_TYPICAL + OTHER_DTYPE, NEVER, "others"),
     _context("mixed", TYPICAL, FULL, dtypes=("bfloat16", "float16")),
 )
 
@@ -158,6 +170,8 @@ def _reductions(loss: Loss, which: str) -> list[str]:
     main = loss.main_reduction
     return {
         "none": ["none"],
+        "sum": [name for name in loss.reductions if name == "sum"],
+        "unreduced": ["none"] if main != "none" else [],
         "main": [main],
         "none, main": [name for name in loss.reductions if name in ("none", main)],
         "others": [name for name in loss.reductions if name not in ("none", main)],
@@ -173,6 +187,8 @@ def facts_of(loss: Loss, cell: Cell, batch: int) -> frozenset[str]:
     if cell.shape not in variant.shapes:
         return frozenset({"large" if math.prod(cell.shape) > FEW_ELEMENTS else "another rank"})
     facts = {"another rank"} if len(cell.shape) > 3 and cell.regime == "typical" else set()
+    if not cell.shape and cell.regime == "typical":
+        facts.add("number")
     first_shape = cell.shape == variant.shapes[0] and batch > 1
     if first_shape and cell.dtype == MAIN_DTYPE:
         facts.add("main cell")
@@ -245,12 +261,15 @@ def shape_is_asked(loss: Loss, variant: Variant, shape: tuple[int, ...], regime:
 
 
 def torch_only(loss: Loss, variant: Variant, dtype: str, dtypes: Sequence[str], full: bool, regime: str) -> bool:
-    """Tell whether a default sweep spares JAX the compiling, of another variant in another dtype than the main one, or
-    the question how arguments lie in memory.
+    """Tell whether a default sweep spares JAX the compiling, of another variant in other dtypes than the main one (but
+    its typical inputs in one of them), or the question how arguments lie in memory.
     """
     if regime in SHARED and not full:
         return True
-    return not full and len(dtypes) > 1 and dtype != MAIN_DTYPE and variant is not loss.variants[0]
+    if full or len(dtypes) == 1 or dtype == MAIN_DTYPE or variant is loss.variants[0]:
+        return False
+    others = [name for name in dtypes if name != MAIN_DTYPE]
+    return regime != "typical" or dtype != others[zlib.crc32(f"{loss.name}/{variant.name}".encode()) % len(others)]
 
 
 def peers_are_asked(loss: Loss, cell: Cell, framework: str) -> bool:

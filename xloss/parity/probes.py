@@ -66,10 +66,11 @@ class Probe:
 CONTEXTS = (
     "eager", "compiled", "compiled.dynamic", "value.eager", "value.numpy", "no_grad", "inference_mode", "autocast",
     "parameters", "offset_views", "channels_last", "threads", "checkpoint", "nested_vmap", "numpy", "x64", "donated",
-    "by_position", "default_float64", "narrow_labels", "mixed", "standard_promotion",
+    "by_position", "default_float64", "narrow_labels", "unsigned_labels", "int32_labels", "weak_types", "mixed",
+    "standard_promotion", "exported", "spoiled", "widened", "deterministic",
 )  # fmt: skip
 # Those that are not part of a greater program of JAX: what makes them is around the program.
-SEPARATE = ("eager", "value.eager", "value.numpy", "numpy", "x64", "donated")
+SEPARATE = ("eager", "value.eager", "value.numpy", "numpy", "x64", "donated", "weak_types")
 COMPILED = ("compiled", "compiled.dynamic")
 
 
@@ -103,9 +104,10 @@ def _probes_of(rule: policy.Rule, reduction: str, frameworks: tuple[str, ...], l
                         frameworks, separate_program=alone, with_value=True, wide=wide)  # fmt: skip
     elif name == "value":
         yield Probe(name, reduction, "value", *_value(reduction), f"value/{reduction}", frameworks, rule.peers)
-    elif name in ("vjp", "jvp"):
-        yield Probe(name, reduction, "first", *(_vjp() if name == "vjp" else _jvp(wrt)), name, frameworks)
-    elif name in ("hvp", "double_backward", "func.double"):
+    elif name in ("vjp", "jvp", "vmap.jvp"):
+        made = _vjp() if name == "vjp" else _jvp(name, wrt, reduction)
+        yield Probe(name, reduction, "first", *made, f"{name[-3:]}/{reduction}", frameworks)
+    elif name in ("hvp", "double_backward", "func.double", "vmap.hvp"):
         yield Probe(name, reduction, "second", *_hvp(name, wrt, reduction), f"hvp/{reduction}", frameworks)
     elif name == "third":
         yield Probe(name, reduction, "third", *_third(wrt), name, frameworks)
@@ -159,14 +161,22 @@ def _vjp() -> tuple[Run, Expect]:
     return run, lambda r, d: r.gradient(balls(d.cotangent))
 
 
-def _jvp(wrt: tuple[str, ...]) -> tuple[Run, Expect]:
-    run: Run = lambda f, p, d: {"": f.mechanisms()["jvp"](p, tuple(d.tangents[name] for name in wrt))}  # noqa: E731
-    return run, lambda r, d: {"": r.directional(d.tangents)}
+def _jvp(mechanism: str, wrt: tuple[str, ...], reduction: str) -> tuple[Run, Expect]:
+    run: Run = lambda f, p, d: {"": f.mechanisms()[mechanism](p, tuple(d.tangents[name] for name in wrt))}  # noqa: E731
+    if reduction == "none":
+        return run, lambda r, d: {"": r.directional(d.tangents)}
+    return run, lambda r, d: {"": r.directional_of_reduced(d.tangents, reduction)}
 
 
 def _hvp(mechanism: str, wrt: tuple[str, ...], reduction: str) -> tuple[Run, Expect]:
-    run: Run = lambda f, p, d: f.mechanisms()[mechanism](p, tuple(d.tangents[name] for name in wrt))  # noqa: E731
-    return run, lambda r, d: r.curvatures(d.tangents, reduction)
+    def run(framework: Framework, p: Problem, d: Directions) -> dict[str, Any]:
+        cotangent = () if reduction != "none" else (d.cotangent,)
+        found: dict[str, Any] = framework.mechanisms()[mechanism](
+            p, tuple(d.tangents[name] for name in wrt), *cotangent
+        )
+        return found
+
+    return run, lambda r, d: r.curvatures(d.tangents, reduction, balls(d.cotangent) if reduction == "none" else None)
 
 
 def _third(wrt: tuple[str, ...]) -> tuple[Run, Expect]:

@@ -251,19 +251,38 @@ class Reference:
                 slope = slope + np.abs(floats(move)) * (1 + self._abs_conditions[c]) * self.amplification
         return expected(self.where_differentiable(truth), spread, slope, "anything")
 
+    @_precisely
+    def directional_of_reduced(self, tangents: Mapping[str, np.ndarray], reduction: str) -> Expected:
+        """Return the Jacobian-vector product of the reduced loss: the gradient times the tangents, added up."""
+        truth, spread, slope, undefined = flint.arb(0), 0.0, 0.0, "anything"
+        for name, gradient in self.gradient(flint.arb(1), reduction).items():
+            size = np.abs(tangents[name].astype(np.float64))
+            exact = balls(gradient.high) + balls(gradient.low)
+            truth = sum(np.ravel(exact * balls(tangents[name])), start=truth)
+            terms = size * np.abs(gradient.high)
+            spread = spread + np.sum(size * gradient.rel_condition) + (2 + self._roundings()) * np.sum(terms)
+            slope = slope + np.sum(size * gradient.abs_condition)
+            undefined = gradient.undefined
+        return expected(truth, spread, slope, undefined)
+
     def curvature(self, argument: str, direction: np.ndarray, reduction: str) -> Expected:
         """Return the Hessian-vector product by one argument."""
         found: dict[str, Expected] = self.curvatures({argument: direction}, reduction)
         return found[argument]
 
     @_precisely
-    def curvatures(self, directions: Mapping[str, np.ndarray], reduction: str) -> dict[str, Expected]:
-        """Return the Hessian-vector product by the arguments that have a direction, mixed derivatives included.
+    def curvatures(
+        self, directions: Mapping[str, np.ndarray], reduction: str, cotangent: Any = None
+    ) -> dict[str, Expected]:
+        """Return the Hessian-vector product by the arguments that have a direction, mixed derivatives included; of the
+        sum of the values times a cotangent, where there is one.
 
         Its scale is that of the terms which automatic differentiation adds up: first and second derivatives of the row,
         times 1 + |x|, for a relative error in x moves a derivative by up to |x| times the next one.
         """
         scale, undefined = self._scale(reduction)
+        if cotangent is not None:
+            scale = np.broadcast_to(np.asarray(cotangent, dtype=object), self.exact.values.shape) * scale
         by = {name: balls(direction) for name, direction in directions.items()}
         mine = [c for c in self.columns if self.exact.columns[c].argument in by]
         zeros = np.zeros(self.exact.values.shape)

@@ -27,8 +27,9 @@ class Problem:
 
     `function(**arrays, **options, reduction=reduction)`; `wrt` names the arguments to differentiate by, `batched` those
     that carry the batch, and along which axis; `denominator` is what the batch's mean divides by, for mechanisms that
-    see a part of the batch at a time, and `scaled` says that this mean is not that of the sum; `program` the compiled
-    function, for the mechanism that runs one.
+    see a part of the batch at a time, and `scaled` says that this mean is not that of the sum; `negative` that some
+    label is; `spoiled` and `widened` are arguments for which the results hold as well (`xloss.parity.immaterial`);
+    `program` the compiled function, for the mechanism that runs one.
     """
 
     function: Callable[..., Any]
@@ -39,6 +40,9 @@ class Problem:
     batched: Mapping[str, int] = field(default_factory=dict)
     denominator: Any = 1.0
     scaled: bool = False
+    negative: bool = False
+    spoiled: Arrays = field(default_factory=dict)
+    widened: Arrays = field(default_factory=dict)
     program: Any = None
 
     def __call__(self, *values: Any, **changes: Any) -> Any:
@@ -87,6 +91,10 @@ class Problem:
         if self.scaled and self.reduction == "mean":
             return self.with_reduction(PARTS)(**part)[0] / self.denominator
         return self.with_reduction("sum")(**part) / self.denominator
+
+    def within(self, name: str) -> tuple[slice, ...]:
+        """Return the place of an argument within the one among `widened` that has one more element."""
+        return tuple(slice(size) for size in self.arrays[name].shape)
 
     def slice_batch(self, arrays: Arrays, part: slice) -> dict[str, Any]:
         """Return a slice of the batch: the batched ones of these arrays, cut along their axes."""
@@ -160,6 +168,10 @@ class Framework(Protocol):
         """Return the address of an array's memory where it can be written to, or 0."""
         ...
 
+    def is_watched(self, array: Any) -> bool:
+        """Tell whether an array that came without a gradient has one, or a hook on it, by now."""
+        ...
+
     def run(self, tasks: list[Task], directions: Directions, programs: dict[Any, Any], key: Any) -> list[Outcome]:
         """Run all tasks. `programs` keeps what was compiled, under `key`, for tasks that differ in values only."""
         ...
@@ -167,6 +179,13 @@ class Framework(Protocol):
     def mechanisms(self) -> Mapping[str, Callable[..., Any]]:
         """Return the mechanisms by name; `xloss.parity.probes` shows what each takes and returns."""
         ...
+
+
+def with_labels(p: Problem, convert: Callable[[Any], Any], signed: bool = True) -> Problem:
+    """Return the problem with other integers for labels; raise `Unsupported` where one is negative and cannot be."""
+    if p.negative and not signed:
+        raise Unsupported("a label is negative")
+    return replace(p, arrays={name: convert(x) for name, x in p.arrays.items()})
 
 
 def refusing_dtypes(call: Callable[[], Any]) -> Any:

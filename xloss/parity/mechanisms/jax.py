@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xloss.parity.mechanisms.base import Directions, Outcome, Problem, Task, refusing_dtypes
+from xloss.parity.mechanisms.base import Directions, Outcome, Problem, Task, refusing_dtypes, with_labels
 
 
 class Jax:
@@ -49,6 +49,9 @@ class Jax:
 
     def memory(self, array: Any) -> int:  # noqa: ARG002 - nothing can be written to
         return 0
+
+    def is_watched(self, array: Any) -> bool:  # noqa: ARG002 - nothing can be hung on an array
+        return False
 
     def run(self, tasks: list[Task], directions: Directions, programs: dict[Any, Any], key: Any) -> list[Outcome]:
         """Run tasks under `jit`, those together that are compiled alike (fast or not) and asked in the same regimes."""
@@ -173,9 +176,10 @@ def detach(p: Problem, held: str) -> Any:
     return p.by_name(jax.grad(loss, argnums=p.argnums)(*p.primals))
 
 
-def hvp(p: Problem, directions: tuple[Any, ...]) -> Any:
-    """Forward over reverse, by all arguments at once."""
-    grads = jax.grad(p, argnums=p.argnums)
+def hvp(p: Problem, directions: tuple[Any, ...], cotangent: Any = None) -> Any:
+    """Forward over reverse, by all arguments at once; of the loss times a cotangent where it is not reduced."""
+    scalar = p if cotangent is None else lambda *xs: (p(*xs) * cotangent).sum()
+    grads = jax.grad(scalar, argnums=p.argnums)
     return p.by_name(jax.jvp(grads, p.primals, directions)[1])
 
 
@@ -218,13 +222,16 @@ def numpy(p: Problem) -> Any:
 
 
 def x64_enabled(p: Problem) -> Any:
-    """Value and gradients of the same arrays where 64-bit dtypes exist: they are to keep their own."""
+    """Value and gradients of the same arrays, labels in 64 bits, where these dtypes exist: floats keep their own."""
 
     def both(arrays: Any) -> Any:
         return eager(replace(p, arrays=arrays))
 
     with x64(True):
-        return fast_compile_jit(both)(dict(p.arrays))
+        wide = {
+            name: x.astype(jnp.int64) if jnp.issubdtype(x.dtype, jnp.integer) else x for name, x in p.arrays.items()
+        }
+        return fast_compile_jit(both)(wide)
 
 
 def donated(p: Problem) -> Any:
@@ -260,6 +267,22 @@ def nested_vmap(p: Problem) -> Any:
     return value[1], p.by_name([grad[0, 1] for grad in stacked(grads)])
 
 
+def vmap_jvp(p: Problem, tangents: tuple[Any, ...]) -> Any:
+    """Forward mode under `vmap`, along a tangent and its opposite: a Jacobian's columns at once."""
+    along = lambda *ways: jvp(p, ways)  # noqa: E731
+    return jax.vmap(along)(*_both_ways(tangents))[0]
+
+
+def vmap_hvp(p: Problem, directions: tuple[Any, ...]) -> Any:
+    """Forward over reverse under `vmap`: a Hessian's columns at once."""
+    along = lambda *ways: tuple(hvp(p, ways).values())  # noqa: E731
+    return p.by_name([columns[0] for columns in jax.vmap(along)(*_both_ways(directions))])
+
+
+def _both_ways(directions: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(jnp.stack([x, -x]) for x in directions)
+
+
 def by_position(p: Problem) -> Any:
     return p.by_position(), {}
 
@@ -272,9 +295,44 @@ def standard_promotion(p: Problem) -> Any:
 
 def narrow_labels(p: Problem) -> Any:
     """Value and gradients with labels in 8 bits, which hold those of a sweep."""
-    integers = {name for name, x in p.arrays.items() if jnp.issubdtype(x.dtype, jnp.integer)}
-    narrow = {name: p.arrays[name].astype(jnp.int8) for name in integers}
-    return refusing_dtypes(lambda: eager(replace(p, arrays={**p.arrays, **narrow})))
+    return _with_labels(p, jnp.int8)
+
+
+def unsigned_labels(p: Problem) -> Any:
+    """Value and gradients with labels in 8 bits without a sign, where none is negative."""
+    return _with_labels(p, jnp.uint8)
+
+
+def _with_labels(p: Problem, dtype: Any) -> Any:
+    convert = lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.integer) else x  # noqa: E731
+    moved = with_labels(p, convert, jnp.issubdtype(dtype, jnp.signedinteger))
+    return refusing_dtypes(lambda: eager(moved))
+
+
+def weak_types(p: Problem) -> Any:
+    """Value and gradients of numbers, all but the first of them Python's: these do not decide on the dtype."""
+    numbers = {name for name, x in p.arrays.items() if jnp.issubdtype(x.dtype, jnp.floating) and name != p.wrt[0]}
+
+    def both(arrays: Any) -> Any:
+        return eager(replace(p, arrays=arrays))
+
+    value, grads = fast_compile_jit(both)({name: float(x) if name in numbers else x for name, x in p.arrays.items()})
+    return value, {name: grads[name].astype(x.dtype) for name, x in p.by_name(p.primals).items()}
+
+
+def spoiled(p: Problem) -> Any:
+    """Value and gradients with NaN and infinities where the loss does not look."""
+    return eager(replace(p, arrays={**p.arrays, **p.spoiled}))
+
+
+def widened(p: Problem) -> Any:
+    """Value and gradients with an element, or a class, that adds nothing; NaN where a gradient by that is not 0."""
+    value, grads = eager(replace(p, arrays={**p.arrays, **p.widened}))
+    for name in set(grads) & set(p.widened):
+        whole, inner = grads[name], grads[name][p.within(name)]
+        beyond = (whole != 0).sum() - (inner != 0).sum()
+        grads[name] = jnp.where(beyond > 0, jnp.nan, inner)
+    return value, grads
 
 
 def mixed(p: Problem) -> Any:
@@ -366,8 +424,14 @@ MECHANISMS: Mapping[str, Callable[..., Any]] = {
     "donated": donated,
     "checkpoint": checkpoint,
     "nested_vmap": nested_vmap,
+    "vmap.jvp": vmap_jvp,
+    "vmap.hvp": vmap_hvp,
     "by_position": by_position,
     "standard_promotion": standard_promotion,
     "narrow_labels": narrow_labels,
+    "unsigned_labels": unsigned_labels,
+    "weak_types": weak_types,
     "mixed": mixed,
+    "spoiled": spoiled,
+    "widened": widened,
 }

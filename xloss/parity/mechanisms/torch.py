@@ -13,7 +13,7 @@ import ml_dtypes
 import numpy as np
 import torch
 
-from xloss.parity.mechanisms.base import Directions, Outcome, Problem, Task, refusing_dtypes
+from xloss.parity.mechanisms.base import Directions, Outcome, Problem, Task, refusing_dtypes, with_labels
 
 _numbers = itertools.count()
 
@@ -60,6 +60,9 @@ class Torch:
 
     def memory(self, array: Any) -> int:
         return int(array.untyped_storage().data_ptr()) if isinstance(array, torch.Tensor) else 0
+
+    def is_watched(self, array: Any) -> bool:
+        return bool(array.requires_grad or array.grad is not None)
 
     def run(self, tasks: list[Task], directions: Directions, programs: dict[Any, Any], key: Any) -> list[Outcome]:
         outcomes: list[Outcome] = []
@@ -155,9 +158,10 @@ def detach(p: Problem, held: str) -> Any:
     return p.by_name([zeros_for(leaf.grad, leaf) for leaf in leaves])
 
 
-def hvp(p: Problem, directions: tuple[Any, ...]) -> Any:
-    """Forward over reverse, by all arguments at once."""
-    grads = torch.func.grad(p, argnums=p.argnums)
+def hvp(p: Problem, directions: tuple[Any, ...], cotangent: Any = None) -> Any:
+    """Forward over reverse, by all arguments at once; of the loss times a cotangent where it is not reduced."""
+    scalar = p if cotangent is None else lambda *xs: (p(*xs) * cotangent).sum()
+    grads = torch.func.grad(scalar, argnums=p.argnums)
     return p.by_name(torch.func.jvp(grads, p.primals, directions)[1])
 
 
@@ -254,6 +258,15 @@ def threads(p: Problem) -> Any:
         torch.set_num_threads(before)
 
 
+def deterministic(p: Problem) -> Any:
+    """Value and gradients where operations that are not deterministic are refused."""
+    torch.use_deterministic_algorithms(True)
+    try:
+        return eager(p)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 def nested_vmap(p: Problem) -> Any:
     """Values under `vmap`, and gradients under two, of the whole batch, over copies of all arguments."""
 
@@ -271,6 +284,22 @@ def nested_vmap(p: Problem) -> Any:
     return value[1], p.by_name([grad[0, 1] for grad in stacked(grads)])
 
 
+def vmap_jvp(p: Problem, tangents: tuple[Any, ...]) -> Any:
+    """Forward mode under `vmap`, along a tangent and its opposite: a Jacobian's columns at once."""
+    along = lambda *ways: jvp(p, ways)  # noqa: E731
+    return torch.func.vmap(along)(*_both_ways(tangents))[0]
+
+
+def vmap_hvp(p: Problem, directions: tuple[Any, ...]) -> Any:
+    """Forward over reverse under `vmap`: a Hessian's columns at once."""
+    along = lambda *ways: tuple(hvp(p, ways).values())  # noqa: E731
+    return p.by_name([columns[0] for columns in torch.func.vmap(along)(*_both_ways(directions))])
+
+
+def _both_ways(directions: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(torch.stack([x, -x]) for x in directions)
+
+
 def by_position(p: Problem) -> Any:
     return p.by_position(), {}
 
@@ -286,15 +315,38 @@ def default_float64(p: Problem) -> Any:
 
 
 def narrow_labels(p: Problem) -> Any:
-    """Value and gradients with labels in the least integer dtype there is for them."""
+    """Value and gradients with labels in 8 bits, which hold those of a sweep."""
+    return _with_labels(p, torch.int8)
 
-    def narrow(x: Any) -> Any:
-        if x.dtype != torch.int64 or not x.numel():
-            return x
-        return x.to(torch.uint8 if int(x.min()) >= 0 and int(x.max()) < 256 else torch.int32)
 
-    moved = replace(p, arrays={name: narrow(x) for name, x in p.arrays.items()})
+def unsigned_labels(p: Problem) -> Any:
+    """Value and gradients with labels in 8 bits without a sign, where none is negative."""
+    return _with_labels(p, torch.uint8)
+
+
+def int32_labels(p: Problem) -> Any:
+    return _with_labels(p, torch.int32)
+
+
+def _with_labels(p: Problem, dtype: Any) -> Any:
+    convert = lambda x: x.to(dtype) if x.dtype == torch.int64 else x  # noqa: E731
+    moved = with_labels(p, convert, dtype.is_signed)
     return refusing_dtypes(lambda: eager(moved))
+
+
+def spoiled(p: Problem) -> Any:
+    """Value and gradients with NaN and infinities where the loss does not look."""
+    return eager(replace(p, arrays={**p.arrays, **p.spoiled}))
+
+
+def widened(p: Problem) -> Any:
+    """Value and gradients with an element, or a class, that adds nothing; NaN where a gradient by that is not 0."""
+    value, grads = eager(replace(p, arrays={**p.arrays, **p.widened}))
+    for name in set(grads) & set(p.widened):
+        whole, inner = grads[name], grads[name][p.within(name)]
+        beyond = (whole != 0).sum() - (inner != 0).sum()
+        grads[name] = torch.where(beyond > 0, torch.nan, inner)
+    return value, grads
 
 
 def mixed(p: Problem) -> Any:
@@ -303,6 +355,19 @@ def mixed(p: Problem) -> Any:
     wide = {name: x.float() if x.is_floating_point() and name != first else x for name, x in p.arrays.items()}
     moved = replace(p, arrays=wide)
     return refusing_dtypes(lambda: eager(moved))
+
+
+def exported(p: Problem) -> Any:
+    """Value and gradients of the graph that `torch.export` makes without the bytecode's interpreter."""
+    function, options, reduction = p.function, dict(p.options), p.reduction
+
+    class Program(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, arrays: Any) -> Any:
+            return function(**arrays, **options, reduction=reduction)
+
+    graph = torch.export.export(Program(), (dict(p.arrays),), strict=False).module()
+    leaves = leaves_of(p)
+    return _graded(p, leaves, lambda *xs: graph({**p.arrays, **p.by_name(xs)}))
 
 
 def func_double(p: Problem, directions: tuple[Any, ...]) -> Any:
@@ -375,10 +440,18 @@ MECHANISMS: Mapping[str, Callable[..., Any]] = {
     "channels_last": channels_last,
     "checkpoint": checkpoint,
     "threads": threads,
+    "deterministic": deterministic,
     "nested_vmap": nested_vmap,
+    "vmap.jvp": vmap_jvp,
+    "vmap.hvp": vmap_hvp,
     "by_position": by_position,
     "default_float64": default_float64,
     "narrow_labels": narrow_labels,
+    "unsigned_labels": unsigned_labels,
+    "int32_labels": int32_labels,
+    "exported": exported,
     "mixed": mixed,
+    "spoiled": spoiled,
+    "widened": widened,
     "func.double": func_double,
 }
