@@ -88,9 +88,11 @@ class Problem:
 
     def contribution(self, **part: Any) -> Any:
         """Return what a part of the batch (its batched arguments) adds to the loss of the whole."""
-        if self.scaled and self.reduction == "mean":
-            return self.with_reduction(PARTS)(**part)[0] / self.denominator
-        return self.with_reduction("sum")(**part) / self.denominator
+        scaled = self.scaled and self.reduction == "mean"
+        total = self.with_reduction(PARTS)(**part)[0] if scaled else self.with_reduction("sum")(**part)
+        # In the denominator's dtype, which is not of 16 bits; PyTorch promotes so itself.
+        wide = total.astype(self.denominator.dtype) if hasattr(total, "astype") else total
+        return wide / self.denominator
 
     def within(self, name: str) -> tuple[slice, ...]:
         """Return the place of an argument within the one among `widened` that has one more element."""

@@ -56,6 +56,7 @@ class Jax:
     def run(self, tasks: list[Task], directions: Directions, programs: dict[Any, Any], key: Any) -> list[Outcome]:
         """Run tasks under `jit`, those together that are compiled alike (fast or not) and asked in the same regimes."""
         outcomes: list[Outcome] = [(None, 0.0)] * len(tasks)
+        tasks = [replace(task, problem=_divided_by_array(task.problem)) for task in tasks]
         groups = dict.fromkeys((task.fast_compile, task.typical) for task in tasks if not task.separate_program)
         for fast_compile, typical in groups:
             together = [
@@ -95,6 +96,12 @@ class Jax:
 
     def mechanisms(self) -> Mapping[str, Callable[..., Any]]:
         return MECHANISMS
+
+
+def _divided_by_array(p: Problem) -> Problem:
+    """Return the problem with its denominator as an array: a number takes the dtype, of 16 bits, of what it divides."""
+    wide = any(x.dtype == jnp.float64 for x in p.arrays.values())
+    return replace(p, denominator=np.asarray(p.denominator, np.float64 if wide else np.float32))
 
 
 def x64(enabled: bool) -> Any:
