@@ -106,7 +106,14 @@ def prepare(loss: Loss, cell: Cell) -> Question:
         "spoiled": immaterial.spoiled(loss, variant, arrays),
         "widened": immaterial.widened(loss, variant, arrays),
     }
-    asked = [one for one in probes(loss, cell, wrt, batched, reference.batch) if changed.get(one.mechanism, True)]
+    labels = [array for array in arrays.values() if array.dtype.kind == "i"]
+    negative = any((array < 0).any() for array in labels)
+    telling = {
+        **{name: bool(arguments) for name, arguments in changed.items()},
+        **dict.fromkeys(("narrow_labels", "int32_labels"), bool(labels)),
+        "unsigned_labels": bool(labels) and not negative,
+    }
+    asked = [one for one in probes(loss, cell, wrt, batched, reference.batch) if telling.get(one.mechanism, True)]
     directions = draw_directions(cell, arrays, wrt, reference.exact.values.shape)
     return Question(loss, cell, variant, arrays, changed, reference, wrt, batched, directions, asked)
 
@@ -215,7 +222,6 @@ def _on_device(question: Question, framework: Framework) -> tuple[Problem, Direc
         question.batched,
         float(by) if by != 0 else float("nan"),
         question.reference.exact.factors is not None,
-        any(x.dtype.kind == "i" and (x < 0).any() for x in question.arrays.values()),
         put(question.changed["spoiled"]),
         put(question.changed["widened"]),
     )

@@ -27,9 +27,9 @@ class Problem:
 
     `function(**arrays, **options, reduction=reduction)`; `wrt` names the arguments to differentiate by, `batched` those
     that carry the batch, and along which axis; `denominator` is what the batch's mean divides by, for mechanisms that
-    see a part of the batch at a time, and `scaled` says that this mean is not that of the sum; `negative` that some
-    label is; `spoiled` and `widened` are arguments for which the results hold as well (`xloss.parity.immaterial`);
-    `program` the compiled function, for the mechanism that runs one.
+    see a part of the batch at a time, and `scaled` says that this mean is not that of the sum; `spoiled` and `widened`
+    are arguments for which the results hold as well (`xloss.parity.immaterial`); `program` the compiled function, for
+    the mechanism that runs one.
     """
 
     function: Callable[..., Any]
@@ -40,7 +40,6 @@ class Problem:
     batched: Mapping[str, int] = field(default_factory=dict)
     denominator: Any = 1.0
     scaled: bool = False
-    negative: bool = False
     spoiled: Arrays = field(default_factory=dict)
     widened: Arrays = field(default_factory=dict)
     program: Any = None
@@ -181,13 +180,6 @@ class Framework(Protocol):
     def mechanisms(self) -> Mapping[str, Callable[..., Any]]:
         """Return the mechanisms by name; `xloss.parity.probes` shows what each takes and returns."""
         ...
-
-
-def with_labels(p: Problem, convert: Callable[[Any], Any], signed: bool = True) -> Problem:
-    """Return the problem with other integers for labels; raise `Unsupported` where one is negative and cannot be."""
-    if p.negative and not signed:
-        raise Unsupported("a label is negative")
-    return replace(p, arrays={name: convert(x) for name, x in p.arrays.items()})
 
 
 def refusing_dtypes(call: Callable[[], Any]) -> Any:

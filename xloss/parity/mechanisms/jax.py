@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xloss.parity.mechanisms.base import Directions, Outcome, Problem, Task, refusing_dtypes, with_labels
+from xloss.parity.mechanisms.base import Directions, Outcome, Problem, Task, refusing_dtypes
 
 
 class Jax:
@@ -311,9 +311,8 @@ def unsigned_labels(p: Problem) -> Any:
 
 
 def _with_labels(p: Problem, dtype: Any) -> Any:
-    convert = lambda x: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.integer) else x  # noqa: E731
-    moved = with_labels(p, convert, jnp.issubdtype(dtype, jnp.signedinteger))
-    return refusing_dtypes(lambda: eager(moved))
+    moved = {name: x.astype(dtype) if jnp.issubdtype(x.dtype, jnp.integer) else x for name, x in p.arrays.items()}
+    return refusing_dtypes(lambda: eager(replace(p, arrays=moved)))
 
 
 def weak_types(p: Problem) -> Any:

@@ -13,7 +13,7 @@ import ml_dtypes
 import numpy as np
 import torch
 
-from xloss.parity.mechanisms.base import Directions, Outcome, Problem, Task, refusing_dtypes, with_labels
+from xloss.parity.mechanisms.base import Directions, Outcome, Problem, Task, refusing_dtypes
 
 _numbers = itertools.count()
 
@@ -329,9 +329,8 @@ def int32_labels(p: Problem) -> Any:
 
 
 def _with_labels(p: Problem, dtype: Any) -> Any:
-    convert = lambda x: x.to(dtype) if x.dtype == torch.int64 else x  # noqa: E731
-    moved = with_labels(p, convert, dtype.is_signed)
-    return refusing_dtypes(lambda: eager(moved))
+    moved = {name: x.to(dtype) if x.dtype == torch.int64 else x for name, x in p.arrays.items()}
+    return refusing_dtypes(lambda: eager(replace(p, arrays=moved)))
 
 
 def spoiled(p: Problem) -> Any:
