@@ -24,7 +24,7 @@ NAMED := $(if $(MACHINE),--machine $(MACHINE))
 # What the report compares torch and JAX by; "--all --quick" takes some twenty minutes.
 REPORT_BENCH ?= cross_entropy --quick --no-compile --no-memory
 
-.PHONY: help env test slow lint stubs stacks locks report parity claims accuracy bench bench-quick gpu-report clean
+.PHONY: help env test slow lint stubs stacks locks report parity claims accuracy invariance bench bench-quick gpu-report clean
 
 help:
 	@echo "make report      environment, parity sweep, short benchmark, claims, reports/index.html"
@@ -37,6 +37,7 @@ help:
 	@echo "make bench       speed, memory and accuracy of the last commit in all versions of asv.conf.json, to reports/history"
 	@echo "make bench-quick the same of a few cells in the newest versions"
 	@echo "make accuracy    every input of float32, and pairs of bfloat16, to reports/accuracy; hours, goes on where it stopped"
+	@echo "make invariance  whether a row has the same bits in every batch, to reports/invariance.json; minutes"
 	@echo "make gpu-report  parity and benchmarks on a GPU, with the frameworks installed in \$$(PYTHON), and the report"
 	@echo "make clean       remove the environment"
 
@@ -91,6 +92,10 @@ bench-quick: env
 	XLOSS_BENCH_SECONDS=0.1 $(ASV) run $(NAMED) --parallel $(JOBS) --record-samples $(QUICK) $$($(BIN)/python -m xloss.bench.asv.environments)
 
 # ACCURACY="--problem soft_margin_loss --stride 4096" asks less. Large blocks of memory are kept, not given back each time.
+# Whether a row has the same bits in every batch.
+invariance: env
+	$(BIN)/python -m xloss.parity.invariance
+
 accuracy: env
 	MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=8589934592 $(BIN)/python -m xloss.exhaustive $(ACCURACY)
 
