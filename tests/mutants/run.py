@@ -172,6 +172,15 @@ def examine(
             "reason": reason, "seconds": round(time.perf_counter() - start, 2)}  # fmt: skip
 
 
+def still_seen(mutant: Mutant, told: Record) -> Record | None:
+    """Return the outcome of a mutant where the cell that told of it is still asked and tells again, else None."""
+    cell = next(
+        (one for one in asked_of(mutant.framework, mutant.loss) if one.case_id == told["by"].partition("#")[0]), None
+    )
+    record = examine(mutant, [[cell]]) if cell is not None else None
+    return record if record is not None and record["verdict"] == KILLED else None
+
+
 def seen_by_tests(mutant: Mutant) -> Record:
     """Run the tests of the losses with the mutant planted; return which test failed first, or ""."""
     command = [sys.executable, "-m", "pytest", "tests/losses", "-k", mutant.loss, "-x", "-q", "--no-header",
@@ -262,6 +271,14 @@ def chosen(options: argparse.Namespace) -> list[Mutant]:
     return sorted(found, key=lambda mutant: (mutant.loss in LONG, mutant.loss, mutant.framework))
 
 
+def _keep(path: Path | None, one: Record) -> None:
+    """Print an outcome, and append it to a file."""
+    print(one["verdict"], one["id"], one["by"], one["reason"], one.get("tests", ""), one["seconds"], flush=True)  # noqa: T201
+    if path:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(one) + "\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the mutants that are asked for; exit 0 whatever is found."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
@@ -269,6 +286,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--framework", action="append", choices=("torch", "jax"), help="only of this framework")
     parser.add_argument("--id", action="append", help="only mutants whose id contains this")
     parser.add_argument("--survivors", action="store_true", help="only those that results.json does not call killed")
+    parser.add_argument("--check", action="store_true", help="ask first, of those that results.json calls killed, the "
+                        "cell that told, with nothing to compare it with")  # fmt: skip
     parser.add_argument("--full", action="store_true", help="by a full sweep")
     parser.add_argument("--seed", type=int, default=0, help="of the inputs")
     parser.add_argument("--jobs", type=int, default=1, help="worker processes")
@@ -285,6 +304,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         mutants = list(group)
         records += [before[mutant.id] for mutant in mutants if mutant.id in before]
         waiting = [mutant for mutant in mutants if mutant.id not in before]
+        for mutant in list(waiting) if options.check else ():
+            outcome = still_seen(mutant, told[mutant.id]) if told.get(mutant.id, {}).get("verdict") == KILLED else None
+            if outcome is not None:
+                waiting.remove(mutant)
+                records.append(outcome)
+                _keep(options.keep, outcome)
         if not waiting:
             continue
         right = Control(loss, framework, asked_of(framework, loss, options.full, options.seed))
@@ -296,10 +321,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.tests and one["verdict"] == SURVIVED:
                 one.update(seen_by_tests(mutant))
             records.append(one)
-            print(one["verdict"], one["id"], one["by"], one["reason"], one.get("tests", ""), one["seconds"], flush=True)  # noqa: T201
-            if options.keep:
-                with options.keep.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(one) + "\n")
+            _keep(options.keep, one)
     if options.write:
         write_results(records)
         write_summary(known_results())

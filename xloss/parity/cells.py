@@ -182,7 +182,7 @@ def _crossed(loss: Loss, dtypes: list[str], device: str, seed: int, full: bool) 
 
     def fits(variant: Variant, partial: Mapping[str, Any]) -> bool:
         shape, regime = partial.get("shape"), partial.get("regime")
-        if shape is not None and not policy.shape_is_crossed(variant, shape):
+        if shape is not None and not policy.shape_is_crossed(loss, variant, shape):
             return False
         return regime is None or regime in applicable(loss, variant)
 

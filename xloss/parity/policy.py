@@ -293,8 +293,12 @@ def compiles_fast(loss: Loss, cell: Cell, mechanism: str, reduction: str) -> boo
     return not (cell.variant == first.name and as_users_do and (main or cell.full))
 
 
-def shape_is_crossed(variant: Variant, shape: tuple[int, ...]) -> bool:
-    """Tell whether a combination of options can be asked at one of its loss's shapes."""
+def shape_is_crossed(loss: Loss, variant: Variant, shape: tuple[int, ...]) -> bool:
+    """Tell whether a combination of options can be asked at one of its loss's shapes, and tells something there."""
+    axes = loss.arguments.class_axes
+    axis = axes(loss.arguments.wrt[0], len(shape)) if axes is not None and shape else None
+    if isinstance(axis, int) and shape[axis] == 1:  # a single class
+        return False
     # A single number: PyTorch's forward mode gives a 0-d tensor times a number a tangent in float64. And what is
     # broadcast, or the same for a row, lacks an axis.
     return len(shape) > (1 if variant.broadcast or variant.draws else 0)
