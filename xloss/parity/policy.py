@@ -157,7 +157,7 @@ RULES = (
     _context("standard_promotion", NEVER, FIRST_TYPICAL),
     _context("narrow_labels", MAIN_TYPICAL, FIRST_TYPICAL),
     _context("unsigned_labels", MAIN_TYPICAL, FIRST_TYPICAL),
-    _context("int32_labels", FIRST_TYPICAL, NEVER),
+    _context("int32_labels", MAIN_TYPICAL, NEVER),
     _context("weak_types", NEVER, NUMBER),
     _context("spoiled", TYPICAL, FIRST_TYPICAL + MAIN_TYPICAL),
     _context("widened", TYPICAL, FIRST_TYPICAL + MAIN_TYPICAL, "sum", "sum"),
