@@ -88,9 +88,10 @@ def _are_safe(squares: torch.Tensor) -> bool:
 
 def _are_plain(x: torch.Tensor, y: torch.Tensor, *options: Any) -> bool:
     """Tell whether vectors of one shape are of plain eager mode on the CPU, where values decide what is computed."""
-    if x.shape != y.shape or not x.ndim or not x.numel() or not (x.is_cpu and y.is_cpu):
+    # First: what is traced may not be asked for its sizes.
+    if ops.is_transformed(x, y) or any(isinstance(option, torch.Tensor) for option in options):
         return False
-    return not (any(isinstance(option, torch.Tensor) for option in options) or ops.is_transformed(x, y))
+    return bool(x.is_cpu and y.is_cpu and x.shape == y.shape and x.ndim and x.numel())
 
 
 def _rows(x: torch.Tensor) -> torch.Tensor:
