@@ -51,8 +51,8 @@ def torch_cosine_embedding_loss(input1: Tensor, input2: Tensor, target: Tensor, 
     _, target, _ = ops.validate_and_upcast(input1=input1, target=target, integer=("target",))
     check_vectors(input1.shape, input2.shape, target.shape)
     input1, input2 = ops.broadcast(input1=input1, input2=input2)
-    above = d.cosine_minus(input1, input2)
-    alike, other = -above(1.0), ops.positive_part(above(margin))
+    above_one, above_margin = d.cosine_minus(input1, input2, 1.0, margin)
+    alike, other = -above_one, ops.positive_part(above_margin)
     loss = torch.where(target == 1, alike, torch.where(target == -1, other, 0.0))
     return ops.reduce(loss, reduction, dtype)
 
@@ -70,8 +70,8 @@ def jax_cosine_embedding_loss(input1: ArrayLike, input2: ArrayLike, target: Arra
     _, target, _ = ops.validate_and_upcast(input1=input1, target=target, integer=("target",))
     check_vectors(input1.shape, input2.shape, target.shape)
     input1, input2 = ops.broadcast(input1=input1, input2=input2)
-    above = d.cosine_minus(input1, input2)
-    alike, other = -above(1.0), ops.positive_part(above(margin))
+    above_one, above_margin = d.cosine_minus(input1, input2, 1.0, margin)
+    alike, other = -above_one, ops.positive_part(above_margin)
     loss = jnp.where(target == 1, alike, jnp.where(target == -1, other, 0.0))
     return ops.reduce(loss, reduction, dtype)
 

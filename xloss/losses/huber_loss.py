@@ -49,9 +49,9 @@ def torch_huber_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean
     # An infinite delta, or one beyond the dtype, is as good as its greatest number; its gradient would be 0 * inf.
     if isinstance(delta, (int, float)):
         delta = min(delta, float(torch.finfo(input.dtype).max))
-    loss = ops.smooth_l1(input, target, delta, delta)
-    if weight is not None:
-        loss = loss * weight
+    if weight is None:
+        return ops.reduced_smooth_l1(input, target, delta, delta, reduction, dtype)
+    loss = ops.smooth_l1(input, target, delta, delta) * weight
     return ops.reduce(loss, reduction, dtype)
 
 
@@ -71,9 +71,9 @@ def jax_huber_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "
     # An infinite delta, or one beyond the dtype, is as good as its greatest number; its gradient would be 0 * inf.
     if isinstance(delta, (int, float)):
         delta = min(delta, float(jnp.finfo(input.dtype).max))
-    loss = ops.smooth_l1(input, target, delta, delta)
-    if weight is not None:
-        loss = loss * weight
+    if weight is None:
+        return ops.reduced_smooth_l1(input, target, delta, delta, reduction, dtype)
+    loss = ops.smooth_l1(input, target, delta, delta) * weight
     return ops.reduce(loss, reduction, dtype)
 
 

@@ -33,8 +33,6 @@ from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 def torch_mse_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean",
                    weight: Tensor | None = None) -> Tensor:  # fmt: skip
-    import torch
-
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
@@ -43,9 +41,9 @@ def torch_mse_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean",
     )
     arguments.check_weight(weight, input)
     input, target = ops.broadcast_with_warning(input, target)
-    loss = torch.nn.functional.mse_loss(input, target, reduction="none")
-    if weight is not None:
-        loss = loss * weight
+    if weight is None:
+        return ops.reduced_squared_error(input, target, reduction, dtype)
+    loss = ops.squared_error(input, target) * weight
     return ops.reduce(loss, reduction, dtype, weights=weight)
 
 
@@ -59,10 +57,9 @@ def jax_mse_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "me
     )
     arguments.check_weight(weight, input)
     input, target = ops.broadcast_with_warning(input, target)
-    error = input - target
-    loss = error * error
-    if weight is not None:
-        loss = loss * weight
+    if weight is None:
+        return ops.reduced_squared_error(input, target, reduction, dtype)
+    loss = ops.squared_error(input, target) * weight
     return ops.reduce(loss, reduction, dtype, weights=weight)
 
 

@@ -65,8 +65,7 @@ def check_power(p):
 
 def torch_multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float = 1.0,
                             weight: Tensor | None = None, reduction: Reduction = "mean") -> Tensor:  # fmt: skip
-    import torch
-
+    from xloss.ops import margins_torch as m
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
@@ -78,23 +77,18 @@ def torch_multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: f
     rows, classes = check_shapes(input.shape, target.shape, weight)
     labels, outside = ops.validate_range(target, 0, classes)
     input, labels = input.reshape(rows, classes), labels.reshape(rows)
-    picked = input.gather(1, labels.unsqueeze(1))
-    own = torch.arange(classes, device=labels.device) == labels.unsqueeze(1)
-    slack = (margin - picked) + input
-    # Not `where(slack > 0, slack, 0.0)`, which makes a NaN 0.
-    hinge = torch.where(own | (slack <= 0), 0.0, slack)
-    loss = (hinge if p == 1 else hinge * hinge).sum(1) / classes
+    loss = m.mean_hinge(input, labels, margin, p)
     if weight is not None:
         loss = loss * ops.gather_class_weight(weight, labels)
-    loss = ops.nan_where(loss, outside, picked.squeeze(1))
+    if outside is not None:
+        loss = ops.nan_where(loss, outside, input.gather(1, labels.unsqueeze(1)).squeeze(1))
     return ops.reduce(loss.reshape(target.shape), reduction, dtype)
 
 
 def jax_multi_margin_loss(input: ArrayLike, target: ArrayLike, p: int = 1, margin: float = 1.0,
                           weight: ArrayLike | None = None, reduction: Reduction = "mean") -> Array:  # fmt: skip
-    import jax.numpy as jnp
-
     from xloss.ops import jax as ops
+    from xloss.ops import margins_jax as m
 
     arguments.check_reduction(reduction)
     p = check_power(p)
@@ -105,15 +99,11 @@ def jax_multi_margin_loss(input: ArrayLike, target: ArrayLike, p: int = 1, margi
     rows, classes = check_shapes(input.shape, target.shape, weight)
     labels, outside = ops.validate_range(target, 0, classes)
     input, labels = input.reshape(rows, classes), labels.reshape(rows)
-    picked = ops.gather(input, labels[:, None], 1)
-    own = jnp.arange(classes, dtype=labels.dtype)[None] == labels[:, None]
-    slack = (margin - picked) + input
-    # Not `where(slack > 0, slack, 0.0)`, which makes a NaN 0.
-    hinge = jnp.where(own | (slack <= 0), 0.0, slack)
-    loss = (hinge if p == 1 else hinge * hinge).sum(1) / classes
+    loss = m.mean_hinge(input, labels, margin, p)
     if weight is not None:
         loss = loss * ops.gather_class_weight(weight, labels)
-    loss = ops.nan_where(loss, outside, picked.squeeze(1))
+    if outside is not None:
+        loss = ops.nan_where(loss, outside, ops.gather(input, labels[:, None], 1).squeeze(1))
     return ops.reduce(loss.reshape(target.shape), reduction, dtype)
 
 

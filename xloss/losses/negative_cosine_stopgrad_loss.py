@@ -41,7 +41,7 @@ def torch_negative_cosine_stopgrad_loss(input: Tensor, target: Tensor, reduction
     arguments.check_reduction(reduction)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     check_vectors(input.shape, target.shape)
-    loss = -d.cosine_minus(input, target.detach())(0.0)
+    loss = -d.cosine_minus(input, target.detach(), 0.0)[0]
     return ops.reduce(loss, reduction, dtype)
 
 
@@ -54,7 +54,7 @@ def jax_negative_cosine_stopgrad_loss(input: ArrayLike, target: ArrayLike, reduc
     arguments.check_reduction(reduction)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     check_vectors(input.shape, target.shape)
-    loss = -d.cosine_minus(input, jax.lax.stop_gradient(target))(0.0)
+    loss = -d.cosine_minus(input, jax.lax.stop_gradient(target), 0.0)[0]
     return ops.reduce(loss, reduction, dtype)
 
 

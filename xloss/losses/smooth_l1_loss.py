@@ -36,8 +36,7 @@ def torch_smooth_l1_loss(input: Tensor, target: Tensor, reduction: Reduction = "
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     beta = ops.option("beta", beta, input, least=0, infinite=True)
     input, target = ops.broadcast_with_warning(input, target)
-    loss = ops.smooth_l1(input, target, beta)
-    return ops.reduce(loss, reduction, dtype)
+    return ops.reduced_smooth_l1(input, target, beta, 1.0, reduction, dtype)
 
 
 def jax_smooth_l1_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean", beta: float = 1.0) -> Array:
@@ -47,8 +46,7 @@ def jax_smooth_l1_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction
     input, target, dtype = ops.validate_and_upcast(input=input, target=target)
     beta = ops.option("beta", beta, input, least=0, infinite=True)
     input, target = ops.broadcast_with_warning(input, target)
-    loss = ops.smooth_l1(input, target, beta)
-    return ops.reduce(loss, reduction, dtype)
+    return ops.reduced_smooth_l1(input, target, beta, 1.0, reduction, dtype)
 
 
 def truth(t, input, target, beta=1.0):

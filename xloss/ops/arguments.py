@@ -179,6 +179,16 @@ def check_flags(**flags: Any) -> Any:
     return tuple(flags.values()) if len(flags) > 1 else next(iter(flags.values()))
 
 
+def _is_inside(value: Any, above: float | None, least: float | None, most: float | None, below: float | None) -> bool:
+    return bool(
+        value == value
+        and (above is None or value > above)
+        and (least is None or value >= least)
+        and (most is None or value <= most)
+        and (below is None or value < below)
+    )
+
+
 def check_number(name: str, value: Any, *, above: float | None = None, least: float | None = None,
                  most: float | None = None, below: float | None = None,
                  limit: float = LARGEST[8]) -> Any:  # fmt: skip
@@ -186,19 +196,16 @@ def check_number(name: str, value: Any, *, above: float | None = None, least: fl
 
     A large integer becomes a float: neither framework takes every integer where it takes a float of that size.
     """
+    # Most options are right: no text is made, no array asked for.
+    usual = type(value) is float or (type(value) is int and -(2**24) <= value <= 2**24)
+    if usual and _is_inside(value, above, least, most, below) and -limit <= value <= limit:
+        return value
     value = plain(value)
     bounds = (">", above), (">=", least), ("<=", most), ("<", below)
     expected = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise_type_error(name, f"{type(value).__name__} {value!r}", f"a number {expected}".rstrip())
-    inside = (
-        value == value
-        and (above is None or value > above)
-        and (least is None or value >= least)
-        and (most is None or value <= most)
-        and (below is None or value < below)
-    )
-    if not inside:
+    if not _is_inside(value, above, least, most, below):
         raise_value_error(name, shown(value), f"a number {expected}".rstrip())
     large = isinstance(value, int) and not -(2**24) <= value <= 2**24
     limit = min(limit, LARGEST[8]) if large else limit

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -112,8 +111,8 @@ def cosine_similarities(x: jax.Array) -> jax.Array:
     return jnp.matmul(rows, rows.mT, precision="highest")
 
 
-def cosine_minus(x: jax.Array, y: jax.Array) -> Callable[[float], jax.Array]:
-    """Return the function that computes cosine(x, y) - level, of the angle along the last axis.
+def cosine_minus(x: jax.Array, y: jax.Array, *levels: Any) -> tuple[jax.Array, ...]:
+    """Compute cosine(x, y) - level for each level, of the angle along the last axis.
 
     For an angle near 0 or 180 degrees 1 - |cosine| is half the squared distance of the unit vectors, where
     the subtraction would cancel. A zero vector has cosine 0.
@@ -122,11 +121,11 @@ def cosine_minus(x: jax.Array, y: jax.Array) -> Callable[[float], jax.Array]:
     cosine = (x * y).sum(-1, keepdims=True) / (x_norm * y_norm)
     side = jnp.where(jax.lax.stop_gradient(cosine) < 0, -1.0, jnp.ones_like(cosine))
     rest = 0.5 * side * jnp.square(x / x_norm - y / (side * y_norm)).sum(-1, keepdims=True)
-    narrow = jnp.abs(jax.lax.stop_gradient(cosine)) > 0.5
+    return tuple(_minus(level, cosine, side, rest).squeeze(-1) for level in levels)
 
-    def minus(level: Any) -> jax.Array:
-        # 1 - level is a Python number, rounded once.
-        gap = jnp.where(side < 0, -1 - level, ops.full_like(cosine, 1 - level))
-        return jnp.where(narrow, gap - rest, cosine - level).squeeze(-1)
 
-    return minus
+def _minus(level: Any, cosine: jax.Array, side: jax.Array, rest: jax.Array) -> jax.Array:
+    """Compute cosine - level, of a cosine that is `side` - `rest`, 1 or -1 but for a rest that has all its digits."""
+    # 1 - level is a Python number, rounded once.
+    gap = jnp.where(side < 0, -1 - level, ops.full_like(cosine, 1 - level))
+    return jnp.where(jnp.abs(jax.lax.stop_gradient(cosine)) > 0.5, gap - rest, cosine - level)

@@ -20,12 +20,13 @@ from xloss.ops.reductions import jax_reduce as reduce
 from xloss.ops.sharding_jax import any_sharding
 
 __all__ = [
-    "absolute", "as_array", "as_arrays", "as_indices", "bce", "bce_of_logits", "broadcast",
+    "above_zero", "absolute", "as_array", "as_arrays", "as_indices", "bce", "bce_of_logits", "broadcast",
     "broadcast_class_weight", "broadcast_with_warning", "check_devices", "clear_ignored", "concrete", "full_like",
     "gather_class_weight", "greatest", "is_empty", "is_infinite", "is_integer", "label_weights", "leave_out", "log1p",
     "log1p_of", "log_sum_exp", "minimum", "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft", "option",
-    "positive_part", "reduce", "smooth_l1", "softplus", "validate_and_upcast", "validate_classes",
-    "validate_labels", "validate_range", "validate_target", "validate_unit_interval", "weighted",
+    "positive_part", "reduce", "reduced_smooth_l1", "reduced_squared_error", "smooth_l1", "softplus", "squared_error",
+    "validate_and_upcast", "validate_classes", "validate_labels", "validate_range", "validate_target",
+    "validate_unit_interval", "weighted",
 ]  # fmt: skip
 
 
@@ -287,8 +288,12 @@ def weighted(weight: jax.Array, x: jax.Array) -> jax.Array:
     return weight * x
 
 
-def concrete(array: Any) -> bool:
+def concrete(*tensors: Any) -> bool:
     """Tell whether values can be read without waiting for a device: in NumPy or on the CPU, and not while tracing."""
+    return all(map(_is_known, tensors))
+
+
+def _is_known(array: Any) -> bool:
     if isinstance(array, (np.ndarray, np.generic)):
         return True
     return not isinstance(array, jax.core.Tracer) and all(device.platform == "cpu" for device in array.devices())
@@ -329,6 +334,11 @@ def positive_part(x: jax.Array) -> jax.Array:
     return jnp.where(x < 0, 0.0, x)
 
 
+def above_zero(x: jax.Array) -> jax.Array:
+    """Compute max(x, 0), with derivative 0 at 0; NaN where x is NaN, which `where(x > 0, x, 0.0)` makes 0."""
+    return jnp.where(x <= 0, 0.0, x)
+
+
 def minimum(x: jax.Array, y: jax.Array) -> jax.Array:
     """Compute the lesser of x and y; where they are equal, each has derivative 1/2."""
     return jnp.where(x < y, x, jnp.where(y < x, y, 0.5 * x + 0.5 * y))
@@ -338,6 +348,17 @@ def greatest(x: jax.Array) -> jax.Array:
     """Compute the maximum along the last axis, of numbers >= 0; those that are equal share the derivative equally."""
     is_greatest = (x == jax.lax.stop_gradient(x).max(-1, keepdims=True)).astype(x.dtype)
     return (x * (is_greatest / is_greatest.sum(-1, keepdims=True))).sum(-1)
+
+
+def squared_error(input: jax.Array, target: jax.Array) -> jax.Array:
+    """Compute (input - target)^2, of one shape."""
+    error = input - target
+    return error * error
+
+
+def reduced_squared_error(input: jax.Array, target: jax.Array, reduction: Any, dtype: Any) -> Any:
+    """Reduce `squared_error`."""
+    return reduce(squared_error(input, target), reduction, dtype)
 
 
 def smooth_l1(input: jax.Array, target: jax.Array, beta: Any, scale: Any = 1.0) -> jax.Array:
@@ -350,6 +371,12 @@ def smooth_l1(input: jax.Array, target: jax.Array, beta: Any, scale: Any = 1.0) 
     # An error beyond beta is not squared: it may overflow, and its gradient would be 0 * inf.
     inside = jnp.where(beyond, 0.0, error)
     return jnp.where(beyond, scale * (size - 0.5 * beta), 0.5 * inside * (inside * (scale / beta)))
+
+
+def reduced_smooth_l1(input: jax.Array, target: jax.Array, beta: Any, scale: Any, reduction: Any,
+                      dtype: Any) -> Any:  # fmt: skip
+    """Reduce `smooth_l1`."""
+    return reduce(smooth_l1(input, target, beta, scale), reduction, dtype)
 
 
 @jax.custom_jvp

@@ -20,6 +20,9 @@ from xloss.ops.autocast_torch import in_functorch, product
 __all__ = ["add_cluster_nll", "logits", "map_chunks", "nll_of_rows", "rows_per_chunk"]
 
 
+is_transformed = ops.is_transformed
+
+
 def rows_per_chunk(
     rows: int, columns: int, chunk_size: int | None = None, options: Any = None, divisor: int = 1
 ) -> int:
@@ -76,7 +79,7 @@ def add_cluster_nll(
     Computed for these rows alone where their number may be read (not while tracing or under `torch.func`).
     """
     chunk = rows_per_chunk(input.shape[0], linear_weight.shape[0])
-    if not (ops.is_traced() or _is_wrapped(inside) or inside.device.type == "meta"):
+    if not (ops.is_traced() or ops.is_wrapped(inside) or inside.device.type == "meta"):
         rows = inside.nonzero().squeeze(1)
         some = nll_of_rows(logits(input[rows], projection), labels[rows], chunk, linear_weight)
         return loss.index_add(0, rows, some)
@@ -88,20 +91,6 @@ def add_cluster_nll(
 
 def _nll(input: torch.Tensor, labels: torch.Tensor, *shared: torch.Tensor) -> torch.Tensor:
     return ops.nll_of_logits(logits(input, *shared), labels, 1)
-
-
-def is_transformed(*tensors: torch.Tensor) -> bool:
-    """Tell whether more than plain autograd is at work: tracing, `torch.func`, forward mode, tensor subclasses."""
-    if ops.is_traced() or torch.autograd.forward_ad._current_level >= 0:
-        return True
-    return any(map(_is_wrapped, tensors))
-
-
-def _is_wrapped(tensor: torch.Tensor) -> bool:
-    plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)
-    functorch = torch._C._functorch
-    mapped = functorch.is_functorch_wrapped_tensor(tensor) or functorch.is_legacy_batchedtensor(tensor)
-    return not plain or bool(mapped)
 
 
 class _Nll(torch.autograd.Function):

@@ -10,7 +10,15 @@ import jax.numpy as jnp
 from xloss.ops import jax as ops
 from xloss.ops.elementary import ARTANH
 
-__all__ = ["neg_log_odds", "neg_log_odds_of_all", "poly", "scale", "softplus_minus_sigmoid", "sparsemax_support"]
+__all__ = [
+    "mean_hinge",
+    "neg_log_odds",
+    "neg_log_odds_of_all",
+    "poly",
+    "scale",
+    "softplus_minus_sigmoid",
+    "sparsemax_support",
+]
 
 
 def scale(x: jax.Array, factor: Any) -> jax.Array:
@@ -77,6 +85,17 @@ def poly(d: jax.Array, epsilon: Any) -> jax.Array:
     if epsilon >= 0:
         return ops.softplus(d) + scale(one_minus_p, epsilon)
     return softplus_minus_sigmoid(d) + scale(one_minus_p, 1 + epsilon)
+
+
+def mean_hinge(x: jax.Array, labels: jax.Array, margin: Any, p: int) -> jax.Array:
+    """Compute the sum of max(0, margin - x[n, y] + x[n, c])^p over the classes c other than the label y, over C.
+
+    At its kink a term has derivative 0; of x (N, C) and labels (N), for p = 1 or 2.
+    """
+    index = labels[:, None]
+    own = jnp.arange(x.shape[1], dtype=labels.dtype)[None] == index
+    hinge = ops.above_zero(jnp.where(own, 0.0, (margin - ops.gather(x, index, 1)) + x))
+    return (hinge if p == 1 else hinge * hinge).sum(1) / x.shape[1]
 
 
 def sparsemax_support(x: jax.Array, dim: int) -> jax.Array:

@@ -8,8 +8,17 @@ import torch
 
 from xloss.ops import torch as ops
 from xloss.ops.elementary import ARTANH
+from xloss.ops.linear_torch import vjp
 
-__all__ = ["neg_log_odds", "neg_log_odds_of_all", "poly", "scale", "softplus_minus_sigmoid", "sparsemax_support"]
+__all__ = [
+    "mean_hinge",
+    "neg_log_odds",
+    "neg_log_odds_of_all",
+    "poly",
+    "scale",
+    "softplus_minus_sigmoid",
+    "sparsemax_support",
+]
 
 
 def scale(x: torch.Tensor, factor: Any) -> torch.Tensor:
@@ -74,6 +83,56 @@ def poly(d: torch.Tensor, epsilon: Any) -> torch.Tensor:
     if epsilon >= 0:
         return ops.softplus(d) + scale(one_minus_p, epsilon)
     return softplus_minus_sigmoid(d) + scale(one_minus_p, 1 + epsilon)
+
+
+def mean_hinge(x: torch.Tensor, labels: torch.Tensor, margin: Any, p: int) -> torch.Tensor:
+    """Compute the sum of max(0, margin - x[n, y] + x[n, c])^p over the classes c other than the label y, over C.
+
+    At its kink a term has derivative 0; of x (N, C) and labels (N), for p = 1 or 2.
+    """
+    index = labels.unsqueeze(1)
+    if x.is_cpu and not isinstance(margin, torch.Tensor) and not ops.is_transformed(x, labels):
+        return _MeanHinge.apply(x, index, margin, p)
+    own = torch.arange(x.shape[1], device=labels.device) == index
+    hinge = ops.above_zero(torch.where(own, 0.0, (margin - x.gather(1, index)) + x))
+    return (hinge if p == 1 else hinge * hinge).sum(1) / x.shape[1]
+
+
+def _hinges(x: torch.Tensor, index: torch.Tensor, margin: float, out: torch.Tensor | None = None) -> torch.Tensor:
+    """Compute the terms of `mean_hinge` for p = 1, the label's 0; a NaN stays."""
+    slack = torch.add(x, x.gather(1, index).neg_().add_(margin), out=out)
+    return slack.scatter_(1, index, 0.0).clamp_(min=0)
+
+
+class _MeanHinge(torch.autograd.Function):
+    """Compute `mean_hinge` by blocks; the terms are computed again for gradients, and not stored."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, index: Any, margin: float, p: int) -> Any:
+        ctx.margin, ctx.p = margin, p
+        ctx.save_for_backward(x, index)
+        found = []
+        for part, labels in ops.blocks(x, index):
+            hinge = _hinges(part, labels, margin)
+            found.append((hinge if p == 1 else hinge.mul_(hinge)).sum(1))
+        total = found[0] if len(found) == 1 else torch.cat(found)
+        return total.div_(x.shape[1])
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Any) -> Any:
+        x, index = ctx.saved_tensors
+        if torch.is_grad_enabled() or ops.is_transformed(cotangent):  # double backward, or vmap
+            whole = lambda x: mean_hinge(x, index.squeeze(1), ctx.margin, ctx.p)  # noqa: E731
+            return *vjp(whole, (True,), (x,), cotangent), None, None, None
+        slope = (cotangent * (ctx.p / x.shape[1])).unsqueeze(1)
+        found = torch.empty_like(x)
+        for part, labels, grad, factor in ops.blocks(x, index, found, slope):
+            hinge = _hinges(part, labels, ctx.margin, out=grad)
+            if ctx.p == 1:
+                torch.ne(hinge, 0, out=hinge)  # where it is above 0, 1
+            hinge.mul_(factor)
+            hinge.scatter_(1, labels, hinge.sum(1, keepdim=True).neg_())
+        return found, None, None, None
 
 
 def sparsemax_support(x: torch.Tensor, dim: int) -> torch.Tensor:

@@ -35,17 +35,19 @@ def torch_reduce(loss: Tensor, reduction: str, dtype: Any, weights: Tensor | Non
         loss = terms
     if reduction == "none":
         # Forward mode gives a 0-d float32 tensor times a Python number a float64 tangent; the round trip restores it.
-        return (loss.double() if loss.ndim == 0 and loss.device.type != "mps" else loss).to(dtype)
-    if reduction == "sum":
-        return loss.sum().to(dtype)
-    if reduction == "mean" and weights is None:
-        return loss.mean().to(dtype)
-    if reduction == "mean" and weights is not None:
-        return (loss.sum() / weights.sum()).to(dtype)
-    if reduction == "batchmean":
-        return (loss.sum() / batch).to(dtype)
-    denominator = loss.new_full((), float(loss.numel())) if weights is None else weights.sum()
-    return loss.sum(), denominator
+        found = loss.double() if loss.ndim == 0 and loss.device.type != "mps" else loss
+    elif reduction == "sum":
+        found = loss.sum()
+    elif reduction == "mean" and weights is None:
+        found = loss.mean()
+    elif reduction == "mean" and weights is not None:
+        found = loss.sum() / weights.sum()
+    elif reduction == "batchmean":
+        found = loss.sum() / batch
+    else:
+        denominator = loss.new_full((), float(loss.numel())) if weights is None else weights.sum()
+        return loss.sum(), denominator
+    return found.to(dtype)
 
 
 def jax_reduce(loss: Array, reduction: str, dtype: Any, weights: Array | None = None, batch: int | None = None,
@@ -60,17 +62,19 @@ def jax_reduce(loss: Array, reduction: str, dtype: Any, weights: Array | None = 
     if terms is not None and reduction not in ("none", "sum"):
         loss = terms
     if reduction == "none":
-        return loss.astype(dtype)
-    if reduction == "sum":
-        return loss.sum().astype(dtype)
-    if reduction == "mean" and weights is None:
-        return loss.mean().astype(dtype)
-    if reduction == "mean" and weights is not None:
-        return (loss.sum() / weights.sum()).astype(dtype)
-    if reduction == "batchmean":
-        return (loss.sum() / batch).astype(dtype)
-    denominator = jnp.asarray(float(loss.size), loss.dtype) if weights is None else weights.sum()
-    return loss.sum(), denominator
+        found = loss
+    elif reduction == "sum":
+        found = loss.sum()
+    elif reduction == "mean" and weights is None:
+        found = loss.mean()
+    elif reduction == "mean" and weights is not None:
+        found = loss.sum() / weights.sum()
+    elif reduction == "batchmean":
+        found = loss.sum() / batch
+    else:
+        denominator = jnp.asarray(float(loss.size), loss.dtype) if weights is None else weights.sum()
+        return loss.sum(), denominator
+    return found.astype(dtype)
 
 
 def sum_and_denominator(loss: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Any]:

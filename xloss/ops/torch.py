@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -19,12 +19,13 @@ from xloss.ops.autocast_torch import in_autocast
 from xloss.ops.reductions import torch_reduce as reduce
 
 __all__ = [
-    "absolute", "as_array", "as_arrays", "as_indices", "bce", "bce_of_logits", "broadcast",
+    "above_zero", "absolute", "as_array", "as_arrays", "as_indices", "bce", "bce_of_logits", "broadcast",
     "broadcast_class_weight", "broadcast_with_warning", "check_devices", "clear_ignored", "concrete", "full_like",
     "gather_class_weight", "greatest", "is_empty", "is_infinite", "is_integer", "label_weights", "leave_out", "log1p",
     "log1p_of", "log_sum_exp", "minimum", "nan_where", "neg_sign", "nll_of_logits", "nll_of_logits_soft", "option",
-    "positive_part", "reduce", "smooth_l1", "softplus", "validate_and_upcast", "validate_classes",
-    "validate_labels", "validate_range", "validate_target", "validate_unit_interval", "weighted",
+    "positive_part", "reduce", "reduced_smooth_l1", "reduced_squared_error", "smooth_l1", "softplus", "squared_error",
+    "validate_and_upcast", "validate_classes", "validate_labels", "validate_range", "validate_target",
+    "validate_unit_interval", "weighted",
 ]  # fmt: skip
 
 _FLOATS = {getattr(torch, name): name for name in arguments.FLOATS}
@@ -90,6 +91,9 @@ def validate_and_upcast(*, same_dtype: bool = False, optional: Sequence[str] = (
     `optional` may be None. Those named in `integer` may have an integer dtype, which does not widen the loss. With
     `same_dtype`, refuse mixed floating dtypes. Under `torch.autocast` a 16-bit tensor counts as float32.
     """
+    common = _common_dtype(optional, tensors)
+    if common is not None:
+        return *tensors.values(), common
     arrays = as_arrays(optional, **tensors)
     dtypes: dict[str, str] = {}
     first = ""
@@ -113,6 +117,24 @@ def validate_and_upcast(*, same_dtype: bool = False, optional: Sequence[str] = (
     return *(x if x is None or x.dtype == compute else x.to(compute) for x in arrays.values()), getattr(torch, out)
 
 
+def _common_dtype(optional: Sequence[str], tensors: Mapping[str, Any]) -> torch.dtype | None:
+    """Return the dtype of the tensors where `validate_and_upcast` has nothing to convert, move or refuse; else None.
+
+    That is: dense ones on one device, all float32 or all float64. Most calls are such, and pay for one pass.
+    """
+    dtype = device = None
+    for name, x in tensors.items():
+        if x is None and dtype is not None and name in optional:
+            continue
+        if not isinstance(x, torch.Tensor) or x.layout is not torch.strided:
+            return None
+        if dtype is None:
+            dtype, device = x.dtype, x.device
+        elif x.dtype is not dtype or x.device != device:
+            return None
+    return dtype if dtype is torch.float32 or dtype is torch.float64 else None
+
+
 def as_indices(target: Any) -> torch.Tensor:
     """Return class indices, of any shape and range, as int64; `TypeError` for another dtype than int64 or uint8."""
     target = as_array("target", target)
@@ -130,6 +152,8 @@ def validate_range(target: torch.Tensor, least: int, classes: int,
     An index out of range raises `ValueError` where values are concrete; elsewhere it becomes 0, and the caller makes
     its row NaN (`nan_where`). Those under the mask `ignored` are in range whatever they are.
     """
+    if concrete(target) and _is_within(_bounds(target), least, classes):
+        return target, None
     outside = (target < least) | (target >= classes)
     if ignored is not None:
         outside = outside & ~ignored
@@ -141,11 +165,42 @@ def validate_range(target: torch.Tensor, least: int, classes: int,
     return target, None
 
 
+def _bounds(tensor: torch.Tensor) -> tuple[Any, Any] | None:
+    """Return the least and the greatest element as numbers, NaN if one is NaN; None if there is no element."""
+    if not tensor.numel():
+        return None
+    least, greatest = tensor.detach().aminmax()
+    return least.item(), greatest.item()
+
+
+def _is_within(bounds: tuple[int, int] | None, least: int, classes: int) -> bool:
+    return bounds is None or (least <= bounds[0] and bounds[1] < classes)
+
+
+def _known_labels(
+    target: torch.Tensor, classes: int, ignored: torch.Tensor, ignore_index: int | None
+) -> torch.Tensor | None:
+    """Return labels, 0 where ignored, if all others are known to be in range; None leaves it to `validate_range`.
+
+    In most calls the least and the greatest label tell that none is ignored, and none out of range.
+    """
+    if not concrete(target):
+        return None
+    found = _bounds(target)
+    if found is not None and ignore_index is not None and found[0] <= ignore_index <= found[1]:
+        target = torch.where(ignored, 0, target)
+        found = _bounds(target)
+    return target if _is_within(found, 0, classes) else None
+
+
 def validate_labels(target: Any, classes: int,
                     ignore_index: int | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:  # fmt: skip
     """Return labels that are safe to gather with, the mask of ignored ones, and that of `validate_range`."""
     target = as_indices(target)
     ignored = target == ignore_index if ignore_index is not None else torch.zeros_like(target, dtype=torch.bool)
+    safe = _known_labels(target, classes, ignored, ignore_index)
+    if safe is not None:
+        return safe, ignored, None
     target, outside = validate_range(target, 0, classes, ignored)
     return torch.where(ignored, 0, target), ignored, outside
 
@@ -170,8 +225,7 @@ def validate_classes(
 def clear_ignored(input: torch.Tensor, ignored: torch.Tensor, axis: int) -> torch.Tensor:
     """Set ignored rows, whose classes are along `axis`, to 0: an infinity or a NaN there reaches no gradient."""
     # A copy of all logits is seldom needed.
-    readable = concrete(input) and concrete(ignored)
-    if readable and (not ignored.any() or input.detach().sum(axis)[ignored].isfinite().all()):
+    if concrete(input, ignored) and (not ignored.any() or input.detach().sum(axis)[ignored].isfinite().all()):
         return input
     return torch.where(ignored.unsqueeze(axis), 0.0, input)
 
@@ -200,9 +254,9 @@ def validate_unit_interval(**tensors: torch.Tensor) -> tuple[Any, ...]:
     Elsewhere replace such elements by 0.5, where every formula is finite. Return the tensors, and last the mask of
     elements that any of them has outside, None where values were checked; the caller makes those NaN (`nan_where`).
     """
-    if all(concrete(tensor) for tensor in tensors.values()):
+    if concrete(*tensors.values()):
         for name, tensor in tensors.items():
-            least, greatest = tensor.detach().aminmax() if tensor.numel() else (0, 1)
+            least, greatest = _bounds(tensor) or (0, 1)
             if not (least >= 0 and greatest <= 1):
                 first = tensor[~((tensor >= 0) & (tensor <= 1))][0].item()
                 arguments.raise_value_error(name, f"{first}", "values in [0, 1]")
@@ -240,7 +294,7 @@ def nan_where(loss: torch.Tensor, bad: torch.Tensor | None, *sources: torch.Tens
 
     `sources`: tensors of that shape whose gradients become NaN there too, where the loss does not depend on them.
     """
-    if bad is None:
+    if bad is None or (concrete(bad) and not bad.any()):
         return loss
     nan_factor = torch.where(bad, torch.nan, 1.0)
     loss = loss * nan_factor
@@ -259,7 +313,7 @@ def leave_out(weight: torch.Tensor, x: torch.Tensor) -> tuple[torch.Tensor, torc
 
     So a class that has probability 0 is left out, also where its logit is minus infinity: the limit of their product.
     """
-    if concrete(x) and x.detach().sum().isfinite():  # the masks would cost some passes more
+    if concrete(x) and math.isfinite(x.detach().sum().item()):  # the masks would cost some passes more
         return weight, x
     absent = (weight == 0) & is_infinite(x)
     return torch.where(absent, 0.0, weight), torch.where(absent, 0.0, x)
@@ -271,12 +325,28 @@ def weighted(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return weight * x
 
 
-def concrete(tensor: torch.Tensor) -> bool:
+def concrete(*tensors: torch.Tensor) -> bool:
     """Tell whether values can be read without waiting for a device: on the CPU, and not while tracing or mapping."""
-    if is_traced() or tensor.device.type != "cpu":
-        return False
-    plain = type(tensor) in (torch.Tensor, torch.nn.Parameter)
-    return plain and not bool(torch._C._functorch.is_functorch_wrapped_tensor(tensor))
+    return not is_traced() and all(map(_has_values, tensors))
+
+
+def _has_values(tensor: torch.Tensor) -> bool:
+    plain = type(tensor) is torch.Tensor or type(tensor) is torch.nn.Parameter
+    return plain and tensor.is_cpu and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+
+
+def is_transformed(*tensors: torch.Tensor) -> bool:
+    """Tell whether more than plain autograd is at work: tracing, `torch.func`, forward mode, tensor subclasses."""
+    if is_traced() or torch.autograd.forward_ad._current_level >= 0:
+        return True
+    return any(map(is_wrapped, tensors))
+
+
+def is_wrapped(tensor: torch.Tensor) -> bool:
+    """Tell whether a tensor is of a subclass, or of a transformation of `torch.func`."""
+    plain = type(tensor) is torch.Tensor or type(tensor) is torch.nn.Parameter
+    functorch = torch._C._functorch
+    return not plain or functorch.is_functorch_wrapped_tensor(tensor) or functorch.is_legacy_batchedtensor(tensor)
 
 
 def is_traced() -> bool:
@@ -285,6 +355,24 @@ def is_traced() -> bool:
         return True
     tracer = sys.modules.get("torch.fx.experimental.proxy_tensor")  # not imported: nothing is being traced
     return tracer is not None and tracer.get_proxy_mode() is not None
+
+
+def rows_per_block(columns: int) -> int:
+    """Return so many rows that what is computed of them stays in a cache.
+
+    Not as few where threads share the work: each operation waits for all of them.
+    """
+    return max(1, (2**16 if torch.get_num_threads() == 1 else 2**20) // max(1, columns))
+
+
+def blocks(*tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Yield the tensors, the first a matrix, by `rows_per_block`."""
+    rows, columns = tensors[0].shape
+    size = rows_per_block(columns)
+    if rows <= size:
+        yield tensors
+    else:
+        yield from zip(*(tensor.split(size) for tensor in tensors), strict=True)
 
 
 def is_empty(tensor: torch.Tensor) -> bool:
@@ -330,6 +418,11 @@ def positive_part(x: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.threshold(x, -number.tiny * number.eps, 0.0)
 
 
+def above_zero(x: torch.Tensor) -> torch.Tensor:
+    """Compute max(x, 0), with derivative 0 at 0; NaN where x is NaN, which `where(x > 0, x, 0.0)` makes 0."""
+    return torch.where(x <= 0, 0.0, x)
+
+
 def minimum(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Compute the lesser of x and y; where they are equal, each has derivative 1/2."""
     return torch.where(x < y, x, torch.where(y < x, y, 0.5 * x + 0.5 * y))
@@ -341,21 +434,59 @@ def greatest(x: torch.Tensor) -> torch.Tensor:
     return (x * (is_greatest / is_greatest.sum(-1, keepdim=True))).sum(-1)
 
 
+# The numbers by which torch's kernels know the reductions.
+_KERNEL_REDUCTIONS = {"none": 0, "mean": 1, "sum": 2}
+
+
+def _kernel_reduction(reduction: Any, *tensors: torch.Tensor) -> int | None:
+    """Return the number of a reduction that a kernel may do itself; None where it is to be left to `reduce`.
+
+    That is plain eager mode: a transformation sees the operations, whose rules are those of the unreduced loss.
+    """
+    return None if is_transformed(*tensors) or not tensors[0].ndim else _KERNEL_REDUCTIONS.get(reduction)
+
+
+def squared_error(input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Compute (input - target)^2, of one shape."""
+    return torch.nn.functional.mse_loss(input, target, reduction="none")
+
+
+def reduced_squared_error(input: torch.Tensor, target: torch.Tensor, reduction: Any, dtype: torch.dtype) -> Any:
+    """Reduce `squared_error`; in eager mode one kernel does both."""
+    kernel = _kernel_reduction(reduction, input, target)
+    if kernel is not None:  # not by the public function, which broadcasts again what is of one shape
+        return torch._C._nn.mse_loss(input, target, kernel).to(dtype)
+    return reduce(squared_error(input, target), reduction, dtype)
+
+
+def _is_usual(beta: Any) -> bool:
+    """Tell whether torch's kernel, which squares e before it divides, will do; `huber_loss`'s has no forward mode."""
+    return isinstance(beta, (int, float)) and 1e-6 <= beta <= 1e6
+
+
 def smooth_l1(input: torch.Tensor, target: torch.Tensor, beta: Any, scale: Any = 1.0) -> torch.Tensor:
     """Compute `scale` times e^2 / (2 beta) where |e| < beta, else |e| - beta / 2; e = input - target, of one shape."""
-    number = isinstance(beta, (int, float))
-    # torch's kernel squares e before it divides; that of `huber_loss` has no forward mode.
-    if number and 1e-6 <= beta <= 1e6:
+    if _is_usual(beta):
         loss = torch.nn.functional.smooth_l1_loss(input, target, reduction="none", beta=beta)
         return loss if scale == 1 else scale * loss
     error = input - target
-    if number and beta < torch.finfo(error.dtype).tiny:
+    if isinstance(beta, (int, float)) and beta < torch.finfo(error.dtype).tiny:
         return scale * absolute(error)
     size = absolute(error)
     beyond = size >= beta
     # An error beyond beta is not squared: it may overflow, and its gradient would be 0 * inf.
     inside = torch.where(beyond, 0.0, error)
     return torch.where(beyond, scale * (size - 0.5 * beta), 0.5 * inside * (inside * (scale / beta)))
+
+
+def reduced_smooth_l1(input: torch.Tensor, target: torch.Tensor, beta: Any, scale: Any, reduction: Any,
+                      dtype: torch.dtype) -> Any:  # fmt: skip
+    """Reduce `smooth_l1`; in eager mode one kernel does both."""
+    kernel = _kernel_reduction(reduction, input, target) if _is_usual(beta) else None
+    if kernel is not None:
+        loss = torch._C._nn.smooth_l1_loss(input, target, kernel, beta)
+        return (loss if scale == 1 else scale * loss).to(dtype)
+    return reduce(smooth_l1(input, target, beta, scale), reduction, dtype)
 
 
 def log1p(x: torch.Tensor) -> torch.Tensor:
@@ -455,11 +586,12 @@ def bce(input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     There, and nowhere else, `_bce_at_edge` is used: it costs several times the plain formula. (CUDA's autocast bans
     torch's kernel, whose second derivative at p near 1 is the difference of two numbers near 1 / (1 - p).)
     """
-    inside = input * (1 - input) >= 1e-12
-    everywhere = concrete(inside) and bool(inside.all())
-    p = input if everywhere else torch.where(inside, input, 0.5)
+    # The product is concave: where it is large enough at the least and the greatest, it is everywhere.
+    bounds = (_bounds(input) or ()) if concrete(input) else (0.0,)
+    inside = None if all(p * (1 - p) >= 1e-12 for p in bounds) else input * (1 - input) >= 1e-12
+    p = input if inside is None else torch.where(inside, input, 0.5)
     formula = -(target * torch.log(p) + (1 - target) * log1p(-p))
-    if everywhere:
+    if inside is None:
         return formula
     return torch.where(inside, formula, _bce_at_edge(torch.where(inside, 0.5, input), target))
 
