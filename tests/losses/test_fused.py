@@ -73,10 +73,10 @@ def derivatives(loss: Callable[..., Any], x: Any, options: dict[str, Any]) -> tu
     return value.detach(), gradient, same.detach(), second
 
 
-def disagreements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def disagreements(monkeypatch: pytest.MonkeyPatch, step: int = 1) -> list[str]:
     """Return the cases in which kernels and plain operations differ by more than rounding, or have other dtypes."""
     found = []
-    for (name, loss, x, options), reduction in zip(CASES, itertools.cycle(REDUCTIONS), strict=False):
+    for (name, loss, x, options), reduction in zip(CASES[::step], itertools.cycle(REDUCTIONS), strict=False):
         options = {**options, "reduction": reduction}
         ours = derivatives(loss, x, options)
         with monkeypatch.context() as patch:
@@ -105,7 +105,7 @@ def test_a_wrong_backward_is_seen(monkeypatch: pytest.MonkeyPatch, name: str) ->
     right = getattr(fused, name)
     wrong = right._replace(backward=doubled(right.backward)) if isinstance(right, fused.Kernel) else doubled(right)
     monkeypatch.setattr(fused, name, wrong)
-    found = disagreements(monkeypatch)
+    found = disagreements(monkeypatch, step=7)
     assert found
     assert {line.split()[0] for line in found} == {"gradient"}
 
