@@ -147,7 +147,7 @@ def _cross_entropy_forward(
     """Keep p, with minus the sum of the others at the label, and the weights of the rows."""
     weights = _weights(weight, labels, ignored, x.dtype)
     index = labels.unsqueeze(axis)
-    log_p = torch.log_softmax(x, axis)
+    log_p = torch.log_softmax(ops.clear_ignored(x, ignored, axis), axis)
     at_label = log_p.gather(axis, index)
     slope, neg_others = _exp_of_others(log_p, index, axis)
     slope.scatter_(axis, index, neg_others)
@@ -202,7 +202,7 @@ def _smoothed_cross_entropy_forward(
     at_top = torch.where(is_label, own, greatest)
     rest = torch.where(top == most, without, total - own) + torch.where(top == index, 0.0, hard)
     share = share.view((-1,) + (1,) * (x.ndim - axis - 1))
-    log_p = torch.log_softmax(x, axis)
+    log_p = torch.log_softmax(ops.clear_ignored(x, ignored, axis), axis)
     log_label, log_top = log_p.gather(axis, index), log_p.gather(axis, top)
     log_p.scatter_(axis, top, 0.0)
     spread = (log_p if weight is None else log_p * share).sum(axis, keepdim=True)
