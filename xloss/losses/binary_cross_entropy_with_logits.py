@@ -41,6 +41,7 @@ def torch_binary_cross_entropy_with_logits(
     input: Tensor, target: Tensor, weight: Tensor | None = None, reduction: Reduction = "mean",
     pos_weight: Tensor | None = None
 ) -> Tensor:  # fmt: skip
+    from xloss.ops import fused_torch as fused
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
@@ -50,18 +51,14 @@ def torch_binary_cross_entropy_with_logits(
     arguments.check_same_shape("target", target.shape, "input", input.shape)
     arguments.check_weight(weight, input, broadcast=True)
     arguments.check_weight(pos_weight, input, "pos_weight", broadcast=True)
-    loss = ops.bce_of_logits(input, target, pos_weight)
-    if weight is not None:
-        loss = ops.weighted(weight.expand(loss.shape), loss)
-    return ops.reduce(loss, reduction, dtype)
+    return fused.binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction, dtype)
 
 
 def jax_binary_cross_entropy_with_logits(
     input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, reduction: Reduction = "mean",
     pos_weight: ArrayLike | None = None
 ) -> Array:  # fmt: skip
-    import jax.numpy as jnp
-
+    from xloss.ops import fused_jax as fused
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
@@ -71,10 +68,7 @@ def jax_binary_cross_entropy_with_logits(
     arguments.check_same_shape("target", target.shape, "input", input.shape)
     arguments.check_weight(weight, input, broadcast=True)
     arguments.check_weight(pos_weight, input, "pos_weight", broadcast=True)
-    loss = ops.bce_of_logits(input, target, pos_weight)
-    if weight is not None:
-        loss = ops.weighted(jnp.broadcast_to(weight, loss.shape), loss)
-    return ops.reduce(loss, reduction, dtype)
+    return fused.binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction, dtype)
 
 
 def truth(t, input, target, weight=None, pos_weight=None):

@@ -52,73 +52,45 @@ from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 def torch_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100,
                         reduction: Reduction = "mean", label_smoothing: float = 0.0) -> Tensor:  # fmt: skip
-    import torch
-
+    from xloss.ops import fused_torch as fused
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
     ignore_index = arguments.check_integer("ignore_index", ignore_index)
     axis = ops.validate_target(input, target, weight, ignore_index)
-    classes = input.shape[axis]
     if target.is_floating_point():
         input, target, weight, dtype = ops.validate_and_upcast(
             input=input, target=target, weight=weight, optional=("weight",)
         )
         label_smoothing = ops.option("label_smoothing", label_smoothing, input, least=0, most=1)
-        if not arguments.is_zero(label_smoothing):
-            target = target * (1 - label_smoothing) + label_smoothing / max(classes, 1)
-        weights = None if weight is None else ops.broadcast_class_weight(weight, axis, input)
-        coefficients = target if weights is None else target * weights
-        return ops.reduce(ops.nll_of_logits_soft(input, coefficients, axis), reduction, dtype)
+        return fused.soft_cross_entropy(input, target, weight, label_smoothing, axis, reduction, dtype)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
     label_smoothing = ops.option("label_smoothing", label_smoothing, input, least=0, most=1)
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
-    input = ops.clear_ignored(input, ignored, axis)
-    weights = ops.label_weights(weight, labels, ignored, input.dtype)
-    loss = ops.nll_of_logits(input, labels, axis)
-    loss = loss if weight is None else ops.weighted(weights, loss)
-    if not arguments.is_zero(label_smoothing):
-        share = torch.ones_like(input) if weight is None else ops.broadcast_class_weight(weight, axis, input)
-        uniform = ops.nll_of_logits_soft(input, share * (label_smoothing / max(classes, 1)), axis)
-        loss = (1 - label_smoothing) * loss + uniform
-    loss = torch.where(ignored, 0.0, ops.nan_where(loss, outside))
-    return ops.reduce(loss, reduction, dtype, weights=weights)
+    return fused.cross_entropy(input, labels, ignored, outside, weight, label_smoothing, axis, reduction, dtype)
 
 
 def jax_cross_entropy(input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, ignore_index: int = -100,
                       reduction: Reduction = "mean", label_smoothing: float = 0.0) -> Array:  # fmt: skip
     import jax.numpy as jnp
 
+    from xloss.ops import fused_jax as fused
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
     ignore_index = arguments.check_integer("ignore_index", ignore_index)
     input, target = ops.as_array("input", input), ops.as_array("target", target)
     axis = ops.validate_target(input, target, weight, ignore_index)
-    classes = input.shape[axis]
     if jnp.issubdtype(target.dtype, jnp.floating):
         input, target, weight, dtype = ops.validate_and_upcast(
             input=input, target=target, weight=weight, optional=("weight",)
         )
         label_smoothing = ops.option("label_smoothing", label_smoothing, input, least=0, most=1)
-        if not arguments.is_zero(label_smoothing):
-            target = target * (1 - label_smoothing) + label_smoothing / max(classes, 1)
-        weights = None if weight is None else ops.broadcast_class_weight(weight, axis, input)
-        coefficients = target if weights is None else target * weights
-        return ops.reduce(ops.nll_of_logits_soft(input, coefficients, axis), reduction, dtype)
+        return fused.soft_cross_entropy(input, target, weight, label_smoothing, axis, reduction, dtype)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
     label_smoothing = ops.option("label_smoothing", label_smoothing, input, least=0, most=1)
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
-    input = ops.clear_ignored(input, ignored, axis)
-    weights = ops.label_weights(weight, labels, ignored, input.dtype)
-    loss = ops.nll_of_logits(input, labels, axis)
-    loss = loss if weight is None else ops.weighted(weights, loss)
-    if not arguments.is_zero(label_smoothing):
-        share = jnp.ones_like(input) if weight is None else ops.broadcast_class_weight(weight, axis, input)
-        uniform = ops.nll_of_logits_soft(input, share * (label_smoothing / max(classes, 1)), axis)
-        loss = (1 - label_smoothing) * loss + uniform
-    loss = jnp.where(ignored, 0.0, ops.nan_where(loss, outside))
-    return ops.reduce(loss, reduction, dtype, weights=weights)
+    return fused.cross_entropy(input, labels, ignored, outside, weight, label_smoothing, axis, reduction, dtype)
 
 
 def truth(t, input, target, weight=None, ignore_index=-100, label_smoothing=0.0):

@@ -42,38 +42,26 @@ from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 def torch_nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100,
                    reduction: Reduction = "mean") -> Tensor:  # fmt: skip
-    import torch
-
+    from xloss.ops import fused_torch as fused
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
     ignore_index = arguments.check_integer("ignore_index", ignore_index)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
-    picked = input.gather(axis, labels.unsqueeze(axis)).squeeze(axis)
-    # A NaN in an ignored row must reach neither the value nor the gradient.
-    picked = ops.nan_where(torch.where(ignored, 0.0, picked), outside)
-    weights = ops.label_weights(weight, labels, ignored, input.dtype)
-    loss = torch.where(ignored, 0.0, -ops.weighted(weights, picked))
-    return ops.reduce(loss, reduction, dtype, weights=weights)
+    return fused.nll(input, labels, ignored, outside, weight, axis, reduction, dtype)
 
 
 def jax_nll_loss(input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, ignore_index: int = -100,
                  reduction: Reduction = "mean") -> Array:  # fmt: skip
-    import jax.numpy as jnp
-
+    from xloss.ops import fused_jax as fused
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
     ignore_index = arguments.check_integer("ignore_index", ignore_index)
     input, weight, dtype = ops.validate_and_upcast(same_dtype=True, input=input, weight=weight, optional=("weight",))
     labels, ignored, outside, axis = ops.validate_classes(input, target, weight, ignore_index)
-    picked = ops.gather(input, jnp.expand_dims(labels, axis), axis).squeeze(axis)
-    # A NaN in an ignored row must reach neither the value nor the gradient.
-    picked = ops.nan_where(jnp.where(ignored, 0.0, picked), outside)
-    weights = ops.label_weights(weight, labels, ignored, input.dtype)
-    loss = jnp.where(ignored, 0.0, -ops.weighted(weights, picked))
-    return ops.reduce(loss, reduction, dtype, weights=weights)
+    return fused.nll(input, labels, ignored, outside, weight, axis, reduction, dtype)
 
 
 def truth(t, input, target, weight=None, ignore_index=-100):

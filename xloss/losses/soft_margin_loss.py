@@ -33,25 +33,23 @@ from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
 def torch_soft_margin_loss(input: Tensor, target: Tensor, reduction: Reduction = "mean") -> Tensor:
+    from xloss.ops import fused_torch as fused
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target, integer=("target",))
     arguments.check_broadcasts_to("target", target.shape, "input", input.shape)
-    loss = ops.softplus(-target * input)
-    return ops.reduce(loss, reduction, dtype)
+    return fused.soft_margin(input, target, reduction, dtype)
 
 
 def jax_soft_margin_loss(input: ArrayLike, target: ArrayLike, reduction: Reduction = "mean") -> Array:
-    import jax.numpy as jnp
-
+    from xloss.ops import fused_jax as fused
     from xloss.ops import jax as ops
 
     arguments.check_reduction(reduction)
     input, target, dtype = ops.validate_and_upcast(input=input, target=target, integer=("target",))
     arguments.check_broadcasts_to("target", target.shape, "input", input.shape)
-    loss = ops.softplus(-jnp.broadcast_to(target, input.shape) * input)
-    return ops.reduce(loss, reduction, dtype)
+    return fused.soft_margin(input, target, reduction, dtype)
 
 
 def truth(t, input, target):
