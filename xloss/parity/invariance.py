@@ -62,13 +62,14 @@ def measure(loss: Loss, framework: str, implementation: str, function: Any) -> R
             batched = batch_arguments(loss, loss.variants[0], arrays)
             if not batched:
                 return Result(loss.name, implementation, framework, reason="its rows are not samples of their own")
+            wrt = tuple(name for name in loss.arguments.wrt if name in batched and arrays[name].dtype.kind not in "iub")
+            evaluator = _evaluator(f, function, loss, wrt, batched)
             try:
-                whole = _bits(f, function, loss, arrays, batched, BATCHES[0])
+                whole = _bits(f, evaluator, arrays, batched, BATCHES[0])
                 for size in BATCHES[1:]:
-                    part = _bits(f, function, loss, arrays, batched, size)
-                    counts.update(_differences(whole, part))
+                    counts.update(_differences(whole, _bits(f, evaluator, arrays, batched, size)))
                 if framework == "torch":
-                    other = _with_threads(f, function, loss, arrays, batched)
+                    other = _with_threads(f, evaluator, arrays, batched)
                     counts["threads"] += any(whole[row] != other[row] for row in whole)
             except (Unsupported, NotImplementedError) as error:
                 return Result(loss.name, implementation, framework, reason=f"{error}".split("\n")[0][:200])
@@ -97,54 +98,46 @@ def _differences(whole: Bits, part: Bits) -> Iterator[str]:
             yield "gradient"
 
 
+def _evaluator(f: Framework, function: Any, loss: Loss, wrt: tuple[str, ...], batched: Mapping[str, int]) -> Any:
+    """Return the function of arrays that gives the unreduced loss and the gradients of its sum; one program in JAX."""
+
+    def both(arrays: Any) -> Any:
+        problem = Problem(function, arrays, loss.variants[0].options, "none", wrt, dict(batched))
+        return problem(), f.mechanisms()["backward"](problem.with_reduction("sum"))
+
+    if f.name == "torch":
+        return both
+    import jax
+
+    return jax.jit(both)
+
+
 def _bits(
-    f: Framework,
-    function: Any,
-    loss: Loss,
-    arrays: Mapping[str, np.ndarray],
-    batched: Mapping[str, int],
-    size: int,
+    f: Framework, evaluator: Any, arrays: Mapping[str, np.ndarray], batched: Mapping[str, int], size: int
 ) -> Bits:
     """Evaluate all rows in batches of one size, in an order of their own, and return the bits of each row."""
     order = np.random.default_rng(size).permutation(ROWS) if size < ROWS else np.arange(ROWS)
     device, out = f.device("cpu"), {}
-    wrt = tuple(name for name in loss.arguments.wrt if name in batched and arrays[name].dtype.kind not in "iub")
     for start in range(0, ROWS - size + 1, size):
         rows = order[start : start + size]
         part = {name: x.take(rows, batched[name]) if name in batched else x for name, x in arrays.items()}
-        given = {name: f.put(x, device) for name, x in part.items()}
-        problem = Problem(function, given, loss.variants[0].options, "none", wrt, dict(batched))
-        values, grads = _value_and_gradients(f, problem)
+        values, grads = evaluator({name: f.put(x, device) for name, x in part.items()})
+        values, grads = f.get(values), {name: f.get(grad) for name, grad in grads.items()}
         for place, row in enumerate(rows):
             out[int(row)] = {
                 "value": np.ascontiguousarray(values[place]).tobytes(),
-                **{name: grads[name].take(place, batched[name]).tobytes() for name in grads},
+                **{name: grad.take(place, batched[name]).tobytes() for name, grad in grads.items()},
             }
     return out
 
 
-def _value_and_gradients(f: Framework, problem: Problem) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    if f.name == "torch":
-        values = problem()
-        grads = f.mechanisms()["backward"](problem.with_reduction("sum"))
-    else:
-        import jax
-
-        def both(arrays: Any) -> Any:
-            one = Problem(problem.function, arrays, problem.options, "none", problem.wrt, problem.batched)
-            return one(), f.mechanisms()["backward"](one.with_reduction("sum"))
-
-        values, grads = jax.jit(both)(dict(problem.arrays))
-    return f.get(values), {name: f.get(grad) for name, grad in grads.items()}
-
-
-def _with_threads(f: Framework, function: Any, loss: Loss, arrays: Any, batched: Any) -> Bits:
+def _with_threads(f: Framework, evaluator: Any, arrays: Mapping[str, np.ndarray], batched: Mapping[str, int]) -> Bits:
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(THREADS if before != THREADS else 1)
     try:
-        return _bits(f, function, loss, arrays, batched, BATCHES[0])
+        return _bits(f, evaluator, arrays, batched, BATCHES[0])
     finally:
         torch.set_num_threads(before)
 
