@@ -68,10 +68,12 @@ def _reduce_plainly(unreduced: Unreduced, reduction: Any, dtype: torch.dtype, x:
 
 def _may_fuse(reduction: Any, x: torch.Tensor, constants: tuple[Any, ...]) -> bool:
     """Tell whether values can be read, nothing but plain autograd is at work, and no constant needs a derivative."""
-    if not isinstance(reduction, str) or x.device.type != "cpu" or not x.numel():
+    if not isinstance(reduction, str) or x.device.type != "cpu":
         return False
     tensors = [tensor for tensor in constants if tensor is not None]
-    return not (any(tensor.requires_grad for tensor in tensors) or is_transformed(x, *tensors))
+    if any(tensor.requires_grad for tensor in tensors) or is_transformed(x, *tensors):
+        return False
+    return bool(x.numel())  # asked last: what is traced may have a size that is not known
 
 
 class _Forward(NamedTuple):
