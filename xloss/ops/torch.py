@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from xloss.ops import arguments
-from xloss.ops.autocast_torch import in_autocast
+from xloss.ops.autocast_torch import in_autocast, in_functorch
 from xloss.ops.reductions import torch_reduce as reduce
 
 __all__ = [
@@ -337,7 +337,8 @@ def _has_values(tensor: torch.Tensor) -> bool:
 
 def is_transformed(*tensors: torch.Tensor) -> bool:
     """Tell whether more than plain autograd is at work: tracing, `torch.func`, forward mode, tensor subclasses."""
-    if is_traced() or torch.autograd.forward_ad._current_level >= 0:
+    # Within `torch.func` also of tensors that it does not transform: an `autograd.Function` is refused there.
+    if is_traced() or in_functorch() or torch.autograd.forward_ad._current_level >= 0:
         return True
     return any(map(is_wrapped, tensors))
 
