@@ -91,11 +91,10 @@ bench-quick: env
 	$(BIN)/python -m xloss.bench.asv.machine $(MACHINE)
 	XLOSS_BENCH_SECONDS=0.1 $(ASV) run $(NAMED) --parallel $(JOBS) --record-samples $(QUICK) $$($(BIN)/python -m xloss.bench.asv.environments)
 
-# ACCURACY="--problem soft_margin_loss --stride 4096" asks less. Large blocks of memory are kept, not given back each time.
-# Whether a row has the same bits in every batch.
 invariance: env
 	$(BIN)/python -m xloss.parity.invariance
 
+# ACCURACY="--problem soft_margin_loss --stride 4096" asks less. Large blocks of memory are kept, not given back each time.
 accuracy: env
 	MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=8589934592 $(BIN)/python -m xloss.exhaustive $(ACCURACY)
 

@@ -172,12 +172,10 @@ def examine(
             "reason": reason, "seconds": round(time.perf_counter() - start, 2)}  # fmt: skip
 
 
-def still_seen(mutant: Mutant, told: Record) -> Record | None:
-    """Return the outcome of a mutant where the cell that told of it is still asked and tells again, else None."""
-    cell = next(
-        (one for one in asked_of(mutant.framework, mutant.loss) if one.case_id == told["by"].partition("#")[0]), None
-    )
-    record = examine(mutant, [[cell]]) if cell is not None else None
+def still_seen(mutant: Mutant, told: Record, asked: Sequence[Cell]) -> Record | None:
+    """Return the outcome of a mutant where the cell that told of it is among those asked and tells again, else None."""
+    telling = [cell for cell in asked if cell.case_id == told["by"].partition("#")[0]]
+    record = examine(mutant, [telling]) if telling else None
     return record if record is not None and record["verdict"] == KILLED else None
 
 
@@ -304,15 +302,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         mutants = list(group)
         records += [before[mutant.id] for mutant in mutants if mutant.id in before]
         waiting = [mutant for mutant in mutants if mutant.id not in before]
-        for mutant in list(waiting) if options.check else ():
-            outcome = still_seen(mutant, told[mutant.id]) if told.get(mutant.id, {}).get("verdict") == KILLED else None
+        asked = asked_of(framework, loss, options.full, options.seed) if waiting else []
+        known = [mutant for mutant in waiting if told.get(mutant.id, {}).get("verdict") == KILLED]
+        for mutant in known if options.check else ():
+            outcome = still_seen(mutant, told[mutant.id], asked)
             if outcome is not None:
                 waiting.remove(mutant)
                 records.append(outcome)
                 _keep(options.keep, outcome)
         if not waiting:
             continue
-        right = Control(loss, framework, asked_of(framework, loss, options.full, options.seed))
+        right = Control(loss, framework, asked)
         if right.known:
             print(f"{framework}/{loss}, unchanged: {len(right.known)} findings", flush=True)  # noqa: T201
         for mutant in waiting:
