@@ -17,7 +17,7 @@ import torch
 
 from xloss.ops import arguments
 from xloss.ops import torch as ops
-from xloss.ops.linear_torch import is_transformed, vjp
+from xloss.ops.linear_torch import vjp
 
 __all__ = ["binary_cross_entropy_with_logits", "cross_entropy", "nll", "soft_cross_entropy", "soft_margin"]
 
@@ -71,7 +71,7 @@ def _may_fuse(reduction: Any, x: torch.Tensor, constants: tuple[Any, ...]) -> bo
     if not isinstance(reduction, str) or x.device.type != "cpu":
         return False
     tensors = [tensor for tensor in constants if tensor is not None]
-    if any(tensor.requires_grad for tensor in tensors) or is_transformed(x, *tensors):
+    if any(tensor.requires_grad for tensor in tensors) or ops.is_transformed(x, *tensors):
         return False
     return bool(x.numel())  # asked last: what is traced may have a size that is not known
 
@@ -101,7 +101,7 @@ class _Fused(torch.autograd.Function):
     def backward(ctx: Any, cotangent: Any) -> Any:
         x, *rest = ctx.saved_tensors
         kept, constants = rest[: ctx.count], rest[ctx.count :]
-        if torch.is_grad_enabled() or is_transformed(cotangent):  # double backward, or vmap
+        if torch.is_grad_enabled() or ops.is_transformed(cotangent):  # double backward, or vmap
             wanted = True, *(False for _ in constants)
             return vjp(ctx.plain, wanted, (x, *constants), cotangent)[0], None
         cotangent = cotangent.to(x.dtype)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from xloss.ops import torch as ops
-from xloss.ops.linear_torch import GradientSums, is_transformed, logit_chunks, logits, map_chunks, vjp
+from xloss.ops.linear_torch import GradientSums, logit_chunks, logits, map_chunks, vjp
 
 # Plain operations hold some forty times the size of a chunk, half of it stored by autograd: their chunks are smaller.
 CHUNK_DIVISOR = 8
@@ -31,7 +31,7 @@ def nll_of_rows(
     given = () if weight is None else (weight,)
     if not chunk:
         return _plain(coefficients, len(linear_bias))(input, target, *shared, *given)
-    if is_transformed(input, target, *given, *shared) or any(x.requires_grad for x in (target, *given)):
+    if ops.is_transformed(input, target, *given, *shared) or any(x.requires_grad for x in (target, *given)):
         return map_chunks(_plain(coefficients, len(linear_bias)), few, (input, target), (*shared, *given))
     return _SoftNll.apply(coefficients, chunk, few, input, target, weight, *shared)
 
@@ -73,7 +73,7 @@ class _SoftNll(torch.autograd.Function):
         others, greatest, top, input, target, *rest = ctx.saved_tensors
         given, shared = rest[: ctx.weighted], rest[ctx.weighted :]
         wanted = ctx.needs_input_grad[3], *ctx.needs_input_grad[6:]
-        if torch.is_grad_enabled() or is_transformed(cotangent):  # double backward, or vmap
+        if torch.is_grad_enabled() or ops.is_transformed(cotangent):  # double backward, or vmap
             plain = _plain(ctx.coefficients, len(shared) - 1)
             whole = lambda input, *shared: map_chunks(plain, ctx.few, (input, target), (*shared, *given))  # noqa: E731
             of_input, *of_shared = vjp(whole, wanted, (input, *shared), cotangent)

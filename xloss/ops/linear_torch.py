@@ -20,9 +20,6 @@ from xloss.ops.autocast_torch import in_functorch, product
 __all__ = ["add_cluster_nll", "logits", "map_chunks", "nll_of_rows", "rows_per_chunk"]
 
 
-is_transformed = ops.is_transformed
-
-
 def rows_per_chunk(
     rows: int, columns: int, chunk_size: int | None = None, options: Any = None, divisor: int = 1
 ) -> int:
@@ -45,7 +42,7 @@ def nll_of_rows(
 ) -> torch.Tensor:
     """Compute -log softmax of the logits at the labels, by chunks of `chunk` rows."""
     shared = (linear_weight, *linear_bias)
-    if is_transformed(input, labels, *shared):
+    if ops.is_transformed(input, labels, *shared):
         return map_chunks(_nll, chunk, (input, labels), shared)
     return _Nll.apply(chunk, input, labels, *shared)
 
@@ -122,7 +119,7 @@ class _Nll(torch.autograd.Function):
     def backward(ctx: Any, cotangent: Any) -> Any:
         slope, scale, greatest, input, labels, *shared = ctx.saved_tensors
         wanted = ctx.needs_input_grad[1], *ctx.needs_input_grad[3:]
-        if torch.is_grad_enabled() or is_transformed(cotangent):  # double backward, or vmap
+        if torch.is_grad_enabled() or ops.is_transformed(cotangent):  # double backward, or vmap
             whole = lambda input, *shared: map_chunks(_nll, ctx.chunk, (input, labels), shared)  # noqa: E731
             of_input, *of_shared = vjp(whole, wanted, (input, *shared), cotangent)
             return None, of_input, None, *of_shared
