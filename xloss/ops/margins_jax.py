@@ -54,7 +54,9 @@ def neg_log_odds_of_all(x: jax.Array, dim: int) -> jax.Array:
     below = jnp.where(is_top, 0.0, each).sum(dim, keepdims=True)
     rest = jnp.where(is_top, below, ops.gather(each, top, dim) + (below - jnp.where(is_top, 0.0, each)))
     empty = rest == 0
-    log_rest = jnp.where(empty, -jnp.inf, jnp.log(jnp.where(empty, 1.0, rest)))
+    # log(rest) at a scale of 1: JAX would divide its second derivative by a square, which underflows.
+    scale = jax.lax.stop_gradient(jnp.where(empty, 1.0, rest))
+    log_rest = jnp.where(empty, -jnp.inf, jnp.log(scale) + jnp.log(jnp.where(empty, 1.0, rest / scale)))
     return ops.nan_where(log_rest - (x - greatest), x == jnp.inf)
 
 
