@@ -39,10 +39,10 @@ def section(found: Found | None, measured: Mapping[str, Any] | None) -> Section 
     if found is not None and found.judged:
         worse = sum(change.worse for change in found.changes)
         text.append(
-            "Every cell's history, along the commits of xloss and along the releases of its framework, is cut where its "
-            "level changes; the machine's control, a copy of memory, is divided out of times. Of what is listed, one in "
-            "twenty may be chance. Numbers that are the same whenever they are measured (ulps, planned memory) need one "
-            f"run. {plural(found.judged, 'series', 'series')} judged, {count(found.short)} too short; "
+            "Every cell's history, along the commits of xloss and along the releases of its framework, is cut where "
+            "its level changes; the machine's control, a copy of memory, is divided out of times. Of what is listed, "
+            "one in twenty may be chance. Numbers that are the same whenever they are measured (ulps, planned memory) "
+            f"need one run. {plural(found.judged, 'series', 'series')} judged, {count(found.short)} too short; "
             f"{plural(len(found.changes), 'change')}, {count(worse)} for the worse. {COMMAND} lists those."
         )
         least = [x for x in found.least if math.isfinite(x)]
@@ -58,11 +58,12 @@ def section(found: Found | None, measured: Mapping[str, Any] | None) -> Section 
             grids.append(Grid(f"Changes found{more}", head, tuple(map(_row, shown)), 4, True))
     if measured:
         text.append(
-            f"How much is found: {count(measured['runs'])} runs of the history, without their cells' levels, are the noise "
-            f"(deviation {words.share(measured['deviation'])}). Of {measured['series']} series drawn from it, half get a "
-            "step at a random place. Recall: the share of steps found in their direction, at most "
-            f"{measured['near']} runs off; precision: the share of reports that are such a step; alarms: reports in series "
-            "without one. The noise as recorded, and made quieter by a factor, beside asv's own step detection on the same."
+            f"How much is found: {count(measured['runs'])} runs of the history, without their cells' levels, are "
+            f"the noise (deviation {words.share(measured['deviation'])}). Of {measured['series']} series drawn, "
+            "half get a step at a random place. Recall: the share of steps found in their direction, at most "
+            f"{measured['near']} runs off; precision: the share of reports that are such a step; alarms: reports in "
+            "series without one. The noise as recorded, and made quieter by a factor; beside it asv's own step "
+            "detection on the same series."
         )
         head = ("noise", "runs", "step", "recall", "precision", "alarms", "asv: recall", "precision", "alarms")
         grids.append(Grid("Recall and precision", head, tuple(_pairs(measured["rows"])), 1, True))
@@ -73,8 +74,8 @@ def _row(one: Change) -> tuple[str, ...]:
     show = {"digits": number, "memory": words.size}.get(one.topic, words.seconds)
     interval = "exact" if one.low == one.high else words.interval(one.low, one.high)
     runs = f"{one.runs[0]} + {one.runs[1]}"
-    return (one.place, one.loss, one.who, one.what, show(one.old), show(one.new), words.ratio(one.ratio), interval, runs,
-            one.verdict)  # fmt: skip
+    numbers = (show(one.old), show(one.new), words.ratio(one.ratio), interval, runs)
+    return (one.place, one.loss, one.who, one.what, *numbers, one.verdict)
 
 
 def _recall(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,10 +88,8 @@ def _recall(found: Mapping[str, Any]) -> dict[str, Any]:
             raise ValueError(f"expected counts, got {counts}")
         if counts["found"] + counts["alarms"] > counts["reported"] or not 0 < counts["steps"] >= counts["found"]:
             raise ValueError(f"expected counts that fit together, got {counts}")
-        method, recorded = plain(row["method"]), bool(row["recorded"])
-        rows.append(
-            {**counts, "noise": float(row["noise"]), "step": float(row["step"]), "method": method, "recorded": recorded}
-        )
+        numbers = {name: float(row[name]) for name in ("noise", "step")}
+        rows.append({**counts, **numbers, "method": plain(row["method"]), "recorded": bool(row["recorded"])})
     if not rows:
         raise ValueError("expected rows, got none")
     facts = {name: int(found[name]) for name in ("runs", "series", "near")}
