@@ -212,6 +212,15 @@ def test_in_replayed_noise_steps_are_found_and_chance_is_not(recorded):
     assert none.reported <= 2
 
 
+def test_three_versions_at_three_commits_are_enough_for_what_noise_does_not_hide(recorded):
+    given = {"series": 60, "replicates": 3}
+    row = recall.measure(recorded, QUIET / recall.deviation(recorded), 3, 1.2, **given)[0]
+    assert row.recall >= 0.9
+    assert row.alarms <= 3
+    as_recorded = recall.measure(recorded, 1.0, 3, 1.0, **given)[0]
+    assert as_recorded.reported <= 3
+
+
 @pytest.mark.parametrize(("fault", "lost"), [("no place", "recall"), ("every place", "precision"), ("sign", "recall")])
 def test_a_detector_that_is_wrong_fails(monkeypatch, recorded, fault, lost):
     if fault == "no place":

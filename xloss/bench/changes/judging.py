@@ -107,7 +107,7 @@ def judge(series: Iterable[Series], *, share: float = SHARE, seed: int = 0) -> F
             exact += 1
             changes += _exact(one)
             continue
-        if len(one.positions) * len(one.replicates) < 2 * steps.LEAST_RUNS or len(one.positions) < 2:
+        if len(one.positions) < 2 * steps.shortest(len(one.replicates)):
             short += 1
             continue
         looked.append((one, steps.find(one.logs(), one.control)))

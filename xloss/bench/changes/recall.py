@@ -24,7 +24,7 @@ import numpy as np
 
 from xloss.bench.changes.judging import Found, find, judge
 from xloss.bench.changes.series import Series, level, take
-from xloss.bench.changes.steps import LEAST_RUNS
+from xloss.bench.changes.steps import shortest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,25 +106,25 @@ def deviation(runs: Sequence[Sequence[float]]) -> float:
 
 
 def measure(runs: Sequence[Sequence[float]], scale: float, length: int, step: float, *, series: int = SERIES,
-            seed: int = 0) -> list[Row]:  # fmt: skip
-    """Measure each method on series of `length` runs, every other one with a step, slower and faster in turn.
+            replicates: int = 1, seed: int = 0) -> list[Row]:  # fmt: skip
+    """Measure each method on series of so many positions, every other one with a step, slower and faster in turn.
 
     The deviations of the runs are multiplied by `scale`.
     """
     rng = np.random.default_rng([seed, length, round(1000 * step), round(1e6 * scale)])
-    made, truth = [], []
+    made, truth, least = [], [], shortest(replicates)
     for number in range(series):
-        drawn = [np.asarray(runs[at]) ** scale for at in rng.integers(len(runs), size=length)]
+        drawn = rng.integers(len(runs), size=(length, replicates))
         place, factor = 0, 1.0
         if number % 2:
-            place = int(rng.integers(LEAST_RUNS, length - LEAST_RUNS + 1))
+            place = int(rng.integers(least, length - least + 1))
             factor = step if number % 4 == 1 else 1 / step
         truth.append((place, factor))
-        made.append(
-            _series(number, [[1e-3 * (factor if at >= place > 0 else 1.0) * run] for at, run in enumerate(drawn)])
-        )
+        factors = [1e-3 * (factor if at >= place > 0 else 1.0) for at in range(length)]
+        made.append(_series(number, [[x * np.asarray(runs[run]) ** scale for run in line]
+                                     for x, line in zip(factors, drawn, strict=True)]))  # fmt: skip
     judged = judge(made, seed=seed)
-    least = judged.least[1] if judged.least and math.isfinite(judged.least[1]) else None
+    seen = judged.least[1] if judged.least and math.isfinite(judged.least[1]) else None
     reports = {"xloss": list(_ours(judged)), "asv": list(_asv(made))}
     whole, recorded = scale * deviation(runs), scale == 1
     out = []
@@ -132,7 +132,7 @@ def measure(runs: Sequence[Sequence[float]], scale: float, length: int, step: fl
         hits = {number for number, at, ratio in found if _is(truth[number], at, ratio)}
         alarms = sum(truth[number][0] == 0 for number, _, _ in found)
         counts = (sum(place > 0 for place, _ in truth), len(hits), len(found), alarms)
-        out.append(Row(round(whole, 4), recorded, length, step, method, *counts, least if method == "xloss" else None))
+        out.append(Row(round(whole, 4), recorded, length, step, method, *counts, seen if method == "xloss" else None))
     return out
 
 
@@ -145,7 +145,13 @@ def _series(number: int, samples: list[list[Any]]) -> Series:
     cell = {"machine": "replayed", "device": "cpu", "kind": "speed", "loss": str(number), "quantity": "value_and_grad",
             "framework": "torch", "mode": "eager", "implementation": "xloss", "size": "medium", "dtype": "float32",
             "caches": "warm", "ruler": None}  # fmt: skip
-    return Series("commit", cell, tuple(f"{at:08d}" for at in range(len(samples))), ("",), samples)
+    return Series(
+        "commit",
+        cell,
+        tuple(f"{at:08d}" for at in range(len(samples))),
+        tuple(map(str, range(len(samples[0])))),
+        samples,
+    )
 
 
 def _ours(found: Found) -> Iterator[tuple[int, int, float]]:
@@ -164,8 +170,8 @@ def _asv(series: Sequence[Series]) -> Iterator[tuple[int, int, float]]:
 
     for number, one in enumerate(series):
         values, weights = [], []
-        for (samples,) in one.samples:
-            value, stats = compute_stats(list(samples), 1)
+        for line in one.samples:
+            value, stats = compute_stats([x for run in line for x in run], 1)
             values.append(value)
             weights.append(get_weight(stats))
         steps = detect_steps(values, weights)

@@ -3,7 +3,8 @@
 A series has positions (commits or releases) and, at each, one run or several (*replicates*: of each version, or of each
 commit). The logarithms of its times are cut into segments of constant level by PELT (`ruptures`), which finds more
 places than there are. The weakest is joined again until all that are left pass a t test. Three runs
-in a row may be a neighbour's load, so a segment has at least `LEAST_RUNS` runs.
+in a row may be a neighbour's load, so a segment has at least `LEAST_RUNS` runs, or one position of three replicates,
+which were not measured in a row.
 
 A run that stands out from its neighbours further than `OUTLYING` deviations is drawn in to them (Hampel's filter), for
 on a shared machine the tails are heavy, and a mean of them would need several times as many runs.
@@ -74,6 +75,11 @@ class Steps:
         return float(error * (stats.t.ppf(1 - level / 2, self.freedom) + stats.t.ppf(0.95, self.freedom)))
 
 
+def shortest(replicates: int) -> int:
+    """Return how many positions a segment has at least."""
+    return 1 if replicates >= 3 else math.ceil(LEAST_RUNS / replicates)
+
+
 def find(logs: Any, control: Any = None) -> Steps:
     """Find the steps of a series of logarithms, positions by replicates; `control` has the machine's, in that shape.
 
@@ -124,12 +130,12 @@ def _residual(means: Any, places: Sequence[int]) -> float:
 
 
 def _steps(logs: Any, control: str) -> Steps:
-    shortest = math.ceil(LEAST_RUNS / logs.shape[1])
-    means = _drawn_in(_means(logs), shortest)
-    places = _candidates(means, shortest)
+    least = shortest(logs.shape[1])
+    means = _drawn_in(_means(logs), least)
+    places = _candidates(means, least)
     while True:
         deviation, freedom = _deviation(logs, means, places)
-        found = _tested(means, places, shortest, deviation, freedom)
+        found = _tested(means, places, least, deviation, freedom)
         weakest = max(found, key=lambda step: step.p, default=None)
         if weakest is None or weakest.p <= LEVEL:
             return Steps(tuple(found), logs, deviation, freedom, control)
@@ -141,10 +147,10 @@ def _noise(means: Any) -> float:
     return max(1.4826 * float(np.median(np.abs(np.diff(means)))) / math.sqrt(2), FLOOR)
 
 
-def _drawn_in(means: Any, shortest: int) -> Any:
+def _drawn_in(means: Any, least: int) -> Any:
     """Draw in what stands out from the median about it, of as many positions as leave a step where it is."""
-    reach = shortest - 1
-    if not reach or len(means) < 2 * shortest:
+    reach = least - 1
+    if not reach or len(means) < 2 * least:
         return means
     listed = means.tolist()
     around = [statistics.median(listed[max(at - reach, 0) : at + reach + 1]) for at in range(len(listed))]
@@ -152,14 +158,14 @@ def _drawn_in(means: Any, shortest: int) -> Any:
     return np.clip(means, np.array(around) - most, np.array(around) + most)
 
 
-def _candidates(means: Any, shortest: int) -> list[int]:
+def _candidates(means: Any, least: int) -> list[int]:
     """Return the places where PELT cuts, more than there are steps."""
     import ruptures
 
-    if len(means) < 2 * shortest:
+    if len(means) < 2 * least:
         return []
     penalty = PENALTY * math.log(len(means)) * _noise(means) ** 2
-    search = ruptures.KernelCPD(kernel="linear", min_size=shortest).fit(means[:, None])
+    search = ruptures.KernelCPD(kernel="linear", min_size=least).fit(means[:, None])
     return [int(place) for place in search.predict(pen=penalty)[:-1]]
 
 
@@ -184,7 +190,7 @@ def _deviation(logs: Any, means: Any, places: Sequence[int]) -> tuple[float, int
     return math.sqrt(variance + FLOOR**2), freedom
 
 
-def _tested(means: Any, places: Sequence[int], shortest: int, deviation: float, freedom: int) -> list[Step]:
+def _tested(means: Any, places: Sequence[int], least: int, deviation: float, freedom: int) -> list[Step]:
     """Test each step between its two segments.
 
     p is multiplied by the number of places where one may be, or where two are, by that of pairs of places.
@@ -192,7 +198,7 @@ def _tested(means: Any, places: Sequence[int], shortest: int, deviation: float, 
     from scipy import stats
 
     edges = [0, *places, len(means)]
-    choices = max(len(means) - 2 * shortest + 1, 1)
+    choices = max(len(means) - 2 * least + 1, 1)
     if len(places) > 1:
         choices = choices * (choices + 1) // 2
     out = []

@@ -65,8 +65,8 @@ def section(found: Found | None, measured: Mapping[str, Any] | None) -> Section 
             "series without one. The noise as recorded, and made quieter by a factor; beside it asv's own step "
             "detection on the same series."
         )
-        head = ("noise", "runs", "step", "recall", "precision", "alarms", "asv: recall", "precision", "alarms")
-        grids.append(Grid("Recall and precision", head, tuple(_pairs(measured["rows"])), 1, True))
+        names = ("noise", "runs", "step", "recall", "precision", "alarms", "asv: recall", "precision", "alarms")
+        grids.append(Grid("Recall and precision", names, tuple(_pairs(measured["rows"])), 1, True))
     return Section("Changes found", tuple(text), (), tuple(grids)) if text else None
 
 
