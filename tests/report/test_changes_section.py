@@ -11,8 +11,8 @@ from xloss.report import ReportError, pages
 from xloss.report.speed import Speed, changes
 
 ROWS = [
-    {"noise": noise, "recorded": noise == 0.2, "runs": 30, "step": 1.2, "method": method, "steps": 50, "found": found,
-     "reported": reported, "alarms": 1}
+    {"noise": noise, "recorded": noise == 0.2, "runs": 30, "replicates": 1, "step": 1.2, "method": method, "steps": 50,
+     "found": found, "reported": reported, "alarms": 1}
     for noise, method, found, reported in ((0.2, "xloss", 0, 1), (0.2, "asv", 10, 40), (0.01, "xloss", 49, 50))
 ]  # fmt: skip
 FACTS = {"runs": 1137, "deviation": 0.2, "near": 2, "series": 100, "rows": ROWS}

@@ -34,7 +34,8 @@ HISTORY = Path("reports") / "history"
 #: A step is found where one is reported at most so many runs from it.
 NEAR = 2
 STEPS = (1.05, 1.2, 2.0)
-RUNS = (10, 30, 100)
+#: Positions, and replicates at each: a long history of one version, and what few commits in several versions give.
+SHAPES = ((10, 1), (30, 1), (100, 1), (3, 3), (4, 3), (6, 4))
 #: Deviations of a run that the noise is scaled to, beside that which was recorded.
 NOISES = (0.01, 0.03, 0.1)
 SERIES = 100
@@ -51,7 +52,8 @@ class Row:
 
     noise: float
     recorded: bool
-    runs: int
+    runs: int  # positions
+    replicates: int
     step: float
     method: str
     steps: int
@@ -132,7 +134,18 @@ def measure(runs: Sequence[Sequence[float]], scale: float, length: int, step: fl
         hits = {number for number, at, ratio in found if _is(truth[number], at, ratio)}
         alarms = sum(truth[number][0] == 0 for number, _, _ in found)
         counts = (sum(place > 0 for place, _ in truth), len(hits), len(found), alarms)
-        out.append(Row(round(whole, 4), recorded, length, step, method, *counts, seen if method == "xloss" else None))
+        out.append(
+            Row(
+                round(whole, 4),
+                recorded,
+                length,
+                replicates,
+                step,
+                method,
+                *counts,
+                seen if method == "xloss" else None,
+            )
+        )
     return out
 
 
@@ -180,13 +193,17 @@ def _asv(series: Sequence[Series]) -> Iterator[tuple[int, int, float]]:
                 yield number, end, new / old
 
 
-def table(runs: Sequence[Sequence[float]], *, series: int = SERIES, seed: int = 0,
-          lengths: Sequence[int] = RUNS) -> list[Row]:  # fmt: skip
-    """Measure at every noise, length and step."""
+def table(runs: Sequence[Sequence[float]], *, series: int = SERIES, seed: int = 0) -> list[Row]:
+    """Measure at every noise, shape and step."""
     recorded = deviation(runs)
     scales = [*(x / recorded for x in NOISES if x < recorded), 1.0]
-    return [row for scale in scales for length in lengths for step in STEPS
-            for row in measure(runs, scale, length, step, series=series, seed=seed)]  # fmt: skip
+    return [
+        row
+        for scale in scales
+        for length, replicates in SHAPES
+        for step in STEPS
+        for row in measure(runs, scale, length, step, series=series, replicates=replicates, seed=seed)
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -208,8 +225,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 4
     rows = table(runs, series=given.series)
     for row in rows:
-        said = f"recall {row.recall:.2f}, precision {row.precision:.2f}, alarms {row.alarms}"
-        print(f"noise {row.noise:.1%}, {row.runs} runs, step {row.step - 1:.0%}, {row.method}: {said}")  # noqa: T201
+        what = f"noise {row.noise:.1%}, {row.runs} x {row.replicates} runs, step {row.step - 1:.0%}, {row.method}"
+        print(f"{what}: recall {row.recall:.2f}, precision {row.precision:.2f}, alarms {row.alarms}")  # noqa: T201
     facts = {"runs": len(runs), "deviation": round(deviation(runs), 4), "near": NEAR, "series": given.series,
              "machines": sorted(set(read["machine"]))}  # fmt: skip
     write_text(given.out, json.dumps({**facts, "rows": [asdict(row) for row in rows]}, indent=1) + "\n")

@@ -132,7 +132,10 @@ def _residual(means: Any, places: Sequence[int]) -> float:
 def _steps(logs: Any, control: str) -> Steps:
     least = shortest(logs.shape[1])
     means = _drawn_in(_means(logs), least)
-    places = _candidates(means, least)
+    within, freedom = _within(logs, means)
+    # With replicates the noise is known from them, too, where each position has another level.
+    most = math.sqrt(within / freedom) if freedom else math.inf
+    places = _candidates(means, least, max(min(_noise(means), most), FLOOR))
     while True:
         deviation, freedom = _deviation(logs, means, places)
         found = _tested(means, places, least, deviation, freedom)
@@ -158,13 +161,13 @@ def _drawn_in(means: Any, least: int) -> Any:
     return np.clip(means, np.array(around) - most, np.array(around) + most)
 
 
-def _candidates(means: Any, least: int) -> list[int]:
+def _candidates(means: Any, least: int, noise: float) -> list[int]:
     """Return the places where PELT cuts, more than there are steps."""
     import ruptures
 
     if len(means) < 2 * least:
         return []
-    penalty = PENALTY * math.log(len(means)) * _noise(means) ** 2
+    penalty = PENALTY * math.log(len(means)) * noise**2
     search = ruptures.KernelCPD(kernel="linear", min_size=least).fit(means[:, None])
     return [int(place) for place in search.predict(pen=penalty)[:-1]]
 
@@ -172,22 +175,29 @@ def _candidates(means: Any, least: int) -> list[int]:
 def _deviation(logs: Any, means: Any, places: Sequence[int]) -> tuple[float, int]:
     """Return the standard deviation of a position's mean about its level, and its degrees of freedom.
 
-    Of two estimates the greater: from how the means scatter within segments, and from how the replicates do within
-    positions. The first sees what the replicates of a position have in common.
+    How the means scatter within segments, and how the replicates do within positions, are two estimates. The first is
+    taken where it is greater by more than chance, for it sees what the replicates of a position have in common; else
+    both together, since few positions tell little.
     """
+    from scipy import stats
+
+    apart = len(logs) - len(places) - 1
+    scatter = _residual(means, places)
+    within, together = _within(logs, means)
+    if together and apart > 0:
+        ratio = (scatter / apart) / (within / together + FLOOR**2)
+        if stats.f.sf(ratio, apart, together) > LEVEL:
+            return math.sqrt((scatter + within) / (apart + together) + FLOOR**2), apart + together
+    if apart > 0:
+        return math.sqrt(scatter / apart + FLOOR**2), apart
+    return (math.sqrt(within / together + FLOOR**2), together) if together else (math.inf, 0)
+
+
+def _within(logs: Any, means: Any) -> tuple[float, int]:
+    """Return the sum of squares of a position's mean by its replicates, and its degrees of freedom."""
     positions, replicates = logs.shape
-    segments = len(places) + 1
-    estimates = []
-    if (freedom := positions - segments) > 0:
-        estimates.append((_residual(means, places) / freedom, freedom))
-    if replicates > 1 and positions > 1:
-        within = logs - logs.mean(axis=0) - means[:, None]
-        freedom = (positions - 1) * (replicates - 1)
-        estimates.append((float((within**2).sum()) / freedom / replicates, freedom))
-    if not estimates:
-        return math.inf, 0
-    variance, freedom = max(estimates)
-    return math.sqrt(variance + FLOOR**2), freedom
+    rest = logs - logs.mean(axis=0) - means[:, None]
+    return float((rest**2).sum()) / replicates, (positions - 1) * (replicates - 1)
 
 
 def _tested(means: Any, places: Sequence[int], least: int, deviation: float, freedom: int) -> list[Step]:

@@ -80,7 +80,7 @@ def _row(one: Change) -> tuple[str, ...]:
 
 def _recall(found: Mapping[str, Any]) -> dict[str, Any]:
     """Check what was read: counts that fit together."""
-    names = ("steps", "found", "reported", "alarms", "runs")
+    names = ("steps", "found", "reported", "alarms", "runs", "replicates")
     rows = []
     for row in found["rows"]:
         counts = {name: row[name] for name in names}
@@ -101,7 +101,11 @@ def _pairs(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     lines: dict[tuple[str, ...], dict[str, tuple[str, ...]]] = {}
     for row in rows:
         noise = words.share(row["noise"]) + (" (as recorded)" if row["recorded"] else "")
-        key = (noise, str(row["runs"]), words.share(row["step"] - 1))
+        key = (
+            noise,
+            f"{row['runs']} × {row['replicates']}" if row["replicates"] > 1 else str(row["runs"]),
+            words.share(row["step"] - 1),
+        )
         precision = f"{row['found'] / row['reported']:.2f}" if row["reported"] else "–"
         figures = (f"{row['found'] / row['steps']:.2f}", precision, str(row["alarms"]))
         lines.setdefault(key, {})[row["method"]] = figures
