@@ -24,7 +24,7 @@ NAMED := $(if $(MACHINE),--machine $(MACHINE))
 # What the report compares torch and JAX by; "--all --quick" takes some twenty minutes.
 REPORT_BENCH ?= cross_entropy --quick --no-compile --no-memory
 
-.PHONY: help env test slow lint stubs stacks locks report parity claims accuracy invariance bench bench-quick gpu-report clean
+.PHONY: help env test slow lint stubs stacks locks report parity claims accuracy invariance bench bench-quick regressions gpu-report clean
 
 help:
 	@echo "make report      environment, parity sweep, short benchmark, claims, reports/index.html"
@@ -36,6 +36,7 @@ help:
 	@echo "make locks       the locks of these versions, stacks/*.lock, after a range in pyproject.toml has changed"
 	@echo "make bench       speed, memory and accuracy of the last commit in all versions of asv.conf.json, to reports/history"
 	@echo "make bench-quick the same of a few cells in the newest versions"
+	@echo "make regressions what got slower, larger or less accurate in reports/history, by commit and by release; exits 1 if anything"
 	@echo "make accuracy    every input of float32, and pairs of bfloat16, to reports/accuracy; hours, goes on where it stopped"
 	@echo "make invariance  whether a row has the same bits in every batch, to reports/invariance.json; minutes"
 	@echo "make gpu-report  parity and benchmarks on a GPU, with the frameworks installed in \$$(PYTHON), and the report"
@@ -90,6 +91,10 @@ bench: env
 bench-quick: env
 	$(BIN)/python -m xloss.bench.asv.machine $(MACHINE)
 	XLOSS_BENCH_SECONDS=0.1 $(ASV) run $(NAMED) --parallel $(JOBS) --record-samples $(QUICK) $$($(BIN)/python -m xloss.bench.asv.environments)
+
+# CHANGES="--last 1 --axis release" asks less. Make itself exits 2 where the command exits 1, 2 or 4, and says which.
+regressions: env
+	$(BIN)/python -m xloss.bench.changes $(CHANGES)
 
 invariance: env
 	$(BIN)/python -m xloss.parity.invariance

@@ -35,7 +35,7 @@ class Speed:
 
 def build(source: Path) -> Speed:
     """Build the part about speed of the report on a folder. `ReportError` where a file is not what it should be."""
-    from xloss.report.speed import history, sections, tables
+    from xloss.report.speed import changes, history, sections, tables
 
     raw, rows = read_history(source), read_bench(source)
     if raw.empty and not rows:
@@ -51,7 +51,8 @@ def build(source: Path) -> Speed:
         part = newest[(newest["machine"] == machine) & (newest["device"] == device)]
         place = f": {machine}, {device}" if several else ""
         made += [make(part, place) for make in (sections.throughput, sections.memory, sections.compile_times)]
-    made += [sections.versions(table, found), sections.failed(raw[raw["status"] == "failed"])]
+    made += [sections.versions(table, found), changes.build(raw, source)]
+    made.append(sections.failed(raw[raw["status"] == "failed"]))
     return Speed(sections.lead(table), summary, [one for one in made if one is not None], _kept(raw, found))
 
 
