@@ -151,6 +151,7 @@ def jax_linear_cross_entropy(input: ArrayLike, linear_weight: ArrayLike, target:
 
     from xloss.ops import jax as ops
     from xloss.ops import linear_jax as linear
+    from xloss.ops import linear_sum_jax as sums
 
     arguments.check_reduction(reduction)
     optional = "linear_bias", "weight"
@@ -195,17 +196,18 @@ def jax_linear_cross_entropy(input: ArrayLike, linear_weight: ArrayLike, target:
 
         others = bias if weight is None else [*bias, weight]
         nll = functools.partial(linear.map_chunks, smoothed, chunk, (input, target))
-        sum_of = functools.partial(linear.sum_of_chunks, smoothed, chunk, (input, target))
+        sum_of = functools.partial(sums.sum_of_chunks, smoothed, chunk, (input, target))
     else:
         others = bias
         nll = functools.partial(linear.map_chunks, linear.nll, chunk, (input, target))
-        sum_of = functools.partial(linear.sum_of_chunks, linear.nll, chunk, (input, target))
-    if linear.may_sum(reduction, label_smoothing, chunk, input):
+        sum_of = functools.partial(sums.sum_of_chunks, linear.nll, chunk, (input, target))
+    by_number = isinstance(label_smoothing, (int, float))
+    if by_number and sums.may_sum(reduction, chunk, input):  # a custom rule closes over no array
         ignored = jnp.zeros_like(target[:, 0], dtype=bool) if soft else ignored.reshape(target.shape)
         counted = (~ignored).astype(input.dtype)
         weights = counted if soft else ops.label_weights(weight, target, ignored, input.dtype)
-        share = linear.shares(reduction, counted if smooth else weights, weights, ignored, None if soft else outside)
-        return linear.reduce(sum_of(share, ignored, linear_weight, *others), reduction, dtype, weights, ignored)
+        share = sums.shares(reduction, counted if smooth else weights, weights, ignored, None if soft else outside)
+        return sums.reduce(sum_of(share, ignored, linear_weight, *others), reduction, dtype, weights, ignored)
     loss = nll((linear_weight, *others))
     loss = loss.squeeze(0) if axis == 0 else loss
     if soft:

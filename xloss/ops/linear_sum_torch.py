@@ -1,7 +1,8 @@
 """Sums of losses of logits that are a linear map of the input, whose gradients the forward pass finds by the way.
 
 The cotangent of a sum is one number: a chunk's gradient can be formed while its logits are there, and three products of
-matrices do, where unreduced losses need four. Taken where plain autograd alone is at work; JAX's is in `linear_jax.py`.
+matrices do, where unreduced losses need four. Taken where plain autograd alone is at work. JAX's is
+`linear_sum_jax.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from xloss.ops import linear_soft_torch as linear_soft
 from xloss.ops import linear_torch as linear
 from xloss.ops import torch as ops
 from xloss.ops.arguments import PARTS
+
+__all__ = ["may_sum", "reduce", "shares"]
 
 # `kernel(part, x, share, *constants)` returns the losses of the rows `part`, of logits x; these become, in place, the
 # gradient by the logits times the share, unless that is None.

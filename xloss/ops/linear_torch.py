@@ -73,10 +73,11 @@ def add_cluster_nll(
 ) -> torch.Tensor:
     """Add -log softmax of (input projection^T) linear_weight^T at the labels to the loss of the rows under the mask.
 
-    Computed for these rows alone where their number may be read (not while tracing or under `torch.func`).
+    Computed for these rows alone where their number may be read: not while tracing, under `torch.func`, or on an
+    accelerator, which would have to be waited for, and no graph of whose kernels could be captured.
     """
     chunk = rows_per_chunk(input.shape[0], linear_weight.shape[0])
-    if not (ops.is_traced() or ops.is_wrapped(inside) or inside.device.type == "meta"):
+    if ops.concrete(inside) and not ops.is_wrapped(inside):
         rows = inside.nonzero().squeeze(1)
         some = nll_of_rows(logits(input[rows], projection), labels[rows], chunk, linear_weight)
         return loss.index_add(0, rows, some)
