@@ -109,9 +109,9 @@ class _SoftNll(torch.autograd.Function):
             return None, None, None, of_input, None, None, *of_shared
         sums = GradientSums(wanted, input, shared)
         for part, x in logit_chunks(ctx.chunk, input, shared):
-            total, index, factor, *masses = (y[part].unsqueeze(1) for y in (others, top, cotangent, mass, rest_of_mass))
-            coefficient = ctx.coefficients(target[part], x, *given).scatter_(1, index, 0.0)
-            x.sub_(greatest[part].unsqueeze(1)).exp_().scatter_(1, index, 0.0)
-            slope_of_chunk(x, coefficient, total, index, *masses, factor)
+            kept = [y[part].unsqueeze(1) for y in (others, top, mass, rest_of_mass, cotangent)]
+            coefficient = ctx.coefficients(target[part], x, *given).scatter_(1, kept[1], 0.0)
+            x.sub_(greatest[part].unsqueeze(1)).exp_().scatter_(1, kept[1], 0.0)
+            slope_of_chunk(x, coefficient, *kept)
             sums.add(part, x)
         return None, None, None, sums.grads[0], None, None, *sums.grads[1:]

@@ -25,7 +25,7 @@ def may_sum(reduction: Any, chunk: int, input: jax.Array) -> bool:
     """Tell whether several chunks make up a number; those of `chunk` 0 do not."""
     if reduction is not PARTS and (not isinstance(reduction, str) or reduction == "none"):
         return False
-    return 0 < chunk < input.shape[0]
+    return bool(0 < chunk < input.shape[0])
 
 
 def shares(reduction: Any, factors: jax.Array, weights: jax.Array, ignored: jax.Array,

@@ -80,7 +80,10 @@ def _jax_constant() -> Callable[[float, Any], Array]:
     """Return a function that makes a number an array, by a program that holds it: no copy from the host to a device."""
     import jax
 
-    return jax.jit(lambda value, dtype: jax.numpy.full((), value, dtype), static_argnums=(0, 1))
+    constant: Callable[[float, Any], Array] = jax.jit(
+        lambda value, dtype: jax.numpy.full((), value, dtype), static_argnums=(0, 1)
+    )
+    return constant
 
 
 def sum_and_denominator(loss: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Any]:
