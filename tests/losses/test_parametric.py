@@ -452,6 +452,37 @@ def test_output_over_all_targets_sums_to_1_and_a_bad_label_where_it_cannot_be_se
     assert np.isnan(grads[7]).all()
 
 
+@pytest.mark.parametrize("readable", [True, False])
+def test_rows_are_chosen_by_value_only_where_values_are_at_hand(
+    readable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an accelerator `nonzero` waits, and no graph of kernels can be captured: all rows, to the same digits."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    from xloss.ops import torch as ops
+
+    called = []
+
+    class Record(TorchDispatchMode):
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            called.append(str(function))
+            return function(*args, **(kwargs or {}))
+
+    def run() -> list[Any]:
+        given = put(FRAMEWORKS["torch"], WORDS)
+        leaves = [given["input"].requires_grad_(), given["tail_weights"][0][1].requires_grad_()]
+        loss = ADAPTIVE.torch(**given).loss
+        return [loss, *torch.autograd.grad(loss, leaves)]
+
+    want = run()
+    if not readable:
+        monkeypatch.setattr(ops, "_has_values", lambda _: False)
+    with Record():
+        close(run(), want)
+    reads = [name for name in called if "nonzero" in name or "_local_scalar_dense" in name]
+    assert bool(reads) == readable
+
+
 # --- the classes ----------------------------------------------------------------------------------
 
 

@@ -38,6 +38,19 @@ pytestmark = pytest.mark.usefixtures("x64")
 # --- denominators ---------------------------------------------------------------------------------
 
 
+def test_a_count_is_not_copied_from_the_host() -> None:
+    """A copy would be waited for; that of a plain number is refused here."""
+    from xloss.ops import jax as ops
+    from xloss.ops.arguments import PARTS
+
+    loss = jax.numpy.ones((3, 4))
+    with jax.transfer_guard("disallow"):
+        total, denominator = ops.reduce(loss, PARTS, loss.dtype)
+        with pytest.raises(Exception, match="host-to-device transfer"):
+            jax.numpy.asarray(12.0, loss.dtype)
+    assert (float(total), float(denominator), denominator.dtype) == (12.0, 12.0, loss.dtype)
+
+
 @every_variant
 @both
 def test_sum_over_denominator_is_the_mean(loss: Loss, variant: Variant, framework: Any) -> None:

@@ -17,8 +17,8 @@ Returns: a named tuple: `output`, the log-probability of the target, shape () or
 
 Domain: all reals. Gradient: to every floating argument; small losses keep their relative accuracy, as in
 `cross_entropy`. A cluster is evaluated only for the rows whose target is in it, or for all rows where shapes must not
-depend on values (JAX; PyTorch under compilation and `vmap`). Logits are computed in chunks of rows, as in
-`linear_cross_entropy`.
+depend on values (JAX; PyTorch under compilation and `vmap`, and on an accelerator). Logits are computed in chunks of
+rows, as in `linear_cross_entropy`.
 Errors: `ValueError` for shapes and cutoffs, and for labels outside [0, classes) where their values are known (concrete,
 on the CPU); elsewhere output and gradient of such a row are NaN. `TypeError` for dtypes.
 Identities: exp(output), summed over all targets, is 1.

@@ -70,6 +70,7 @@ def torch_ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Tensor | S
                    target_lengths: Tensor | Sequence[int], blank: int = 0, reduction: Reduction = "mean",
                    zero_infinity: bool = False) -> Tensor:  # fmt: skip
 
+    from xloss.ops import ctc_fused_torch as fused
     from xloss.ops import ctc_torch as ctc
     from xloss.ops import torch as ops
 
@@ -79,7 +80,7 @@ def torch_ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Tensor | S
     blank, zero_infinity = check_call(log_probs.shape, targets.shape, blank, zero_infinity)
     x = log_probs if log_probs.ndim == 3 else log_probs[:, None]
     labels, times, lengths, bad = ctc.validate_labels_and_lengths(targets, input_lengths, target_lengths, x)
-    loss = ctc.negative_log_likelihood(x, labels, times, lengths, blank, zero_infinity)
+    loss = fused.negative_log_likelihood(x, labels, times, lengths, blank, zero_infinity)
     loss = loss if bad is None else ops.nan_where(loss, bad, x.sum((0, 2)))
     terms = loss / lengths.clip(min=1).to(x.dtype)
     if log_probs.ndim == 2:

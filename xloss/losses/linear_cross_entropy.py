@@ -43,6 +43,7 @@ Source: torch.nn.functional.linear_cross_entropy; chunks: Wijmans et al. 2024, a
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Protocol
 
@@ -71,6 +72,7 @@ def torch_linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Ten
     import torch
 
     from xloss.ops import linear_soft_torch as linear_soft
+    from xloss.ops import linear_sum_torch as sums
     from xloss.ops import linear_torch as linear
     from xloss.ops import torch as ops
 
@@ -109,16 +111,26 @@ def torch_linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Ten
     if soft or smooth:
 
         def smoothed(target, logits, weight=None):
-            target = target if soft else torch.zeros_like(logits).scatter(1, target.unsqueeze(1), 1.0)
-            target = target * (1 - label_smoothing) + label_smoothing / max(logits.shape[1], 1)
+            target = target if soft else torch.zeros_like(logits).scatter_(1, target.unsqueeze(1), 1.0)
+            target = (target * (1 - label_smoothing)).add_(label_smoothing / max(logits.shape[1], 1))
             return target if weight is None else target * ops.broadcast_class_weight(weight, 1, logits)
 
         few = linear.rows_per_chunk(*sizes, divisor=linear_soft.CHUNK_DIVISOR)
         # By a tensor that `smoothed` closes over no Function has a derivative.
         chunk = chunk if isinstance(label_smoothing, (int, float)) else 0
-        loss = linear_soft.nll_of_rows(smoothed, input, target, weight, chunk, few, linear_weight, *bias)
+        nll = functools.partial(linear_soft.nll_of_rows, smoothed, input, target, weight, chunk, few)
+        sum_of = functools.partial(sums.sum_of_soft_nll, smoothed, input, target, weight, chunk, few)
     else:
-        loss = linear.nll_of_rows(input, target, chunk, linear_weight, *bias)
+        nll = functools.partial(linear.nll_of_rows, input, target, chunk)
+        sum_of = functools.partial(sums.sum_of_nll, input, target, chunk)
+    constants = target, weight if soft or smooth else None
+    if chunk and sums.may_sum(reduction, constants, input, weight, linear_weight, *bias):
+        ignored = torch.zeros_like(target[:, 0], dtype=torch.bool) if soft else ignored.reshape(target.shape)
+        counted = (~ignored).to(input.dtype)
+        weights = counted if soft else ops.label_weights(weight, target, ignored, input.dtype)
+        share = sums.shares(reduction, counted if smooth else weights, weights, ignored, None if soft else outside)
+        return sums.reduce(sum_of(share, ignored, linear_weight, *bias), reduction, dtype, weights, ignored)
+    loss = nll(linear_weight, *bias)
     loss = loss.squeeze(0) if axis == 0 else loss
     if soft:
         return ops.reduce(loss, reduction, dtype)
@@ -139,6 +151,7 @@ def jax_linear_cross_entropy(input: ArrayLike, linear_weight: ArrayLike, target:
 
     from xloss.ops import jax as ops
     from xloss.ops import linear_jax as linear
+    from xloss.ops import linear_sum_jax as sums
 
     arguments.check_reduction(reduction)
     optional = "linear_bias", "weight"
@@ -181,10 +194,21 @@ def jax_linear_cross_entropy(input: ArrayLike, linear_weight: ArrayLike, target:
             target = target if weight is None else target * ops.broadcast_class_weight(others[-1], 1, logits)
             return ops.nll_of_logits_soft(logits, target, 1)
 
-        others = bias if weight is None else (*bias, weight)
-        loss = linear.map_chunks(smoothed, chunk, (input, target), (linear_weight, *others))
+        others = bias if weight is None else [*bias, weight]
+        nll = functools.partial(linear.map_chunks, smoothed, chunk, (input, target))
+        sum_of = functools.partial(sums.sum_of_chunks, smoothed, chunk, (input, target))
     else:
-        loss = linear.nll_of_rows(input, target, chunk, linear_weight, *bias)
+        others = bias
+        nll = functools.partial(linear.map_chunks, linear.nll, chunk, (input, target))
+        sum_of = functools.partial(sums.sum_of_chunks, linear.nll, chunk, (input, target))
+    by_number = isinstance(label_smoothing, (int, float))
+    if by_number and sums.may_sum(reduction, chunk, input):  # a custom rule closes over no array
+        ignored = jnp.zeros_like(target[:, 0], dtype=bool) if soft else ignored.reshape(target.shape)
+        counted = (~ignored).astype(input.dtype)
+        weights = counted if soft else ops.label_weights(weight, target, ignored, input.dtype)
+        share = sums.shares(reduction, counted if smooth else weights, weights, ignored, None if soft else outside)
+        return sums.reduce(sum_of(share, ignored, linear_weight, *others), reduction, dtype, weights, ignored)
+    loss = nll((linear_weight, *others))
     loss = loss.squeeze(0) if axis == 0 else loss
     if soft:
         return ops.reduce(loss, reduction, dtype)
@@ -276,8 +300,6 @@ def ignored_nan(function):
     function(input=input, linear_weight=weight, target=torch.tensor([0, -100])).backward()
     return str(float(weight.grad.abs().max()))[:6]
 
-
-FUNCTIONAL = third_party.functional("linear_cross_entropy").call
 
 FUNCTIONAL = third_party.functional("linear_cross_entropy").call
 

@@ -32,7 +32,7 @@ def validate_labels_and_lengths(
     times, bad_times = _validate_lengths("input_lengths", input_lengths, batch, frames)
     lengths, bad_lengths = _validate_lengths("target_lengths", target_lengths, batch, targets.shape[-1])
     known = concrete(times) and concrete(lengths) and concrete(targets)
-    labels, bad_rows = _validate_labels(targets, lengths, classes, known)
+    labels, bad_rows = _validate_labels(targets, lengths, frames, classes, known)
     times, lengths = (jnp.asarray(x, jnp.int32) for x in (times, lengths))
     return labels, times, lengths, None if known else bad_times | bad_lengths | bad_rows
 
@@ -62,11 +62,14 @@ def _validate_lengths(name: str, lengths: Any, batch: int, most: int) -> tuple[A
     return lengths.astype(np.int32), outside
 
 
-def _validate_labels(targets: Any, lengths: Any, classes: int, known: bool) -> tuple[jax.Array, jax.Array]:
+def _validate_labels(
+    targets: Any, lengths: Any, frames: int, classes: int, known: bool
+) -> tuple[jax.Array, jax.Array]:  # fmt: skip
     """Return labels (N, S), 0 beyond the length and where out of range, and the mask of rows with one out of range.
 
-    Concatenated targets are split by their lengths: S is the longest where lengths are `known`, else their total. What
-    is `known` is looked at in NumPy, where no label of 64 bits wraps.
+    Concatenated targets are split by their lengths: S is the longest where lengths are `known`. Else it is at most
+    one more than the frames: longer targets have no alignment, and neither has what is left of them. What is `known` is
+    looked at in NumPy, where no label of 64 bits wraps.
     """
     if not is_integer(targets):
         arguments.raise_type_error("targets", f"dtype {targets.dtype}", "class indices of an integer dtype")
@@ -81,14 +84,19 @@ def _validate_labels(targets: Any, lengths: Any, classes: int, known: bool) -> t
             arguments.raise_value_error(
                 "targets", f"{total} labels", f"as many as target_lengths add up to, {int(lengths.sum())}"
             )
-        position = xp.arange(int(lengths.max()) if known else total, dtype=np.int32)
-        index = (lengths.cumsum() - lengths)[:, None] + position[None]
+        longest = int(lengths.max()) if known else min(total, frames + 1)
+        position = xp.arange(longest, dtype=np.int32)
+        end = lengths.cumsum().clip(max=total)
+        start = (lengths.cumsum() - lengths).clip(max=total)
+        index = start[:, None] + position[None]
         # One more at the end, for there may be no label at all.
         padded = xp.concatenate([targets, xp.zeros(1, targets.dtype)])
+        bad = xp.cumsum((targets < 0) | (targets >= classes), dtype=np.int32)
+        bad = xp.concatenate([xp.zeros(1, np.int32), bad])
         targets = padded[index.clip(max=total)]
         # A single row may have more labels than its length, padding: so that `vmap` can map over padded rows.
         mismatch = lengths.sum() != total if lengths.shape[0] > 1 else lengths.sum() > total
-        bad_rows = xp.broadcast_to(mismatch, lengths.shape)
+        bad_rows = xp.broadcast_to(mismatch, lengths.shape) | (bad[end] != bad[start])
     position = xp.arange(targets.shape[1], dtype=np.int32)
     in_length = position[None] < lengths[:, None]
     outside = in_length & ((targets < 0) | (targets >= classes))
@@ -114,6 +122,7 @@ def negative_log_likelihood(
     the derivatives of any order, multiplies by these weights.
     """
     frames, batch, _ = log_probs.shape
+    lengths = lengths.clip(max=labels.shape[1])  # of concatenated targets that are too long
     rows, last = 2 * batch, 2 * lengths[None]
     position = jnp.arange(labels.shape[1], dtype=jnp.int32)
     reverse = jnp.take_along_axis(labels, (lengths[:, None] - 1 - position[None]).clip(min=0), 1)

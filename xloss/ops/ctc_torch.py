@@ -34,7 +34,7 @@ def validate_labels_and_lengths(
     lengths, bad_lengths = _validate_lengths("target_lengths", target_lengths, batch, targets.shape[-1])
     known = concrete(times) and concrete(lengths) and concrete(targets)
     times, bad_times, lengths, bad_lengths = (x.to(log_probs.device) for x in (times, bad_times, lengths, bad_lengths))
-    labels, bad_rows = _validate_labels(targets, lengths, classes, known)
+    labels, bad_rows = _validate_labels(targets, lengths, frames, classes, known)
     return labels, times, lengths, None if known else bad_times | bad_lengths | bad_rows
 
 
@@ -61,11 +61,12 @@ def _validate_lengths(name: str, lengths: Any, batch: int, most: int) -> tuple[t
 
 
 def _validate_labels(
-    targets: torch.Tensor, lengths: torch.Tensor, classes: int, known: bool
+    targets: torch.Tensor, lengths: torch.Tensor, frames: int, classes: int, known: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return labels (N, S), 0 beyond the length and where out of range, and the mask of rows with one out of range.
 
-    Concatenated targets are split by their lengths: S is the longest where lengths are `known`, else their total.
+    Concatenated targets are split by their lengths: S is the longest where lengths are `known`. Else it is at most
+    one more than the frames: longer targets have no alignment, and neither has what is left of them.
     """
     if not is_integer(targets):
         arguments.raise_type_error("targets", f"dtype {targets.dtype}", "class indices of an integer dtype")
@@ -77,14 +78,18 @@ def _validate_labels(
             arguments.raise_value_error(
                 "targets", f"{total} labels", f"as many as target_lengths add up to, {int(lengths.sum())}"
             )
-        position = torch.arange(int(lengths.max()) if known else total, device=lengths.device)
-        index = (lengths.cumsum(0) - lengths).unsqueeze(1) + position
+        longest = int(lengths.max()) if known else min(total, frames + 1)
+        position = torch.arange(longest, device=lengths.device)
+        end = lengths.cumsum(0).clamp(max=total)
+        start = (lengths.cumsum(0) - lengths).clamp(max=total)
+        index = start.unsqueeze(1) + position
         # One more at the end, for there may be no label at all.
         padded = torch.cat([targets, targets.new_zeros(1)])
+        bad = torch.cat([lengths.new_zeros(1), ((targets < 0) | (targets >= classes)).cumsum(0)])
         targets = padded.index_select(0, index.clamp(max=total).reshape(-1)).reshape(index.shape)
         # A single row may have more labels than its length, padding: so that `vmap` can map over padded rows.
         mismatch = lengths.sum() != total if lengths.shape[0] > 1 else lengths.sum() > total
-        bad_rows = mismatch.expand(lengths.shape)
+        bad_rows = mismatch.expand(lengths.shape) | (bad.index_select(0, end) != bad.index_select(0, start))
     position = torch.arange(targets.shape[1], device=lengths.device)
     in_length = position < lengths.unsqueeze(1)
     outside = in_length & ((targets < 0) | (targets >= classes))
@@ -111,6 +116,7 @@ def negative_log_likelihood(
     the derivatives of any order, multiplies by these weights.
     """
     frames, batch, classes = log_probs.shape
+    lengths = lengths.clamp(max=labels.shape[1])  # of concatenated targets that are too long
     last = 2 * lengths
     position = torch.arange(labels.shape[1], device=labels.device)
     reverse = labels.gather(1, (lengths.unsqueeze(1) - 1 - position).clamp(min=0))

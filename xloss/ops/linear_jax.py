@@ -32,7 +32,7 @@ def nll_of_rows(
     input: jax.Array, labels: jax.Array, chunk: int, linear_weight: jax.Array, *linear_bias: jax.Array
 ) -> jax.Array:
     """Compute -log softmax of the logits at the labels, by chunks of `chunk` rows."""
-    return map_chunks(_nll, chunk, (input, labels), (linear_weight, *linear_bias))
+    return map_chunks(nll, chunk, (input, labels), (linear_weight, *linear_bias))
 
 
 @any_sharding(lambda _function, _chunk, rows, _shared: [(array, (0,)) for array in rows])
@@ -72,5 +72,6 @@ def add_cluster_nll(
     return loss + jnp.where(inside, every, 0.0)
 
 
-def _nll(input: jax.Array, labels: jax.Array, *shared: jax.Array) -> jax.Array:
+def nll(input: jax.Array, labels: jax.Array, *shared: jax.Array) -> jax.Array:
+    """Compute -log softmax of the logits of all rows at the labels."""
     return ops.nll_of_logits(logits(input, *shared), labels, 1)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -30,13 +31,15 @@ def nll_of_rows(
     shared = (linear_weight, *linear_bias)
     given = () if weight is None else (weight,)
     if not chunk:
-        return _plain(coefficients, len(linear_bias))(input, target, *shared, *given)
+        return plain(coefficients, len(linear_bias))(input, target, *shared, *given)
     if ops.is_transformed(input, target, *given, *shared) or any(x.requires_grad for x in (target, *given)):
-        return map_chunks(_plain(coefficients, len(linear_bias)), few, (input, target), (*shared, *given))
+        return map_chunks(plain(coefficients, len(linear_bias)), few, (input, target), (*shared, *given))
     return _SoftNll.apply(coefficients, chunk, few, input, target, weight, *shared)
 
 
-def _plain(coefficients: Callable[..., torch.Tensor], biases: int) -> Callable[..., torch.Tensor]:
+def plain(coefficients: Callable[..., torch.Tensor], biases: int) -> Callable[..., torch.Tensor]:
+    """Return the function of all rows, of plain operations."""
+
     def whole(
         input: torch.Tensor, target: torch.Tensor, linear_weight: torch.Tensor, *others: torch.Tensor
     ) -> torch.Tensor:
@@ -46,6 +49,34 @@ def _plain(coefficients: Callable[..., torch.Tensor], biases: int) -> Callable[.
     return whole
 
 
+def nll_of_chunk(x: torch.Tensor, coefficient: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Compute the loss of logits x, which become exp(x - greatest); both are then 0 at the greatest.
+
+    Return, all with the axis of the classes, the loss, the sum of what x has become, the greatest, its index, and the
+    sums of the coefficients, of all and of the others.
+    """
+    greatest, index = x.max(1, keepdim=True)
+    x.sub_(greatest)
+    at_top = coefficient.gather(1, index)
+    rest_of_mass = coefficient.scatter_(1, index, 0.0).sum(1, keepdim=True)
+    mass = rest_of_mass + at_top
+    below = (coefficient * x).sum(1, keepdim=True)
+    if not (ops.concrete(below) and math.isfinite(below.sum().item())):  # a class may have to be left out
+        below = ops.weighted(coefficient, x).sum(1, keepdim=True)
+        below = below + ops.weighted(at_top, x.gather(1, index))
+    total = x.exp_().scatter_(1, index, 0.0).sum(1, keepdim=True)
+    return mass * ops.log1p(total) - below, total, greatest, index, mass, rest_of_mass
+
+
+def slope_of_chunk(
+    x: torch.Tensor, coefficient: torch.Tensor, total: torch.Tensor, index: torch.Tensor, mass: torch.Tensor,
+    rest_of_mass: torch.Tensor, factor: torch.Tensor
+) -> None:  # fmt: skip
+    """Make x, as `nll_of_chunk` leaves it, the gradient by the logits times the factor."""
+    x.mul_(mass / (1 + total) * factor).addcmul_(coefficient, factor, value=-1)
+    x.scatter_(1, index, (rest_of_mass - mass * (total / (1 + total))) * factor)
+
+
 class _SoftNll(torch.autograd.Function):
     """Use logsumexp = max + log1p(sum of the others), so that 1 - p of the greatest logit is never a difference."""
 
@@ -53,38 +84,34 @@ class _SoftNll(torch.autograd.Function):
     def forward(ctx: Any, coefficients: Any, chunk: int, few: int, input: Any, target: Any, weight: Any,
                 *shared: Any) -> Any:  # fmt: skip
         shape = input.shape[0], *shared[0].shape[1:-1]
-        loss, others, greatest = (input.new_empty(shape) for _ in range(3))
+        loss, *kept = (input.new_empty(shape) for _ in range(5))
         top = torch.empty(shape, dtype=torch.int64, device=input.device)
         given = () if weight is None else (weight,)
         for part, x in logit_chunks(chunk, input, shared):
             coefficient = coefficients(target[part], x, *given)
-            maximum, index = x.max(1, keepdim=True)
-            x.sub_(maximum)
-            below = ops.weighted(coefficient, x).sum(1)
-            total = x.exp_().scatter_(1, index, 0.0).sum(1)
-            loss[part] = coefficient.sum(1) * ops.log1p(total) - below
-            others[part], greatest[part], top[part] = total, maximum.squeeze(1), index.squeeze(1)
+            found = nll_of_chunk(x, coefficient)
+            loss[part], top[part] = found[0].squeeze(1), found[3].squeeze(1)
+            for whole, some in zip(kept, (found[1], found[2], *found[4:]), strict=True):
+                whole[part] = some.squeeze(1)
         ctx.coefficients, ctx.chunk, ctx.few, ctx.weighted = coefficients, chunk, few, len(given)
-        ctx.save_for_backward(others, greatest, top, input, target, *given, *shared)
+        ctx.save_for_backward(*kept, top, input, target, *given, *shared)
         return loss
 
     @staticmethod
     def backward(ctx: Any, cotangent: Any) -> Any:
-        others, greatest, top, input, target, *rest = ctx.saved_tensors
+        others, greatest, mass, rest_of_mass, top, input, target, *rest = ctx.saved_tensors
         given, shared = rest[: ctx.weighted], rest[ctx.weighted :]
         wanted = ctx.needs_input_grad[3], *ctx.needs_input_grad[6:]
         if torch.is_grad_enabled() or ops.is_transformed(cotangent):  # double backward, or vmap
-            plain = _plain(ctx.coefficients, len(shared) - 1)
-            whole = lambda input, *shared: map_chunks(plain, ctx.few, (input, target), (*shared, *given))  # noqa: E731
+            of_rows = plain(ctx.coefficients, len(shared) - 1)
+            whole = lambda input, *shared: map_chunks(of_rows, ctx.few, (input, target), (*shared, *given))  # noqa: E731
             of_input, *of_shared = vjp(whole, wanted, (input, *shared), cotangent)
             return None, None, None, of_input, None, None, *of_shared
         sums = GradientSums(wanted, input, shared)
         for part, x in logit_chunks(ctx.chunk, input, shared):
-            coefficient, total = ctx.coefficients(target[part], x, *given), others[part].unsqueeze(1)
-            index = top[part].unsqueeze(1)
-            mass = coefficient.sum(1, keepdim=True)
-            x.sub_(greatest[part].unsqueeze(1)).exp_().mul_(mass / (1 + total)).sub_(coefficient)
-            rest_of_mass = coefficient.scatter_(1, index, 0.0).sum(1, keepdim=True)
-            x.scatter_(1, index, rest_of_mass - mass * (total / (1 + total)))
-            sums.add(part, x.mul_(cotangent[part].unsqueeze(1)))
+            kept = [y[part].unsqueeze(1) for y in (others, top, mass, rest_of_mass, cotangent)]
+            coefficient = ctx.coefficients(target[part], x, *given).scatter_(1, kept[1], 0.0)
+            x.sub_(greatest[part].unsqueeze(1)).exp_().scatter_(1, kept[1], 0.0)
+            slope_of_chunk(x, coefficient, *kept)
+            sums.add(part, x)
         return None, None, None, sums.grads[0], None, None, *sums.grads[1:]

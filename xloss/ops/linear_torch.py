@@ -43,7 +43,7 @@ def nll_of_rows(
     """Compute -log softmax of the logits at the labels, by chunks of `chunk` rows."""
     shared = (linear_weight, *linear_bias)
     if ops.is_transformed(input, labels, *shared):
-        return map_chunks(_nll, chunk, (input, labels), shared)
+        return map_chunks(nll, chunk, (input, labels), shared)
     return _Nll.apply(chunk, input, labels, *shared)
 
 
@@ -73,10 +73,11 @@ def add_cluster_nll(
 ) -> torch.Tensor:
     """Add -log softmax of (input projection^T) linear_weight^T at the labels to the loss of the rows under the mask.
 
-    Computed for these rows alone where their number may be read (not while tracing or under `torch.func`).
+    Computed for these rows alone where their number may be read: not while tracing, under `torch.func`, or on an
+    accelerator, which would have to be waited for, and no graph of whose kernels could be captured.
     """
     chunk = rows_per_chunk(input.shape[0], linear_weight.shape[0])
-    if not (ops.is_traced() or ops.is_wrapped(inside) or inside.device.type == "meta"):
+    if ops.concrete(inside) and not ops.is_wrapped(inside):
         rows = inside.nonzero().squeeze(1)
         some = nll_of_rows(logits(input[rows], projection), labels[rows], chunk, linear_weight)
         return loss.index_add(0, rows, some)
@@ -86,12 +87,30 @@ def add_cluster_nll(
     return loss + torch.where(inside, every, 0.0)
 
 
-def _nll(input: torch.Tensor, labels: torch.Tensor, *shared: torch.Tensor) -> torch.Tensor:
+def nll(input: torch.Tensor, labels: torch.Tensor, *shared: torch.Tensor) -> torch.Tensor:
+    """Compute -log softmax of the logits of all rows at the labels."""
     return ops.nll_of_logits(logits(input, *shared), labels, 1)
 
 
+def nll_of_chunk(x: torch.Tensor, index: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Compute `nll` of logits x, which become exp(x - greatest), 0 at the index, the greatest logit not being that.
+
+    Return, all with the axis of the classes, the loss, minus the gradient at the index, by what x is to be multiplied
+    for the others, and the greatest.
+    """
+    picked = x.gather(1, index)
+    top = x.scatter_(1, index, -torch.inf).amax(1, keepdim=True)
+    top.masked_fill_(top == -torch.inf, 0.0)
+    total = x.sub_(top).exp_().sum(1, keepdim=True)
+    gap = (top - picked) + torch.log(total)
+    gap.masked_fill_(picked == torch.inf, torch.nan)  # an infinite logit has no probability
+    one_minus_p = torch.sigmoid(gap)
+    scale = torch.where(total == 0, 0.0, one_minus_p / total)
+    return ops.softplus(gap), one_minus_p, scale, top
+
+
 class _Nll(torch.autograd.Function):
-    """Compute `_nll` with one buffer, for a chunk's logits and then their gradient; other gradients are accumulated.
+    """Compute `nll` with one buffer, for a chunk's logits and then their gradient; other gradients are accumulated.
 
     The gradient is that of softplus(logsumexp of the other logits - the logit at the label), as in `nll_of_logits`.
     """
@@ -100,17 +119,8 @@ class _Nll(torch.autograd.Function):
     def forward(ctx: Any, chunk: int, input: Any, labels: Any, *shared: Any) -> Any:
         loss, slope, scale, greatest = (input.new_empty(labels.shape) for _ in range(4))
         for part, x in logit_chunks(chunk, input, shared):
-            index = labels[part].unsqueeze(1)
-            picked = x.gather(1, index)
-            top = x.scatter_(1, index, -torch.inf).amax(1, keepdim=True)
-            top.masked_fill_(top == -torch.inf, 0.0)
-            total = x.sub_(top).exp_().sum(1, keepdim=True)
-            gap = (top - picked) + torch.log(total)
-            gap.masked_fill_(picked == torch.inf, torch.nan)  # an infinite logit has no probability
-            one_minus_p = torch.sigmoid(gap)
-            loss[part] = ops.softplus(gap).squeeze(1)
-            slope[part], greatest[part] = one_minus_p.squeeze(1), top.squeeze(1)
-            scale[part] = torch.where(total == 0, 0.0, one_minus_p / total).squeeze(1)
+            found = nll_of_chunk(x, labels[part].unsqueeze(1))
+            loss[part], slope[part], scale[part], greatest[part] = (y.squeeze(1) for y in found)
         ctx.chunk = chunk
         ctx.save_for_backward(slope, scale, greatest, input, labels, *shared)
         return loss
@@ -120,7 +130,7 @@ class _Nll(torch.autograd.Function):
         slope, scale, greatest, input, labels, *shared = ctx.saved_tensors
         wanted = ctx.needs_input_grad[1], *ctx.needs_input_grad[3:]
         if torch.is_grad_enabled() or ops.is_transformed(cotangent):  # double backward, or vmap
-            whole = lambda input, *shared: map_chunks(_nll, ctx.chunk, (input, labels), shared)  # noqa: E731
+            whole = lambda input, *shared: map_chunks(nll, ctx.chunk, (input, labels), shared)  # noqa: E731
             of_input, *of_shared = vjp(whole, wanted, (input, *shared), cotangent)
             return None, of_input, None, *of_shared
         scale, slope = scale * cotangent, slope * cotangent

@@ -57,8 +57,6 @@ def jax_reduce(loss: Array, reduction: str, dtype: Any, weights: Array | None = 
     `terms` replace `loss` for the means, where those are of other values (ctc_loss). `batch`: the denominator of
     `'batchmean'`. `PARTS`: return the sum and the denominator.
     """
-    import jax.numpy as jnp
-
     if terms is not None and reduction not in ("none", "sum"):
         loss = terms
     if reduction == "none":
@@ -72,9 +70,20 @@ def jax_reduce(loss: Array, reduction: str, dtype: Any, weights: Array | None = 
     elif reduction == "batchmean":
         found = loss.sum() / batch
     else:
-        denominator = jnp.asarray(float(loss.size), loss.dtype) if weights is None else weights.sum()
+        denominator = _jax_constant()(float(loss.size), loss.dtype) if weights is None else weights.sum()
         return loss.sum(), denominator
     return found.astype(dtype)
+
+
+@functools.cache
+def _jax_constant() -> Callable[[float, Any], Array]:
+    """Return a function that makes a number an array, by a program that holds it: no copy from the host to a device."""
+    import jax
+
+    constant: Callable[[float, Any], Array] = jax.jit(
+        lambda value, dtype: jax.numpy.full((), value, dtype), static_argnums=(0, 1)
+    )
+    return constant
 
 
 def sum_and_denominator(loss: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[Any, Any]:
