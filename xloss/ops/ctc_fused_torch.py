@@ -8,7 +8,8 @@ those of `ctc_torch.py`, to which the names of states and halves refer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,14 +38,16 @@ def negative_log_likelihood(
     if not (log_probs.numel() and labels.shape[1]):
         return plain(log_probs)
     with np.errstate(all="ignore"):
-        found = _Halves.of(*(tensor.detach().numpy() for tensor in tensors), blank)
+        x, *integers = (tensor.detach().numpy() for tensor in tensors)
+        found = _Halves.of(x, *integers, blank=blank)
     if found is None:
         return plain(log_probs)
     loss: torch.Tensor = _Ctc.apply(log_probs, found, plain)
     return loss
 
 
-class _Halves(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class _Halves:
     """The forward algorithm of both halves of the frames, (time, state, 2N), and where they meet, (3, state, N)."""
 
     loss: np.ndarray
@@ -58,7 +61,7 @@ class _Halves(NamedTuple):
 
     @classmethod
     def of(
-        cls, log_probs: np.ndarray, labels: np.ndarray, times: np.ndarray, lengths: np.ndarray, blank: int
+        cls, log_probs: np.ndarray, labels: np.ndarray, times: np.ndarray, lengths: np.ndarray, *, blank: int
     ) -> _Halves | None:
         """Compute; None if an emission, or a loss, is not finite."""
         frames, batch, classes = log_probs.shape
@@ -105,7 +108,7 @@ class _Halves(NamedTuple):
         meeting = (meeting / (1 + others)).reshape(forward.shape)
         return cls(-(greatest + np.log1p(others)), index, high, rest, skip, frames_used, mirrored, meeting)
 
-    def occupancy(self) -> np.ndarray:
+    def occupancy(self) -> Any:
         """Return the probability, given the target, that an alignment is in a state: (time, state, 2N)."""
         steps, count, rows = self.rest.shape
         batch = rows // 2

@@ -80,9 +80,9 @@ def sum_of_soft_nll(
 
     def kernel(part: slice, x: torch.Tensor, share: Any, target: torch.Tensor, _: Any, *given: Any) -> torch.Tensor:
         coefficient = coefficients(target[part], x, *given)
-        loss, total, _, index, *masses = linear_soft.nll_of_chunk(x, coefficient)
+        loss, total, _, index, mass, rest_of_mass = linear_soft.nll_of_chunk(x, coefficient)
         if share is not None:
-            linear_soft.slope_of_chunk(x, coefficient, total, index, *masses, share)
+            linear_soft.slope_of_chunk(x, coefficient, total, index, mass, rest_of_mass, share)
         return loss
 
     def plain(input: torch.Tensor, share: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
