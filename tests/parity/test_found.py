@@ -11,6 +11,14 @@ FOUND = (
     "sigmoid_focal_loss:crossed,alpha=0.0:2x3x2:typical:float32:cpu:0",
     # A second derivative divided by the square of a sum of probabilities, which underflows.
     "poly_loss:crossed,epsilon=2.5,probabilities:2x3x4:large:float32:cpu:0",
+    # 1 / C - p of logits that are alike, where nothing but smoothing is left.
+    "cross_entropy:crossed,ignore_index=2,label_smoothing=1.0:2x3x2x2:tiny:float32:cpu:1",
+    # Cosines of -1, over a temperature.
+    "ntxent_loss:crossed:6x2:confident:float32:cpu:1",
+    # Derivatives of 1 and -1 by one coordinate, and of nearly that.
+    "triplet_margin_loss:default:3x1:typical:float32:cpu:1",
+    # A subnormal number beside a kink, which longdouble does not see.
+    "triplet_margin_loss:swap:6x3:near_kink:float32:cpu:1",
 )
 
 

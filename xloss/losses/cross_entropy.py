@@ -97,15 +97,18 @@ def truth(t, input, target, weight=None, ignore_index=-100, label_smoothing=0.0)
     axis = arguments.class_axis(input.shape)
     classes = input.shape[axis]
     s = t.const(label_smoothing)
-    log_p = input - np.log(t.sum(np.exp(input), axis, keepdims=True))
+    log_total = np.log(t.sum(np.exp(input), axis, keepdims=True))
+    log_p = input - log_total
     w = 1 if weight is None else weight.reshape((classes,) + (1,) * (input.ndim - axis - 1))
+    # What is smoothed: its slope 1 / C - p cancels where the logits are alike.
+    smooth = s / classes * t.sum(w * (input - t.subtrahend(log_total)), axis) if label_smoothing else 0
     if target.dtype == object:
-        return -t.sum(w * ((1 - s) * target + s / classes) * log_p, axis)
+        return -(t.sum(w * (1 - s) * target * log_p, axis) + smooth)
     counted = target != ignore_index
     labels = np.where(counted, target, 0)
     weights = t.where(counted, 1 if weight is None else weight[labels], 0)
     hard = weights * np.take_along_axis(log_p, np.expand_dims(labels, axis), axis).squeeze(axis)
-    loss = hard if label_smoothing == 0 else (1 - s) * hard + s / classes * t.sum(w * log_p, axis)
+    loss = (1 - s) * hard + smooth
     return t.where(counted, -loss, 0), weights
 
 

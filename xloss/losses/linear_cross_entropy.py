@@ -111,7 +111,7 @@ def torch_linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Ten
     if soft or smooth:
 
         def smoothed(target, logits, weight=None):
-            target = target if soft else torch.zeros_like(logits).scatter_(1, target.unsqueeze(1), 1.0)
+            target = target if soft else torch.zeros_like(logits).scatter(1, target.unsqueeze(1), 1.0)
             target = (target * (1 - label_smoothing)).add_(label_smoothing / max(logits.shape[1], 1))
             return target if weight is None else target * ops.broadcast_class_weight(weight, 1, logits)
 
@@ -124,7 +124,7 @@ def torch_linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Ten
         nll = functools.partial(linear.nll_of_rows, input, target, chunk)
         sum_of = functools.partial(sums.sum_of_nll, input, target, chunk)
     constants = target, weight if soft or smooth else None
-    if chunk and sums.may_sum(reduction, constants, input, weight, linear_weight, *bias):
+    if sums.may_sum(reduction, constants, input, weight, linear_weight, *bias) and chunk:
         ignored = torch.zeros_like(target[:, 0], dtype=torch.bool) if soft else ignored.reshape(target.shape)
         counted = (~ignored).to(input.dtype)
         weights = counted if soft else ops.label_weights(weight, target, ignored, input.dtype)
@@ -229,15 +229,18 @@ def truth(
     z = np.tensordot(rows, linear_weight, (1, linear_weight.ndim - 1)) + (0 if linear_bias is None else linear_bias)
     z = z if input.ndim > 1 else z[0]
     axis = input.ndim - 1
-    log_p = z - np.log(t.sum(np.exp(z), axis, keepdims=True))
+    log_total = np.log(t.sum(np.exp(z), axis, keepdims=True))
+    log_p = z - log_total
     w = 1 if weight is None else weight.reshape((classes,) + (1,) * (z.ndim - axis - 1))
+    # What is smoothed: its slope 1 / C - p cancels where the logits are alike.
+    smooth = s / classes * t.sum(w * (z - t.subtrahend(log_total)), axis) if label_smoothing else 0
     if target.dtype == object:
-        return -t.sum(w * ((1 - s) * target + s / classes) * log_p, axis)
+        return -(t.sum(w * (1 - s) * target * log_p, axis) + smooth)
     counted = target != ignore_index
     labels = np.where(counted, target, 0)
     weights = t.where(counted, 1 if weight is None else weight[labels], 0)
     hard = weights * np.take_along_axis(log_p, np.expand_dims(labels, axis), axis).squeeze(axis)
-    loss = hard if label_smoothing == 0 else (1 - s) * hard + s / classes * t.sum(w * log_p, axis)
+    loss = (1 - s) * hard + smooth
     return t.where(counted, -loss, 0), weights
 
 

@@ -84,7 +84,9 @@ def cosines(t, input):
     """Return the cosines of all pairs of rows, shape (N, N)."""
     squares = t.sum(input * input, -1)
     nothing = squares == 0
-    unit = t.where(nothing[:, None], 0, input / np.sqrt(t.where(nothing, 1, squares))[:, None])
+    # Of a cosine of 1 or -1 the derivatives cancel, not its rounding, which the temperature may multiply.
+    length = t.divisor(np.sqrt(t.where(nothing, 1, squares)))
+    unit = t.where(nothing[:, None], 0, input / length[:, None])
     return t.sum(unit[:, None] * unit[None], -1)
 
 

@@ -128,7 +128,7 @@ def truth(t, anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False):
     if swap:
         other, other_total = norm(t, positive - negative + t.const(eps), p)
         to_negative = t.where(t.lt(other_total, total), other, to_negative)
-    if 2 < p < np.inf:
+    if 1 < p < np.inf:
         # Where one coordinate is the greatest by far, both derivatives by it are 1 to first order, whatever the inputs.
         to_negative = t.subtrahend(to_negative)
     gap = t.const(margin) + to_positive - to_negative
@@ -140,10 +140,12 @@ def differentiable_mask(anchor, positive, negative, margin=1.0, p=2, eps=1e-6, s
     a, b, c = (array.astype(np.longdouble) for array in (anchor, positive, negative))
     unit = 16 * (2.0**-52 if anchor.dtype == np.float64 else 2.0**-23)
     sharp = np.zeros(anchor.shape[:-1], dtype=bool)
+    exact = ~sharp
     lengths = []
     with np.errstate(all="ignore"):
         for x, y in ((a, b), (a, c), (b, c)):
             size, scale = np.abs(x - y + np.longdouble(eps)), np.abs(x) + np.abs(y) + abs(eps)
+            exact &= (x - (x - y) == y).all(-1)
             if p == 1:
                 sharp |= ((size > 0) & (size <= unit * scale)).any(-1)
             if p == np.inf and x.shape[-1] > 1:
@@ -156,7 +158,7 @@ def differentiable_mask(anchor, positive, negative, margin=1.0, p=2, eps=1e-6, s
             to_negative = np.minimum(to_negative, other)
         gap = margin + to_positive - to_negative
         near = np.abs(gap) <= unit * (margin + to_positive + to_negative)
-    return ~sharp & (~near | (gap == 0))
+    return ~sharp & (~near | ((gap == 0) & exact))
 
 
 def inputs(draw):

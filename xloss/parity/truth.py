@@ -76,6 +76,12 @@ class Tape:
         self.stops = True
         return -x if self.through else x
 
+    def divisor(self, x: np.ndarray) -> np.ndarray:
+        """Return what divides a term of like relative derivatives, so that each counts in the scale of errors."""
+        self.stops = True
+        held = self._note(lambda: x)
+        return np.asarray(held * held / x if self.through else x)
+
     def lt(self, x: Any, y: Any) -> np.ndarray:
         """Tell where x < y at the point itself; balls that overlap without being the same point raise `Undecided`."""
         return np.asarray(self._note(lambda: _compare(x, y)))
