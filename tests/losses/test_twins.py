@@ -152,7 +152,8 @@ class Normalized(ast.NodeTransformer):
         return None if node.value is None else self.visit(ast.Assign([node.target], node.value, lineno=0))
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
-        return ast.Name(NAMES.get(node.id, node.id), node.ctx)
+        name = node.id.removeprefix("torch_").removeprefix("jax_")  # a loss that calls itself
+        return ast.Name(NAMES.get(name, name), node.ctx)
 
     def visit_arg(self, node: ast.arg) -> ast.AST:
         return ast.arg(NAMES.get(node.arg, node.arg))
