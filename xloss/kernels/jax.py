@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
+from jax.experimental.pallas import triton as plt
 
 from xloss.ops import arguments, fused_jax
 from xloss.ops import jax as ops
@@ -49,6 +50,8 @@ def check(backend: str, target: Any) -> None:
     if jnp.issubdtype(target.dtype, jnp.floating):
         expected = f"class indices, of which the kernels of backend {backend!r} are"
         arguments.raise_value_error("target", f"probabilities, of dtype {target.dtype}", expected)
+    if not hasattr(plt, "load") or not hasattr(plt, "CompilerParams"):
+        raise ImportError(f"backend: 'pallas' needs a newer jax than {jax.__version__}")
 
 
 def check_dtypes(weight: Any, **tensors: Any) -> tuple[jax.Array | None, Any]:

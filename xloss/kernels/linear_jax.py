@@ -5,8 +5,9 @@ computed once, and one each gives the gradients by the input and the weight, in 
 the loss is a product with them. As in `jax.py` that is a `custom_jvp`, and derivatives of the gradients are those of
 plain operations, by chunks. With `'none'` a chunk's logits are computed again in reverse mode.
 
-bfloat16 factors are multiplied as they are, and summed in float32; so is the gradient by the logits, rounded to
-bfloat16. float16, whose range does not hold that gradient, is multiplied in float32.
+bfloat16 factors are multiplied as they are, and summed in float32; the gradient by the logits, in float32, is the sum of
+three bfloat16 matrices, so that each of the two products with it is three, and loses no digit. float16, whose range does
+not hold that gradient, is converted to float32.
 """
 
 from __future__ import annotations
@@ -76,6 +77,19 @@ def product(x: jax.Array, y: jax.Array, contract: tuple[int, int]) -> jax.Array:
         x, y = x.astype(dtype), y.astype(dtype)
     axes = (((contract[0],), (contract[1],)), ((), ()))
     return jax.lax.dot_general(x, y, axes, precision=jax.lax.Precision.HIGHEST, preferred_element_type=dtype)
+
+
+def product_of_parts(x: jax.Array, y: jax.Array, contract: tuple[int, int]) -> jax.Array:
+    """Contract an axis of each; where only y is bfloat16, of the three bfloat16 matrices whose sum is x."""
+    if y.dtype != jnp.bfloat16:
+        return product(x, y, contract)
+    found = []
+    for _ in range(3):
+        # Not a cast alone: XLA may leave out a conversion there and back, and with it the other parts.
+        part = jax.lax.reduce_precision(x, exponent_bits=8, mantissa_bits=7)
+        x = x - part
+        found.append(product(part.astype(y.dtype), y, contract))
+    return found[0] + (found[1] + found[2])
 
 
 def chunk_logits(x: jax.Array, w: jax.Array, bias: jax.Array | None) -> jax.Array:
@@ -176,11 +190,10 @@ def found_by_kernel(spec: Spec, x: jax.Array, w: jax.Array, bias: jax.Array | No
         z = chunk_logits(x, w, bias)
         if not any(spec.wanted):
             return sums, (kernels.by_kernel(spec.label_smoothing, z, labels, weight, None), None)
-        narrow = x.dtype if x.dtype == jnp.bfloat16 else dtype
-        loss, slope = kernels.by_kernel(spec.label_smoothing, z, labels, weight, narrow)
-        found = [product(slope, x, (0, 0))] if by_w else []
-        found += [slope.astype(dtype).sum(0)] if by_bias else []
-        of_x = product(slope, w, (1, 0)) if by_x else None
+        loss, slope = kernels.by_kernel(spec.label_smoothing, z, labels, weight, dtype)
+        found = [product_of_parts(slope, x, (0, 0))] if by_w else []
+        found += [slope.sum(0)] if by_bias else []
+        of_x = product_of_parts(slope, w, (1, 0)) if by_x else None
         return [one + other for one, other in zip(sums, found, strict=True)], (loss, of_x)
 
     parts = x.reshape(count, chunk, -1), labels.reshape(count, chunk)

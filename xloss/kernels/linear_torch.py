@@ -5,8 +5,9 @@ is computed once, and one each gives the gradients by the input and the weight. 
 of 1; the backward pass multiplies by the cotangent and rounds, and leaves what is kept as it is for another pass. With
 `'none'` the cotangent is not known before: a chunk's logits are computed again.
 
-bfloat16 factors are multiplied as they are, and summed in float32; so is the gradient by the logits, rounded to
-bfloat16. float16, whose range does not hold that gradient, is multiplied in float32.
+On a GPU bfloat16 factors are multiplied as they are, and summed in float32; the gradient by the logits, in float32, is
+the sum of three bfloat16 matrices, so that each of the two products with it is three, and loses no digit. Elsewhere,
+and for float16, whose range does not hold that gradient, factors are converted to float32.
 """
 
 from __future__ import annotations
@@ -81,20 +82,36 @@ class _Call:
     total: bool
 
 
+def multiplies_bfloat16(input: torch.Tensor) -> bool:
+    """Tell whether factors are multiplied in bfloat16 and summed in float32."""
+    return _HAS_WIDE_PRODUCT and input.is_cuda and input.dtype == torch.bfloat16
+
+
+def wide_product(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Compute x @ y of factors of one dtype, summed and returned in float32 where that is bfloat16."""
+    return torch.mm(x, y, out_dtype=torch.float32) if x.dtype == torch.bfloat16 else torch.mm(x, y)
+
+
+def product_of_parts(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Compute x @ y; where only y is bfloat16, of the three bfloat16 matrices whose sum is x, 24 bits in 8 and 8 and 8."""
+    if y.dtype == x.dtype:
+        return torch.mm(x, y)
+    found = torch.zeros((), device=x.device)
+    for _ in range(3):
+        part = x.to(y.dtype)
+        x = x - part
+        found = found + wide_product(part, y)
+    return found
+
+
 class _Chunks:
     """The logits by chunks, in the dtype of the sums, and the products that follow from their gradient."""
 
     def __init__(self, task: Task, chunk: int, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None):
         self.task, self.chunk, self.bias = task, chunk, bias
-        self.narrow = input.dtype == torch.bfloat16
-        wide = input.is_cuda and self.narrow and _HAS_WIDE_PRODUCT
-        self.factor = (lambda x: x) if wide else (lambda x: x.to(task.dtype))
+        self.factor = (lambda x: x) if multiplies_bfloat16(input) else (lambda x: x.to(task.dtype))
         self.input, self.weight = input.reshape(-1, weight.shape[1]), self.factor(weight)
         self.silent = (task.labels == task.ignore_index).reshape(-1, 1)
-
-    def product(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Compute x @ y, summed and returned in the dtype of the sums."""
-        return torch.mm(x, y) if x.dtype == self.task.dtype else torch.mm(x, y, out_dtype=self.task.dtype)
 
     def __iter__(self) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
         """Yield the rows of each chunk as a slice, their factor and their logits."""
@@ -102,12 +119,8 @@ class _Chunks:
             part = slice(start, start + self.chunk)
             # An ignored row reaches no gradient, not even by a NaN times 0.
             x = self.factor(torch.where(self.silent[part], 0.0, self.input[part]))
-            logits = self.product(x, self.weight.T)
+            logits = wide_product(x, self.weight.T)
             yield part, x, logits if self.bias is None else logits.add_(self.bias)
-
-    def slope_for(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return where the gradient by the logits goes: in their place, or rounded to the dtype of the factors."""
-        return torch.empty_like(logits, dtype=torch.bfloat16) if self.narrow else logits
 
 
 class _Gradients:
@@ -124,13 +137,12 @@ class _Gradients:
     def add(self, part: slice, x: torch.Tensor, slope: torch.Tensor) -> None:
         """Add what follows from `slope`, the gradient by the logits of the rows `part`."""
         by_input, by_weight, by_bias = self.grads
-        slope = self.chunks.factor(slope)
         if by_input is not None:
-            by_input[part] = self.chunks.product(slope, self.chunks.weight)
+            by_input[part] = product_of_parts(slope, self.chunks.weight)
         if by_weight is not None:
-            by_weight += self.chunks.product(slope.T, x)
+            by_weight += product_of_parts(slope.T, x)
         if by_bias is not None:
-            by_bias += slope.sum(0, dtype=by_bias.dtype)
+            by_bias += slope.sum(0)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -148,10 +160,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
             rows = chunks.input.shape[0]
             loss, kept = input.new_empty(rows, dtype=task.dtype), input.new_empty(rows, 2, dtype=task.dtype)
             for part, x, logits in chunks:
-                slope = chunks.slope_for(logits) if fused else None
-                loss[part], kept[part] = task.forward(logits, slope, scale, part)
-                if slope is not None:
-                    sums.add(part, x, slope)
+                loss[part], kept[part] = task.forward(logits, logits if fused else None, scale, part)
+                if fused:  # the gradient by the logits is in their place
+                    sums.add(part, x, logits)
         ctx.call, ctx.fused = call, fused
         ctx.save_for_backward(input, weight, bias, kept, *sums.grads)
         if not call.total:
@@ -183,8 +194,7 @@ def _again(wanted: Any, call: _Call, input: Any, weight: Any, bias: Any, kept: A
         sums = _Gradients(wanted, chunks)
         scale = cotangent if cotangent.ndim == 0 else cotangent.reshape(-1)
         for part, x, logits in chunks:
-            slope = chunks.slope_for(logits)
             by = scale[part] if scale.ndim else scale
-            call.task.backward(logits, kept[part], slope, by, None, part)
-            sums.add(part, x, slope)
+            call.task.backward(logits, kept[part], logits, by, None, part)
+            sums.add(part, x, logits)
     return sums.grads

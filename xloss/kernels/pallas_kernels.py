@@ -56,7 +56,7 @@ class Row(NamedTuple):
 
 def _finite_or_zero(m: Any) -> Any:
     """Return m, 0 for minus infinity: the greatest of classes that are all suppressed is not to be subtracted."""
-    return jnp.where(m == PADDING, jnp.zeros_like(m), m)
+    return jnp.where(m == -math.inf, jnp.zeros_like(m), m)
 
 
 def _without_ruled_out(coefficient: Any, gap: Any) -> Any:
@@ -103,7 +103,7 @@ def _sums(row: Row, apart: Any, counted: Any, blocks: Any) -> tuple[Any, Any, An
         return now, others, spread, seen
 
     zero = jnp.zeros((), row.dtype)
-    greatest, others, spread, _ = jax.lax.fori_loop(0, blocks, add, (zero + PADDING, zero, zero, zero))
+    greatest, others, spread, _ = jax.lax.fori_loop(0, blocks, add, (zero - math.inf, zero, zero, zero))
     return _finite_or_zero(greatest), others, spread
 
 

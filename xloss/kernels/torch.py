@@ -165,7 +165,7 @@ class Task:
         labels = self.labels.reshape(-1)[rows]
         empty = labels if self.weight is None else self.weight
         smoothing, most = (empty, labels) if self.smoothing is None else (self.smoothing, self.most)
-        block = min(MOST_CLASSES, 2 ** max(4, math.ceil(math.log2(self.classes))))
+        block = block_of(self.classes)
         with on_device(x):
             kernel[(x.shape[0],)](
                 x, labels, empty, smoothing, most, *given, x.stride(0), *strides, self.ignore_index, CLASSES=self.classes,
@@ -202,6 +202,11 @@ def on_device(x: torch.Tensor) -> Any:
     return torch.cuda.device(x.device) if x.is_cuda else torch.device(x.device)
 
 
+def block_of(classes: int) -> int:
+    """Return how many classes a program loads at once, a power of 2."""
+    return min(MOST_CLASSES, 2 ** max(4, math.ceil(math.log2(classes))))
+
+
 def warps(block: int) -> int:
     """Return the warps of a program, for 16 classes a thread; powers of 2."""
     return max(1, min(8, block // 512))
@@ -220,6 +225,12 @@ def as_rows(input: torch.Tensor, axis: int) -> torch.Tensor:
     return rows if rows.stride(1) == 1 else rows.contiguous()
 
 
+def empty_slope(x: torch.Tensor) -> torch.Tensor:
+    """Return where the gradient goes; Triton's interpreter, other than a GPU, truncates to bfloat16: float32 there."""
+    narrow = x.dtype == torch.bfloat16 and is_interpreted(load("triton"))
+    return torch.empty(x.shape, dtype=torch.float32 if narrow else x.dtype, device=x.device)
+
+
 class _CrossEntropy(torch.autograd.Function):
     """Compute the unreduced loss or, with `total`, its sum over a denominator; in the dtype of the sums."""
 
@@ -228,7 +239,7 @@ class _CrossEntropy(torch.autograd.Function):
         x = as_rows(input, axis)
         slope = scale = None
         if total and ctx.needs_input_grad[0] and input.dtype != torch.float16:
-            slope = torch.empty_like(x, memory_format=torch.contiguous_format)
+            slope = empty_slope(x)
             one = task.one(x)
             scale = one if denominator is None else one / denominator
         loss, kept = task.forward(x, slope, scale)
@@ -249,6 +260,7 @@ class _CrossEntropy(torch.autograd.Function):
         (slope, held), ctx.held = ctx.held, (None, None)
         scale = cotangent.reshape(-1) if cotangent.ndim else cotangent
         scale = scale if ctx.denominator is None else scale / ctx.denominator
-        slope = torch.empty_like(x, memory_format=torch.contiguous_format) if slope is None else slope
+        slope = empty_slope(x) if slope is None else slope
         task.backward(x, kept, slope, scale, held)
-        return slope.reshape(*task.labels.shape, task.classes).movedim(-1, ctx.axis), *[None] * 5
+        slope = slope.to(x.dtype).reshape(*task.labels.shape, task.classes)
+        return slope.movedim(-1, ctx.axis), *[None] * 5

@@ -19,6 +19,7 @@ import triton.language as tl
 
 # What is loaded past the last class: its exponential is 0.
 PADDING = tl.constexpr(float("-inf"))
+INFINITY = tl.constexpr(float("inf"))
 NAN = tl.constexpr(float("nan"))
 
 
@@ -33,13 +34,13 @@ def log1p(y):
 @triton.jit
 def finite_or_zero(m):
     """Return m, 0 for minus infinity: the greatest of classes that are all suppressed is not to be subtracted."""
-    return tl.where(m == PADDING, 0.0, m)
+    return tl.where(m == -INFINITY, 0.0, m)
 
 
 @triton.jit
 def without_ruled_out(coefficient, gap):
     """Compute coefficient * gap, 0 where a coefficient of 0 meets an infinite gap: the class is left out."""
-    return tl.where((coefficient == 0.0) & (gap == -PADDING), 0.0, coefficient * gap)
+    return tl.where((coefficient == 0.0) & (gap == INFINITY), 0.0, coefficient * gap)
 
 
 @triton.jit
@@ -138,7 +139,7 @@ def forward(x, labels, weight, smoothing, most, loss, kept, slope, scale,
             fill(slope + row * slope_stride, CLASSES, nothing, BLOCK)
     else:
         apart, _, hard, mass, _ = coefficients(weight, smoothing, most, label, WEIGHTED, SMOOTH, ACC)
-        greatest = tl.full((), PADDING, ACC)
+        greatest = tl.full((), -INFINITY, ACC)
         others = tl.full((), 0.0, ACC)
         spread = tl.full((), 0.0, ACC)
         seen = tl.full((), 0.0, ACC)
