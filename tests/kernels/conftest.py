@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 
-
 @pytest.fixture(scope="session")
 def triton_kernels() -> Iterator[Any]:
     """The kernels, loaded to be interpreted; where Triton is not installed the test is skipped, but not in CI."""

@@ -5,9 +5,9 @@ computed once, and one each gives the gradients by the input and the weight, in 
 the loss is a product with them. As in `jax.py` that is a `custom_jvp`, and derivatives of the gradients are those of
 plain operations, by chunks. With `'none'` a chunk's logits are computed again in reverse mode.
 
-bfloat16 factors are multiplied as they are, and summed in float32; the gradient by the logits, in float32, is the sum of
-three bfloat16 matrices, so that each of the two products with it is three, and loses no digit. float16, whose range does
-not hold that gradient, is converted to float32.
+bfloat16 factors are multiplied as they are, and summed in float32; the gradient by the logits, in float32, is the sum
+of three bfloat16 matrices, so that each of the two products with it is three, and loses no digit. float16, whose range
+does not hold that gradient, is converted to float32.
 """
 
 from __future__ import annotations

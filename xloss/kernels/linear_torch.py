@@ -1,9 +1,9 @@
 """Cross entropy of a linear map's logits by the Triton kernels, a chunk of rows at a time, with three products.
 
 For a mean or a sum the gradients are found in the forward pass, where the logits of a chunk are at hand: their product
-is computed once, and one each gives the gradients by the input and the weight. They are kept in float32, for a cotangent
-of 1; the backward pass multiplies by the cotangent and rounds, and leaves what is kept as it is for another pass. With
-`'none'` the cotangent is not known before: a chunk's logits are computed again.
+is computed once, and one each gives the gradients by the input and the weight. They are kept in float32, for a
+cotangent of 1; the backward pass multiplies by the cotangent and rounds, and leaves what is kept as it is for another
+pass. With `'none'` the cotangent is not known before: a chunk's logits are computed again.
 
 On a GPU bfloat16 factors are multiplied as they are, and summed in float32; the gradient by the logits, in float32, is
 the sum of three bfloat16 matrices, so that each of the two products with it is three, and loses no digit. Elsewhere,
@@ -93,7 +93,7 @@ def wide_product(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def product_of_parts(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """Compute x @ y; where only y is bfloat16, of the three bfloat16 matrices whose sum is x, 24 bits in 8 and 8 and 8."""
+    """Compute x @ y; where only y is bfloat16, of the three bfloat16 matrices whose sum is x: 24 bits, 8 in each."""
     if y.dtype == x.dtype:
         return torch.mm(x, y)
     found = torch.zeros((), device=x.device)

@@ -1,7 +1,7 @@
-"""Kernels of cross entropy in Pallas, for its Triton lowering: one program a row, online softmax over blocks of classes.
+"""Kernels of cross entropy in Pallas, for its Triton lowering: one program a row, online softmax over blocks.
 
-The formulas, the class that is set apart and the five numbers of the smoothing are those of `triton_kernels.py`. A label
-of `IGNORED` gives 0, one of `OUTSIDE` NaN, and neither row is read. On a CPU the kernels are interpreted.
+The formulas, the class that is set apart and the five numbers of the smoothing are those of `triton_kernels.py`. A
+label of `IGNORED` gives 0, one of `OUTSIDE` NaN, and neither row is read. On a CPU the kernels are interpreted.
 """
 
 from __future__ import annotations

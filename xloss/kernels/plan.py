@@ -1,8 +1,8 @@
 """Compile the Triton kernels for a card that is not there, and write what the compiler planned; nothing is measured.
 
-`python -m xloss.kernels.plan --out reports/kernels` writes `plan.json` and `plan.md`: for each kernel, dtype and number of
-classes the registers of a thread, the bytes it spills, the shared memory of a program, and the bytes of a row that are
-read and written over the least that are. It needs the package triton, which brings NVIDIA's assembler, and no GPU.
+`python -m xloss.kernels.plan --out reports/kernels` writes `plan.json` and `plan.md`: for each kernel, dtype and number
+of classes the registers of a thread, the bytes it spills, the shared memory of a program, and the bytes of a row that
+are read and written over the least that are. It needs the package triton, which brings NVIDIA's assembler, and no GPU.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ from xloss.files import write_text
 LABEL = "planned by the compiler, not measured"
 #: The compute capability of an H100.
 CAPABILITY = 90
-CLASSES = (4096, 32000, 128256)
+CLASSES = (32000, 128256)
 TRITON_NAME = {"bfloat16": "bf16", "float32": "fp32"}
 SIZE = {"bfloat16": 2, "float32": 4}
 # What forward's and backward's arguments are, but for those in the dtype of the logits.
 SIGNATURE = {"labels": "*i64", "smoothing": "*fp32", "most": "*i64", "loss": "*fp32", "kept": "*fp32", "scale": "*fp32",
              "held": "*fp32", "row_stride": "i64", "slope_stride": "i64", "scale_stride": "i64",
              "ignore_index": "i64"}  # fmt: skip
-# Kernel, whether it writes the gradient, label smoothing.
-KERNELS = (("forward", False, False), ("forward", True, False), ("forward", True, True), ("backward", True, False))
+# Kernel, whether it writes the gradient, label smoothing, class weights.
+KERNELS = (("forward", False, False, False), ("forward", True, False, False), ("forward", True, True, True),
+           ("backward", True, False, False))  # fmt: skip
 
 
 def plan(classes: Sequence[int] = CLASSES, dtypes: Sequence[str] = ("bfloat16", "float32"),
@@ -44,13 +45,14 @@ def plan(classes: Sequence[int] = CLASSES, dtypes: Sequence[str] = ("bfloat16", 
     import triton
 
     rows = [
-        compiled(name, slope, smooth, dtype, number, capability)
-        for name, slope, smooth in KERNELS for dtype in dtypes for number in classes
+        compiled(name, slope, smooth, weighted, dtype, number, capability)
+        for name, slope, smooth, weighted in KERNELS for dtype in dtypes for number in classes
     ]  # fmt: skip
     return {"label": LABEL, "target": f"sm_{capability}", "triton": triton.__version__, "kernels": rows}
 
 
-def compiled(name: str, slope: bool, smooth: bool, dtype: str, classes: int, capability: int) -> dict[str, Any]:
+def compiled(name: str, slope: bool, smooth: bool, weighted: bool, dtype: str, classes: int,
+             capability: int) -> dict[str, Any]:  # fmt: skip
     """Compile one kernel; return its row of the table."""
     import triton
     import triton.language as tl
@@ -62,7 +64,7 @@ def compiled(name: str, slope: bool, smooth: bool, dtype: str, classes: int, cap
 
     kernel = getattr(triton_kernels, name)
     block = block_of(classes)
-    constants: dict[str, Any] = {"CLASSES": classes, "WEIGHTED": False, "SMOOTH": smooth, "BLOCK": block,
+    constants: dict[str, Any] = {"CLASSES": classes, "WEIGHTED": weighted, "SMOOTH": smooth, "BLOCK": block,
                                  "ACC": tl.float32}  # fmt: skip
     constants |= {"SLOPE": slope} if name == "forward" else {"HELD": True}
     logits = dict.fromkeys(("x", "slope", "weight"), f"*{TRITON_NAME[dtype]}")
@@ -71,27 +73,34 @@ def compiled(name: str, slope: bool, smooth: bool, dtype: str, classes: int, cap
     # Strides of rows are multiples of 16 where the number of classes is: loads of 16 bytes.
     keyword = "constexprs" if "constexprs" in inspect.signature(ASTSource).parameters else "constants"
     aligned = {(i,): [["tt.divisibility", 16]] for i, argument in enumerate(kernel.arg_names)
-               if signature[argument][0] == "*" or (argument.endswith("w_stride") and classes % 16 == 0)}  # fmt: skip
+               if signature[argument][0] == "*" or (argument in ("row_stride", "slope_stride") and classes % 16 == 0)}  # fmt: skip
     source = ASTSource(fn=kernel, signature=signature, attrs=aligned, **{keyword: constants})
     number = warps(block)
     found = triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": number})
     moved, least = row_bytes(found.asm["ttir"], dtype, classes, slope)
-    return {"kernel": name + (" with gradient" if slope and name == "forward" else "") + (", smoothing" if smooth else ""),
-            "dtype": dtype, "classes": classes, "block": block, "warps": number, **resources(found.asm["ptx"]),
-            "shared_bytes": found.metadata.shared, "bytes_moved": moved,
-            "moved_over_least": round(moved / least, 3)}  # fmt: skip
+    title = (
+        name + (" with gradient" if slope and name == "forward" else "") + (", smoothing, weights" if weighted else "")
+    )
+    return {"kernel": title, "dtype": dtype, "classes": classes, "block": block, "warps": number,
+            **resources(found.asm["ptx"]), "shared_bytes": found.metadata.shared, "bytes_moved": moved,
+            "moved_over_least": round(moved / least, 3), "narrows": narrowing(found.asm["ptx"])}  # fmt: skip
 
 
 def row_bytes(ttir: str, dtype: str, classes: int, slope: bool) -> tuple[int, int]:
-    """Return the bytes of a row that are asked of memory, and the least: to read logits, and to write the gradient once.
+    """Return the bytes of a row that are asked of memory, and the least: logits read once, the gradient written once.
 
-    Counted in the compiled program: each loop over the classes that loads logits passes over the row once; reads after
-    the first may come from a cache. A row is written once, or filled, by one of two loops.
+    Counted in the compiled program: each loop over the classes that loads logits, or class weights of their dtype,
+    passes over them once; what is read again may come from a cache. A row is written, or filled, by one of two loops.
     """
     name = TRITON_NAME[dtype].replace("fp", "f")
     reads = len(re.findall(rf"tt\.load .*tensor<\d+x!tt\.ptr<{name}>>", ttir))
     writes = len(re.findall(rf"tt\.store .*tensor<\d+x!tt\.ptr<{name}>>", ttir))
     return (reads + math.ceil(writes / 2)) * classes * SIZE[dtype], (1 + slope) * classes * SIZE[dtype]
+
+
+def narrowing(ptx: str) -> str:
+    """Return the instructions that round to 16 bits; `.rn` is to the nearest."""
+    return " ".join(sorted(set(re.findall(r"cvt\.[a-z.]*bf16x?2?\.f32", ptx)))) or "-"
 
 
 def resources(ptx: str) -> dict[str, int]:
@@ -132,7 +141,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dtypes", nargs="+", choices=list(SIZE), default=list(SIZE))
     given = parser.parse_args(arguments)
     table = plan(given.classes, given.dtypes)
-    given.out.mkdir(parents=True, exist_ok=True)
     write_text(given.out / "plan.json", json.dumps(table, indent=1) + "\n")
     write_text(given.out / "plan.md", markdown(table))
     sys.stdout.write(markdown(table))

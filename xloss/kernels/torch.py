@@ -5,12 +5,14 @@ cotangent with it on the device, without waiting; another one is a pass more, ov
 which is rounded once. With `'none'`, and for float16 logits, whose range does not hold gradients divided by the number
 of rows, the gradient is left to the backward pass.
 
-What kernels do not do is computed by the plain operations of the loss: whatever is transformed or traced (`torch.func`,
-forward mode, `torch.compile`, tensor subclasses), derivatives of the gradient, and those by class weights and smoothing.
+What kernels do not do is computed by the plain operations of the loss: what is transformed or traced (`torch.func`,
+forward mode, `torch.compile`, tensor subclasses), derivatives of the gradient, and those by class weights and by the
+smoothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -168,9 +170,9 @@ class Task:
         block = block_of(self.classes)
         with on_device(x):
             kernel[(x.shape[0],)](
-                x, labels, empty, smoothing, most, *given, x.stride(0), *strides, self.ignore_index, CLASSES=self.classes,
-                WEIGHTED=self.weight is not None, SMOOTH=self.smoothing is not None, **flags, BLOCK=block,
-                ACC=triton_dtype(self.dtype), num_warps=warps(block),
+                x, labels, empty, smoothing, most, *given, x.stride(0), *strides, self.ignore_index,
+                CLASSES=self.classes, WEIGHTED=self.weight is not None, SMOOTH=self.smoothing is not None, **flags,
+                BLOCK=block, ACC=triton_dtype(self.dtype), num_warps=warps(block),
             )  # fmt: skip
 
     def forward(self, x: torch.Tensor, slope: torch.Tensor | None, scale: torch.Tensor | None,
@@ -199,7 +201,7 @@ class Task:
 
 def on_device(x: torch.Tensor) -> Any:
     """Return the context in which the tensor's GPU is the current one, which is where Triton launches."""
-    return torch.cuda.device(x.device) if x.is_cuda else torch.device(x.device)
+    return torch.cuda.device(x.device) if x.is_cuda else contextlib.nullcontext()
 
 
 def block_of(classes: int) -> int:

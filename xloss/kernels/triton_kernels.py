@@ -128,7 +128,7 @@ def write_slope(x, out, weight, smoothing, most, label, CLASSES: tl.constexpr, m
 def forward(x, labels, weight, smoothing, most, loss, kept, slope, scale,
             row_stride, slope_stride, ignore_index, CLASSES: tl.constexpr, WEIGHTED: tl.constexpr,
             SMOOTH: tl.constexpr, SLOPE: tl.constexpr, BLOCK: tl.constexpr, ACC: tl.constexpr):  # fmt: skip
-    """Store the loss of each row, and m and `others` in `kept`; with SLOPE, the gradient times the number at `scale`."""
+    """Store the loss of each row, m and `others` in `kept`, and with SLOPE the gradient times the number at `scale`."""
     row = tl.program_id(0).to(tl.int64)
     label = tl.load(labels + row)
     x += row * row_stride
