@@ -72,15 +72,14 @@ def compiled(name: str, slope: bool, smooth: bool, weighted: bool, dtype: str, c
     signature = {argument: kinds[argument] for argument in kernel.arg_names}
     # Strides of rows are multiples of 16 where the number of classes is: loads of 16 bytes.
     keyword = "constexprs" if "constexprs" in inspect.signature(ASTSource).parameters else "constants"
-    aligned = {(i,): [["tt.divisibility", 16]] for i, argument in enumerate(kernel.arg_names)
-               if signature[argument][0] == "*" or (argument in ("row_stride", "slope_stride") and classes % 16 == 0)}  # fmt: skip
+    strides = ("row_stride", "slope_stride") if classes % 16 == 0 else ()
+    wide = {argument for argument in kernel.arg_names if signature[argument][0] == "*" or argument in strides}
+    aligned = {(i,): [["tt.divisibility", 16]] for i, argument in enumerate(kernel.arg_names) if argument in wide}
     source = ASTSource(fn=kernel, signature=signature, attrs=aligned, **{keyword: constants})
     number = warps(block)
     found = triton.compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": number})
     moved, least = row_bytes(found.asm["ttir"], dtype, classes, slope)
-    title = (
-        name + (" with gradient" if slope and name == "forward" else "") + (", smoothing, weights" if weighted else "")
-    )
+    title = name + " with gradient" * (slope and name == "forward") + ", smoothing, weights" * weighted
     return {"kernel": title, "dtype": dtype, "classes": classes, "block": block, "warps": number,
             **resources(found.asm["ptx"]), "shared_bytes": found.metadata.shared, "bytes_moved": moved,
             "moved_over_least": round(moved / least, 3), "narrows": narrowing(found.asm["ptx"])}  # fmt: skip
