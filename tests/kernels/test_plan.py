@@ -29,7 +29,7 @@ def test_kernels_compile_for_an_h100_and_spill_nothing(tmp_path: Path) -> None:
     for row in rows.values():
         assert 0 < row["registers"] <= 255
         assert row["spill_stores"] == row["spill_loads"] == 0
-        assert 0 < row["shared_bytes"] < 228 * 1024
+        assert 0 <= row["shared_bytes"] < 228 * 1024
         # The interpreter, which the other tests use, would not show it: a GPU rounds to the nearest bfloat16.
         assert all(".rn." in one for one in row["narrows"].split() if one != "-")
         assert (row["narrows"] == "-") == (row["kernel"] == "forward")

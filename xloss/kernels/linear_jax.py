@@ -162,8 +162,8 @@ def _total_and_gradients_jvp(spec: Spec, primals: Any, tangents: Any) -> Any:
 
         def of_chosen(*values: Any) -> Any:
             replaced = dict(zip(chosen, values, strict=True))
-            every = (replaced.get(number, array) for number, array in enumerate(given))
-            return by_operations(spec, *every, labels, weight, by)
+            x, w, bias = (replaced.get(number, array) for number, array in enumerate(given))
+            return by_operations(spec, x, w, bias, labels, weight, by)
 
         return jax.value_and_grad(of_chosen, tuple(range(len(chosen))))(*(given[number] for number in chosen))
 

@@ -109,8 +109,8 @@ class _Chunks:
 
     def __init__(self, task: Task, chunk: int, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None):
         self.task, self.chunk, self.bias = task, chunk, bias
-        self.factor = (lambda x: x) if multiplies_bfloat16(input) else (lambda x: x.to(task.dtype))
-        self.input, self.weight = input.reshape(-1, weight.shape[1]), self.factor(weight)
+        self.dtype = input.dtype if multiplies_bfloat16(input) else task.dtype
+        self.input, self.weight = input.reshape(-1, weight.shape[1]), weight.to(self.dtype)
         self.silent = (task.labels == task.ignore_index).reshape(-1, 1)
 
     def __iter__(self) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
@@ -118,7 +118,7 @@ class _Chunks:
         for start in range(0, self.input.shape[0], self.chunk):
             part = slice(start, start + self.chunk)
             # An ignored row reaches no gradient, not even by a NaN times 0.
-            x = self.factor(torch.where(self.silent[part], 0.0, self.input[part]))
+            x = torch.where(self.silent[part], 0.0, self.input[part]).to(self.dtype)
             logits = wide_product(x, self.weight.T)
             yield part, x, logits if self.bias is None else logits.add_(self.bias)
 

@@ -129,10 +129,10 @@ def _write_slope(row: Row, out: Any, label: Any, counted: Any, nothing: Any, m: 
 
 
 def _kernel(classes: int, block: int, weighted: bool, smooth: bool, with_slope: bool, *refs: Any) -> None:
-    x, labels, *refs = refs
-    weight = refs.pop(0) if weighted else None
-    smoothing, most = (refs.pop(0), refs.pop(0)) if smooth else (None, None)
-    loss, dtype = refs[0], refs[0].dtype
+    x, labels, *rest = refs
+    weight = rest.pop(0) if weighted else None
+    smoothing, most = (rest.pop(0), rest.pop(0)) if smooth else (None, None)
+    loss, dtype = rest[0], rest[0].dtype
     given = labels[...]
     row = Row(x, given, weight, smoothing, most, classes, block, dtype)
     counted = given >= 0
@@ -149,7 +149,7 @@ def _kernel(classes: int, block: int, weighted: bool, smooth: bool, with_slope: 
         found = found + spread + (mass - hard) * log_total
     loss[...] = jnp.where(counted, found, nothing)
     if with_slope:
-        _write_slope(row, refs[1], label, counted, nothing, m, others)
+        _write_slope(row, rest[1], label, counted, nothing, m, others)
 
 
 def rows(x: jax.Array, labels: jax.Array, weight: jax.Array | None, smoothing: jax.Array | None,

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -206,7 +205,7 @@ def on_device(x: torch.Tensor) -> Any:
 
 def block_of(classes: int) -> int:
     """Return how many classes a program loads at once, a power of 2."""
-    return min(MOST_CLASSES, 2 ** max(4, math.ceil(math.log2(classes))))
+    return min(MOST_CLASSES, 1 << max(4, (classes - 1).bit_length()))
 
 
 def warps(block: int) -> int:
