@@ -55,6 +55,8 @@ def cross_entropy(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
+    *,
+    backend: str | None = None,
 ) -> Array:
     """Cross entropy of logits with class indices or probabilities."""
 
@@ -140,6 +142,7 @@ def linear_cross_entropy(
     label_smoothing: float = 0.0,
     options: ChunkOptions | None = None,
     chunk_size: int | None = None,
+    backend: str | None = None,
 ) -> Array:
     """Cross entropy of a linear map's logits, which are never held whole."""
 
@@ -359,12 +362,15 @@ class CrossEntropyLoss:
     ignore_index: Final[int]
     reduction: Final[Reduction]
     label_smoothing: Final[float]
+    backend: Final[str | None]
     def __init__(
         self,
         weight: ArrayLike | None = None,
         ignore_index: int = -100,
         reduction: Reduction = "mean",
         label_smoothing: float = 0.0,
+        *,
+        backend: str | None = None,
     ) -> None: ...
     def __call__(self, input: ArrayLike, target: ArrayLike) -> Array: ...
 

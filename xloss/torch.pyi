@@ -57,6 +57,8 @@ def cross_entropy(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
     label_smoothing: float = 0.0,
+    *,
+    backend: str | None = None,
 ) -> Tensor:
     """Cross entropy of logits with class indices or probabilities."""
 
@@ -134,6 +136,7 @@ def linear_cross_entropy(
     label_smoothing: float = 0.0,
     options: ChunkOptions | None = None,
     chunk_size: int | None = None,
+    backend: str | None = None,
 ) -> Tensor:
     """Cross entropy of a linear map's logits, which are never held whole."""
 
@@ -344,12 +347,15 @@ class CrossEntropyLoss(torch.nn.Module):
     ignore_index: int
     reduction: Reduction
     label_smoothing: float
+    backend: str | None
     def __init__(
         self,
         weight: Tensor | None = None,
         ignore_index: int = -100,
         reduction: Reduction = "mean",
         label_smoothing: float = 0.0,
+        *,
+        backend: str | None = None,
     ) -> None: ...
     def forward(self, input: Tensor, target: Tensor) -> Tensor: ...
     def __call__(self, input: Tensor, target: Tensor) -> Tensor: ...

@@ -126,6 +126,7 @@ METHODS = {"abs": "abs", "argmax": "argmax", "clamp": "clip", "clip": "clip", "d
 RENAMED = {"amax": "max", "amin": "min", "cat": "concatenate", "clamp": "clip", "to": "astype", "keepdim": "keepdims",
            "dim": "axis", "size": "numel"}  # fmt: skip
 NAMES = {"torch": "X", "jax": "X", "jnp": "X", "tensor": "array"}
+KERNEL_LOSSES = ("cross_entropy", "linear_cross_entropy")
 # Arguments by which a framework is told what the other infers.
 SILENT = ("device", "initial")
 
@@ -154,7 +155,9 @@ class Normalized(ast.NodeTransformer):
         return None if node.value is None else self.visit(ast.Assign([node.target], node.value, lineno=0))
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
-        return ast.Name(NAMES.get(node.id, node.id), node.ctx)
+        own = node.id.removeprefix("torch_").removeprefix("jax_")
+        name = own if own in KERNEL_LOSSES else node.id  # which hand themselves over, to be called without a kernel
+        return ast.Name(NAMES.get(name, name), node.ctx)
 
     def visit_arg(self, node: ast.arg) -> ast.AST:
         return ast.arg(NAMES.get(node.arg, node.arg))

@@ -14,6 +14,8 @@ Args:
     ignore_index: the label that counts neither in the sum nor in the denominator; for indices only. Default: -100.
     reduction: `'none'` | `'mean'` | `'sum'`. Default: `'mean'`.
     label_smoothing: s, in [0, 1]. Default: 0.0.
+    backend: None, or for class indices the kernels of `xloss.kernels`: `'triton'` in PyTorch, `'pallas'` in JAX.
+        Where more than reverse mode by `input` is asked, plain operations are taken. Default: None.
 
 Returns: shape () for `'mean'` and `'sum'`, that of `input` without its class axis for `'none'`; the dtype of `input`
 (for probabilities the widest of `input`, `target` and `weight`).
@@ -40,6 +42,7 @@ Source: torch.nn.functional.cross_entropy; smoothing: Szegedy et al. 2015, arXiv
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -51,13 +54,21 @@ from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
 
 
 def torch_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, ignore_index: int = -100,
-                        reduction: Reduction = "mean", label_smoothing: float = 0.0) -> Tensor:  # fmt: skip
+                        reduction: Reduction = "mean", label_smoothing: float = 0.0, *,
+                        backend: str | None = None) -> Tensor:  # fmt: skip
     from xloss.ops import fused_torch as fused
     from xloss.ops import torch as ops
 
     arguments.check_reduction(reduction)
     ignore_index = arguments.check_integer("ignore_index", ignore_index)
     axis = ops.validate_target(input, target, weight, ignore_index)
+    if backend is not None:
+        from xloss.kernels import torch as kernels
+
+        plain = functools.partial(torch_cross_entropy, target=target, ignore_index=ignore_index,
+                                  label_smoothing=label_smoothing)  # fmt: skip
+        given = input, target, weight, ignore_index, reduction, label_smoothing, axis
+        return kernels.cross_entropy(backend, plain, *given)
     if target.is_floating_point():
         input, target, weight, dtype = ops.validate_and_upcast(
             input=input, target=target, weight=weight, optional=("weight",)
@@ -71,7 +82,8 @@ def torch_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = N
 
 
 def jax_cross_entropy(input: ArrayLike, target: ArrayLike, weight: ArrayLike | None = None, ignore_index: int = -100,
-                      reduction: Reduction = "mean", label_smoothing: float = 0.0) -> Array:  # fmt: skip
+                      reduction: Reduction = "mean", label_smoothing: float = 0.0, *,
+                      backend: str | None = None) -> Array:  # fmt: skip
     import jax.numpy as jnp
 
     from xloss.ops import fused_jax as fused
@@ -81,6 +93,13 @@ def jax_cross_entropy(input: ArrayLike, target: ArrayLike, weight: ArrayLike | N
     ignore_index = arguments.check_integer("ignore_index", ignore_index)
     input, target = ops.as_array("input", input), ops.as_array("target", target)
     axis = ops.validate_target(input, target, weight, ignore_index)
+    if backend is not None:
+        from xloss.kernels import jax as kernels
+
+        plain = functools.partial(jax_cross_entropy, target=target, ignore_index=ignore_index,
+                                  label_smoothing=label_smoothing)  # fmt: skip
+        given = input, target, weight, ignore_index, reduction, label_smoothing, axis
+        return kernels.cross_entropy(backend, plain, *given)
     if jnp.issubdtype(target.dtype, jnp.floating):
         input, target, weight, dtype = ops.validate_and_upcast(
             input=input, target=target, weight=weight, optional=("weight",)

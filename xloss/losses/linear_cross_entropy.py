@@ -19,6 +19,9 @@ Args:
     options: torch.nn.LinearCrossEntropyOptions, whose `batch_chunk_size` is taken as `chunk_size` where that is None;
         its other fields trade precision for memory and have no effect here.
     chunk_size: rows of a chunk. Default: None, for about 2^23 logits a chunk, but at least 256 rows.
+    backend: None, or for class indices and a weight (C, H) the kernels of `xloss.kernels`: `'triton'` in PyTorch,
+        `'pallas'` in JAX, which take three products for the gradients of a mean or a sum. Where a derivative by the
+        class weights, or more than reverse mode, is asked, plain operations are taken. Default: None.
 
 Returns: shape () for `'mean'` and `'sum'`, that of the logits without the classes for `'none'`; the dtype of `input`
 (for probabilities the widest of `input`, `target` and `weight`).
@@ -68,7 +71,7 @@ def torch_linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Ten
                                linear_bias: Tensor | None = None, weight: Tensor | None = None,
                                reduction: Reduction = "mean", ignore_index: int | None = None,
                                label_smoothing: float = 0.0, options: ChunkOptions | None = None,
-                               chunk_size: int | None = None) -> Tensor:  # fmt: skip
+                               chunk_size: int | None = None, backend: str | None = None) -> Tensor:  # fmt: skip
     import torch
 
     from xloss.ops import linear_soft_torch as linear_soft
@@ -85,6 +88,14 @@ def torch_linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Ten
     soft = target.is_floating_point()
     ignore_index = shapes.check_index(ignore_index)
     axis = shapes.check_target(target, shape, soft, weight, ignore_index)
+    if backend is not None:
+        from xloss.kernels import linear_torch as kernels
+
+        plain = functools.partial(torch_linear_cross_entropy, target=target, ignore_index=ignore_index,
+                                  label_smoothing=label_smoothing, options=options, chunk_size=chunk_size)  # fmt: skip
+        chunk = linear.rows_per_chunk(input.shape[0] if axis else 1, shape[axis], chunk_size, options)
+        given = input, linear_weight, target, linear_bias, weight, -100 if ignore_index is None else ignore_index
+        return kernels.linear_cross_entropy(backend, plain, *given, reduction, label_smoothing, chunk)
     named = {} if linear_bias is None else {"linear_bias": linear_bias}
     tensors = {"input": input, "linear_weight": linear_weight, "weight": weight, **named}
     if soft:
@@ -145,7 +156,7 @@ def jax_linear_cross_entropy(input: ArrayLike, linear_weight: ArrayLike, target:
                              linear_bias: ArrayLike | None = None, weight: ArrayLike | None = None,
                              reduction: Reduction = "mean", ignore_index: int | None = None,
                              label_smoothing: float = 0.0, options: ChunkOptions | None = None,
-                             chunk_size: int | None = None) -> Array:  # fmt: skip
+                             chunk_size: int | None = None, backend: str | None = None) -> Array:  # fmt: skip
     import jax
     import jax.numpy as jnp
 
@@ -162,6 +173,14 @@ def jax_linear_cross_entropy(input: ArrayLike, linear_weight: ArrayLike, target:
     soft = jnp.issubdtype(target.dtype, jnp.floating)
     ignore_index = shapes.check_index(ignore_index)
     axis = shapes.check_target(target, shape, soft, weight, ignore_index)
+    if backend is not None:
+        from xloss.kernels import linear_jax as kernels
+
+        plain = functools.partial(jax_linear_cross_entropy, target=target, ignore_index=ignore_index,
+                                  label_smoothing=label_smoothing, options=options, chunk_size=chunk_size)  # fmt: skip
+        chunk = linear.rows_per_chunk(input.shape[0] if axis else 1, shape[axis], chunk_size, options)
+        given = input, linear_weight, target, linear_bias, weight, -100 if ignore_index is None else ignore_index
+        return kernels.linear_cross_entropy(backend, plain, *given, reduction, label_smoothing, chunk)
     named = {} if linear_bias is None else {"linear_bias": linear_bias}
     tensors = {"input": input, "linear_weight": linear_weight, "weight": weight, **named}
     if soft:

@@ -40,7 +40,7 @@ class LinearCrossEntropyLoss(ImmutableLoss):
     __xloss__ = "linear_cross_entropy"
     leaves = ("linear_weight", "linear_bias", "weight")
     static = ("in_features", "num_classes", "out_features", "bias", "reduction", "ignore_index", "label_smoothing",
-              "chunk_size")  # fmt: skip
+              "chunk_size", "backend")  # fmt: skip
     in_features: int
     num_classes: int
     out_features: tuple[int, ...]
@@ -49,6 +49,7 @@ class LinearCrossEntropyLoss(ImmutableLoss):
     ignore_index: int | None
     label_smoothing: float
     chunk_size: int | None
+    backend: str | None
     linear_weight: Array
     linear_bias: Array | None
     weight: Array | None
@@ -56,7 +57,7 @@ class LinearCrossEntropyLoss(ImmutableLoss):
     def __init__(self, in_features: int, num_classes: int, *, key: Array, out_features: tuple[int, ...] = (),
                  bias: bool = False, device: Any = None, dtype: Any = None, reduction: Reduction = "mean",
                  weight: Array | None = None, ignore_index: int | None = None, label_smoothing: float = 0.0,
-                 options: Any = None, chunk_size: int | None = None) -> None:  # fmt: skip
+                 options: Any = None, chunk_size: int | None = None, backend: str | None = None) -> None:  # fmt: skip
         arguments.check_reduction(reduction)
         check_options(ignore_index, label_smoothing)
         if weight is not None:
@@ -64,7 +65,7 @@ class LinearCrossEntropyLoss(ImmutableLoss):
         chunk_size = options.batch_chunk_size if chunk_size is None and options is not None else chunk_size
         self._set(in_features=in_features, num_classes=num_classes, out_features=tuple(out_features), bias=bias,
                   reduction=reduction, weight=weight, ignore_index=ignore_index, label_smoothing=label_smoothing,
-                  chunk_size=chunk_size)  # fmt: skip
+                  chunk_size=chunk_size, backend=backend)  # fmt: skip
         self._start(key, jnp.zeros(()).dtype if dtype is None else dtype, device)
 
     def _start(self, key: Array, dtype: Any, device: Any = None) -> None:
@@ -93,7 +94,7 @@ class LinearCrossEntropyLoss(ImmutableLoss):
         return LOSSES["linear_cross_entropy"].jax(
             input, self.linear_weight, target, linear_bias=self.linear_bias, weight=self.weight,
             reduction=reduction, ignore_index=self.ignore_index,
-            label_smoothing=self.label_smoothing, chunk_size=self.chunk_size,
+            label_smoothing=self.label_smoothing, chunk_size=self.chunk_size, backend=self.backend,
         )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ class LinearCrossEntropyLoss(torch.nn.Module):
     def __init__(self, in_features: int, num_classes: int, *, out_features: tuple[int, ...] = (), bias: bool = False,
                  device: Any = None, dtype: torch.dtype | None = None, reduction: Reduction = "mean",
                  weight: Tensor | None = None, ignore_index: int | None = None, label_smoothing: float = 0.0,
-                 options: Any = None, chunk_size: int | None = None) -> None:  # fmt: skip
+                 options: Any = None, chunk_size: int | None = None, backend: str | None = None) -> None:  # fmt: skip
         arguments.check_reduction(reduction)
         check_options(ignore_index, label_smoothing)
         if weight is not None:
@@ -42,7 +42,7 @@ class LinearCrossEntropyLoss(torch.nn.Module):
         self.register_buffer("weight", weight)
         self.num_classes, self.out_features, self.reduction = num_classes, tuple(out_features), reduction
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
-        self.options, self.chunk_size = options, chunk_size
+        self.options, self.chunk_size, self.backend = options, chunk_size, backend
         # The linear map has one axis of outputs; the weight of the loss is reshaped.
         outputs = math.prod(self.out_features, start=num_classes)
         self.linear = torch.nn.Linear(in_features, outputs, bias=bias, device=device, dtype=dtype)
@@ -66,7 +66,7 @@ class LinearCrossEntropyLoss(torch.nn.Module):
             input, self.linear.weight.reshape(*shape, self.linear.in_features), target,
             linear_bias=None if bias is None else bias.reshape(shape), weight=self.weight, reduction=reduction,
             ignore_index=self.ignore_index, label_smoothing=self.label_smoothing, options=self.options,
-            chunk_size=self.chunk_size,
+            chunk_size=self.chunk_size, backend=self.backend,
         )  # fmt: skip
 
     def extra_repr(self) -> str:
@@ -75,6 +75,7 @@ class LinearCrossEntropyLoss(torch.nn.Module):
             f"in_features={self.linear.in_features}, num_classes={self.num_classes}, out_features={self.out_features}, "
             f"bias={self.linear.bias is not None}, reduction={self.reduction}, ignore_index={self.ignore_index}, "
             f"label_smoothing={self.label_smoothing}, options={self.options}, chunk_size={self.chunk_size}"
+            f", backend={self.backend}"
         )
 
 
