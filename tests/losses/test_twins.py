@@ -79,7 +79,7 @@ DIFFERENCES: dict[str, tuple[str, float]] = {
     "ops/reduced_smooth_l1": ("eager", 0.5),
     "ops/margins/scale": ("forward", 0.5),
     "ops/margins/neg_log_odds": ("index", 0.72),
-    "ops/margins/neg_log_odds_of_all": ("index", 0.72),
+    "ops/margins/neg_log_odds_of_all": ("derivative, index", 0.6),
     "ops/margins/sparsemax_support": ("loop", 0.11),
     "ops/as_array": ("input", 0.11),
     "ops/as_arrays": ("state", 0.66),
