@@ -67,9 +67,7 @@ def generate(namespace):
 
 def _class(namespace, name, kind, methods):
     unit = _measures.UNITS.get(kind, "seconds")
-    namespace[name] = type(
-        name, (), {"unit": unit, "timeout": 600, "__module__": namespace["__name__"], **methods}
-    )
+    namespace[name] = type(name, (), {"unit": unit, "timeout": 600, "__module__": namespace["__name__"], **methods})
 
 
 def _control(framework):

@@ -214,5 +214,3 @@ def chosen(params: Sequence[Sequence[str]], selected: Collection[int] | None) ->
     points = [point for number, point in enumerate(itertools.product(*params)) if number in set(selected)]
     return [[value for value in values if value in {point[axis] for point in points}]
             for axis, values in enumerate(params)]  # fmt: skip
-
-
