@@ -1,7 +1,6 @@
 """How a cell of each kind is measured; what is returned is what asv stores."""
 
 import atexit
-import functools
 import json
 import os
 import pathlib
@@ -37,56 +36,35 @@ def samples(timing):
     return {"samples": list(timing.samples), "number": timing.number}
 
 
-def _speed(method, caches):
-    """Seconds as the host sees them, from the call until the result is there."""
-
-    def measure(loss, workload):
-        with prepare(loss, workload) as prepared:
-            compile_and_run(prepared)
-            return samples(timer.measure(prepared.call, prepared.wait, most_seconds=MOST_SECONDS))
-
-    return measure
-
-
-def _device(method, caches):
-    """Seconds of a GPU itself."""
-
-    def measure(loss, workload):
-        with prepare(loss, workload) as prepared:
-            compile_and_run(prepared)
+def measure(kind, method, caches, loss, workload):
+    """Measure a cell: seconds, bytes or ulps, by the kind of the benchmark."""
+    if kind == "accuracy":
+        return _errors(loss, workload)[method]
+    if kind == "memory":
+        return peak_memory.peak(loss, workload, method)
+    if kind == "compiling":
+        return compile_time.seconds(loss, workload, method)
+    with prepare(loss, workload) as prepared:
+        compile_and_run(prepared)
+        if kind == "device":
             return samples(device_time.measure(prepared, caches == "cold"))
-
-    return measure
-
-
-def _compiling(method, caches):
-    """Seconds to compile."""
-    return functools.partial(compile_time.seconds, stage=method)
+        return samples(timer.measure(prepared.call, prepared.wait, most_seconds=MOST_SECONDS))
 
 
-def _memory(method, caches):
-    """Bytes at the peak, above the inputs."""
-    return functools.partial(peak_memory.peak, method=method)
-
-
-def _errors(method, caches):
-    """Ulps off the exact result."""
-
-    def measure(loss, workload):
-        kept = _FOLDER / f"{workload.loss} {str(workload.contestant).replace('/', ' ')} {workload.dtype}.json"
-        if kept.is_file():
-            found = json.loads(kept.read_text())
-        else:
-            try:
-                found = accuracy.ulps(loss, workload)
-            except catalog.Unsupported as reason:
-                found = {"unsupported": str(reason)}
-            kept.write_text(json.dumps(found))
-        if "unsupported" in found:
-            raise catalog.Unsupported(found["unsupported"])
-        return found[method]
-
-    return measure
+def _errors(loss, workload):
+    """Return all four errors of a cell in ulps, by the names of `accuracy.METRICS`."""
+    kept = _FOLDER / f"{workload.loss} {str(workload.contestant).replace('/', ' ')} {workload.dtype}.json"
+    if kept.is_file():
+        found = json.loads(kept.read_text())
+    else:
+        try:
+            found = accuracy.ulps(loss, workload)
+        except catalog.Unsupported as reason:
+            found = {"unsupported": str(reason)}
+        kept.write_text(json.dumps(found))
+    if "unsupported" in found:
+        raise catalog.Unsupported(found["unsupported"])
+    return found
 
 
 def control(framework):
@@ -94,5 +72,4 @@ def control(framework):
     return samples(bandwidth.copy(framework, labels.device()))
 
 
-KINDS = {"speed": _speed, "device": _device, "compiling": _compiling, "memory": _memory, "accuracy": _errors}
 UNITS = {"memory": "bytes", "accuracy": "ulps"}

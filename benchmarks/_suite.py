@@ -107,7 +107,7 @@ def _benchmark(name, kind, framework, mode, method):
                 variant,
                 reduction=given.get("reduction", ""),
             )
-            return _measures.KINDS[kind](method, given.get("caches"))(loss, what)
+            return _measures.measure(kind, method, given.get("caches"), loss, what)
         except catalog.Unsupported as reason:
             raise SkipNotImplemented(str(reason)) from None
 

@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -32,14 +33,16 @@ PARAMETERS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "variants": ("implementation", "variant"),
         "reductions": ("implementation", "reduction"),
     },
-    "device": {name: (*_POINT, "caches") for name in ("value", "value_and_grad")},
-    "compiling": {name: ("implementation",) for name in ("lowering", "cold", "cached")},
-    "memory": {name: (*_POINT, "quantity") for name in ("resident", "analysed", "device")},
-    "accuracy": {name: ("implementation", "dtype") for name in accuracy.METRICS},
+    "device": dict.fromkeys(("value", "value_and_grad"), (*_POINT, "caches")),
+    "compiling": dict.fromkeys(("lowering", "cold", "cached"), ("implementation",)),
+    "memory": dict.fromkeys(("resident", "analysed", "device"), (*_POINT, "quantity")),
+    "accuracy": dict.fromkeys(accuracy.METRICS, ("implementation", "dtype")),
     "machine": {"copy": ()},
 }
 # Implementations that take the options of every variant, and every reduction: the others have some, or none.
 COMPLETE = ("xloss", "torch.nn.functional")
+# Those that have unreduced values, of which accuracy is measured.
+UNREDUCED = (*COMPLETE, "optax")
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,8 @@ def values(cells: Cells, module: str, method: str) -> tuple[tuple[str, ...], ...
     who = cells.implementations(framework, mode)
     if method in ("variants", "reductions"):
         who = tuple(name for name in who if name in COMPLETE)
+    if kind == "accuracy":
+        who = tuple(name for name in who if name in UNREDUCED)
     sizes = cells.sizes
     if method == "per_sample":  # at larger sizes it is memory that is measured
         sizes = tuple(size for size in sizes if size in ("small", "medium") and cells.per_sample)
@@ -175,7 +180,7 @@ def _shapes(loss: Loss) -> list[tuple[str, tuple[int, ...]]]:
 
 def load(text: str) -> dict[str, Cells]:
     """Read what this module prints."""
-    lists = json.loads(text)
+    lists: dict[str, dict[str, Any]] = json.loads(text)
     return {
         name: Cells(**{key: tuple(value) if isinstance(value, list) else value for key, value in one.items()})
         for name, one in lists.items()

@@ -29,7 +29,8 @@ STATISTICS = {"low": "stats_ci_99_a", "high": "stats_ci_99_b", "q25": "stats_q_2
               "number": "stats_number", "samples": "samples"}  # fmt: skip
 COLUMNS = [
     "machine", "environment", "framework", "version", "device", "commit", "date", "kind", "loss", "quantity", "mode",
-    "implementation", "size", "dtype", "caches", "ruler", "variant", "reduction", "value", "unit", "status", *STATISTICS, "cpu", "python",
+    "implementation", "size", "dtype", "caches", "ruler", "variant", "reduction",
+    "value", "unit", "status", *STATISTICS, "cpu", "python",
 ]  # fmt: skip
 # The version of asv's files that this reads.
 API = 2
@@ -38,8 +39,8 @@ API = 2
 def read(folder: Path | str) -> pd.DataFrame:
     """Read all results below asv's `results_dir`: one row for each benchmark, parameter, environment and commit.
 
-    Columns are `COLUMNS`: `kind` is that of the module (see benchmarks/README.md), "variants" for times of another
-    `variant` or `reduction` than the loss's first, which the other kinds do not have; `low` and `high` are the 99% interval of the
+    Columns are `COLUMNS`: `kind` is that of the module (see benchmarks/README.md); "variants" are times of another
+    `variant` or `reduction` than the first, columns that nothing else has; `low` and `high` are the 99% interval of the
     median, `samples` the seconds per call, where asv was told to keep them; `date` is the commit's; `device` is "cpu"
     or "cuda"; what a benchmark does not have is None. The `status` is "ok", or "skipped" or "failed" with NaN.
     """
