@@ -115,7 +115,7 @@ def test_the_cells_are_those_of_the_checkout_not_of_the_installed_catalogue(tmp_
     for name in ("wing_loss", "z_loss"):
         (tmp_path / "xloss" / "losses" / f"{name}.py").unlink()
     script = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import xloss; sys.path.append(sys.argv[2]);"
+        "import sys; sys.path[:0] = sys.argv[1:];"
         "from xloss import catalog; from benchmarks import _suite;"
         "print(len(catalog.LOSSES), len(_suite.CELLS), _suite.CELLS['mse_loss'].contestants)"
     )
