@@ -180,11 +180,13 @@ def _shapes(loss: Loss) -> list[tuple[str, tuple[int, ...]]]:
 
 def load(text: str) -> dict[str, Cells]:
     """Read what this module prints."""
-    lists: dict[str, dict[str, Any]] = json.loads(text)
-    return {
-        name: Cells(**{key: tuple(value) if isinstance(value, list) else value for key, value in one.items()})
-        for name, one in lists.items()
-    }
+    out = {}
+    for name, found in json.loads(text).items():
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in found.items()
+        }
+        out[name] = Cells(**fields)
+    return out
 
 
 if __name__ == "__main__":
