@@ -349,9 +349,33 @@ def test_find_runs_in_an_environment_that_has_the_benchmark(runs, monkeypatch):
     assert options["launch_method"] == "forkserver"
 
 
+def test_continuous_finds_no_results_of_another_framework_and_goes_on():
+    """asv looks for every benchmark in the results of every environment, where it would raise KeyError."""
+    params = [["xloss", "optax"], ["small"]]
+
+    def both(conf):
+        assert conf == "conf"
+        found = stored("torch")
+        return [
+            getattr(found, f"get_result_{name}")("speed_jax_jit.a.value", params)
+            for name in ("value", "stats", "samples")
+        ]
+
+    with pytest.raises(KeyError):
+        both("conf")
+    values, statistics, samples = plugin._continuous(both)("conf")
+    assert len(values) == 2
+    assert all(map(math.isnan, values))
+    assert statistics == samples == [None, None]
+    with pytest.raises(KeyError):
+        both("conf")
+
+
 def test_asv_takes_the_plugin_from_its_configuration(conf, monkeypatch):
     """asv calls `setup`; what it replaces is there in this version of asv."""
-    before = run_module.Run.run, importlib.import_module("asv.commands.find").Find.run
+    continuous = importlib.import_module("asv.commands.continuous").Continuous
+    find = importlib.import_module("asv.commands.find").Find
+    before = run_module.Run.run, continuous.run, find.run
     assert conf.plugins == [".xloss.bench.asv.plugin"]
     monkeypatch.chdir(ROOT)
     manager = importlib.import_module("asv.plugin_manager").plugin_manager
@@ -359,8 +383,7 @@ def test_asv_takes_the_plugin_from_its_configuration(conf, monkeypatch):
         manager.import_plugin(conf.plugins[0])
         manager.import_plugin(conf.plugins[0])
         replaced = run_module.Run.run
-        assert replaced.__module__ == "xloss.bench.asv.plugin"
+        assert {one.__module__ for one in (replaced, continuous.run, find.run)} == {"xloss.bench.asv.plugin"}
         assert "torch" not in vars(sys.modules["xloss.bench.asv.plugin"])
     finally:
-        run_module.Run.run = before[0]
-        importlib.import_module("asv.commands.find").Find.run = before[1]
+        run_module.Run.run, continuous.run, find.run = before
