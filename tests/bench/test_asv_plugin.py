@@ -205,7 +205,14 @@ def test_tables_hold_what_was_asked():
 )
 def test_a_benchmark_says_its_framework(name, framework):
     assert plugin.framework_of(name) == framework
-    assert framework in plugin._words(rf"^{name}\(xloss")
+    assert plugin.named_in([rf"^{name}\(xloss".replace(".", r"\.")]) == {framework}
+
+
+def test_an_environment_that_has_none_of_the_cells_is_not_made(runs):
+    assert plugin.named_in(None) == plugin.named_in(["^speed.*torch"]) == {"torch", "jax"}
+    assert plugin.named_in([r"^speed_(torch_eager|jax_jit)\..*"]) == {"torch", "jax"}
+    runs.run(runs.conf, bench=[r"speed_torch_eager\.mse", "^machine_torch"])
+    assert [names for _, names, _ in runs.seen[1:]] == [["torch 2.13.0"]]
 
 
 def kill_while_measuring(benchmarks, folder, answers):

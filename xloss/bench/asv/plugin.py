@@ -15,6 +15,7 @@ import contextlib
 import itertools
 import math
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -74,7 +75,10 @@ def _run(original: Callable[..., Any]) -> Callable[..., Any]:
         everyday = _names(conf)
         if env_spec or (asked() and further):
             conf.include = [*conf.include, *further]
-        alone = [[name] for name in _names(conf)] if asked() and further and not env_spec else [env_spec]
+        alone = [env_spec]
+        if not env_spec:
+            names = _names(conf, bench)
+            alone = [[name] for name in names] if asked() and further else [names]
         folder = None if options.get("dry_run") else conf.results_dir
         worst = 0
         with locked(conf.results_dir), _measuring(folder):
@@ -82,12 +86,12 @@ def _run(original: Callable[..., Any]) -> Callable[..., Any]:
                 try:
                     worst = max(worst, original(conf, bench=bench, env_spec=names, **options) or 0)
                 except (util.UserError, util.ProcessError) as error:
-                    if names is env_spec or str(error) == "Interrupted.":
+                    if len(alone) == 1 or str(error) == "Interrupted.":
                         raise
                     log.error(f"{names[0]}: {error}")
                     worst = 2
                 finally:
-                    if names is not env_spec:
+                    if not env_spec:
                         _delete(conf, set(names) - set(everyday))
         return worst or None
 
@@ -98,8 +102,7 @@ def _find(original: Callable[..., Any]) -> Callable[..., Any]:
     def find(conf: Any, range_spec: Any, bench: Any, env_spec: Any = None, **options: Any) -> Any:
         introduce(options.get("machine") or "")
         if not env_spec:  # asv takes the first, whatever can run there
-            known = list(environment.get_environments(conf, None, verbose=False))
-            env_spec = [env.name for env in known if framework_in(env) in _words(bench)][:1]
+            env_spec = _names(conf, [bench])[:1]
         options["launch_method"] = options.get("launch_method") or conf.launch_method
         folder = None if options.get("skip_save") else conf.results_dir
         with locked(conf.results_dir), _measuring(folder):
@@ -131,13 +134,16 @@ def _tolerant(getter: Callable[..., Any], absent: Any) -> Callable[..., Any]:
     return get
 
 
-def _words(pattern: str) -> list[str]:
-    """Return the parts of the module that a pattern names."""
-    return pattern.lstrip("^").replace("\\", "").split(".")[0].split("_")
+def named_in(patterns: Sequence[str] | None) -> set[str]:
+    """Return the frameworks that regular expressions for benchmarks leave: those in the names of their modules."""
+    found = [re.findall("torch|jax", pattern.replace("\\", "").split(".")[0]) for pattern in patterns or [""]]
+    return {name for names in found for name in names or ("torch", "jax")}
 
 
-def _names(conf: Any) -> list[str]:
-    return [env.name for env in environment.get_environments(conf, None, verbose=False)]
+def _names(conf: Any, bench: Sequence[str] | None = None) -> list[str]:
+    """Return the names of the environments, of those that can have these benchmarks."""
+    known = environment.get_environments(conf, None, verbose=False)
+    return [env.name for env in known if framework_in(env) in named_in(bench)]
 
 
 def _delete(conf: Any, names: Collection[str]) -> None:
