@@ -1,12 +1,9 @@
-"""What `asv run` does beyond asv's own: whose benchmarks run where, which cells, what is printed and what is kept."""
+"""What `asv run` does beyond asv's own: whose benchmarks run where, which cells, and what is kept."""
 
-import functools
 import importlib
 import itertools
-import json
 import math
 import os
-import re
 import signal
 import sys
 import types
@@ -14,178 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from xloss.bench.asv import cells
-
 pytest.importorskip("asv")
 
-from asv import environment, results, runner, util
-from asv.benchmarks import Benchmarks
+from asv import environment, results, util
 from asv.commands import run as run_module
-from asv.config import Config
+from asv_runs import ROOT, answer_by, configuration, known, measure, printed, stored
 
 from xloss.bench.asv import plugin
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-all_cells = functools.cache(cells.all_cells)
-
-
-class Environment:
-    """An environment of one framework, as much of it as a run looks at."""
-
-    def __init__(self, framework):
-        self.name, self.requirements, self.env_vars = f"py-{framework}", {framework: "1"}, {}
-        self._default_benchmark_timeout = 60
-
-
-def known(conf, regex):
-    """The benchmarks of the checkout, as asv holds what it has discovered, chosen by expressions."""
-    found = []
-    for module in cells.modules("cpu"):
-        kind, framework, _ = cells.parse(module)
-        common = {"version": "1", "type": "track", "unit": "ulps"}
-        if kind == "machine":
-            found.append({**common, "name": f"{module}.memory.copy", "params": [], "param_names": []})
-            continue
-        for loss, one in all_cells().items():
-            for method in cells.methods(kind, framework, "cpu"):
-                values = cells.values(one, module, method)
-                names = cells.PARAMETERS[kind][method]
-                found.append({**common, "name": f"{module}.{loss}.{method}", "params": list(map(list, values)),
-                              "param_names": list(names)})  # fmt: skip
-    return Benchmarks(conf, [one for one in found if all(one["params"])], regex=regex)
 
 
 @pytest.fixture(scope="module")
 def conf():
-    return Config.load(str(ROOT / "asv.conf.json"))
-
-
-@pytest.fixture(scope="module")
-def everyday(conf):
-    return known(conf, conf.everyday)
-
-
-@pytest.fixture
-def lines(monkeypatch):
-    """What asv prints."""
-    said = []
-    monkeypatch.setattr(runner.log, "info", lambda text, **_: said.extend(str(text).splitlines()))
-    monkeypatch.setattr(runner.log, "add_padded", lambda text: said.append(str(text)))
-    monkeypatch.setattr(runner.log, "step", lambda: None)
-    return said
-
-
-@pytest.fixture
-def answers(monkeypatch):
-    """Cells are answered by a function of their name and parameters: nothing is run."""
-
-    def use(answer, benchmarks):
-        class Spawner:
-            def __init__(self, *_, **__):
-                self.interrupt = self.close = lambda: None
-                self.preimport = lambda: (True, "")
-
-            def run(self, name, result_file_name, **_):
-                name, _, number = name.partition("-")
-                params = benchmarks[name]["params"]
-                point = next(itertools.islice(itertools.product(*params), int(number or 0), None), ())
-                value = answer(name, point)
-                Path(result_file_name).write_text(json.dumps(value))
-                return "", 0 if value is not None else 1
-
-        monkeypatch.setattr(runner, "get_spawner", Spawner)
-
-    return use
-
-
-def stored(framework):
-    one = {"machine": "m", "python": "3.11", framework: "1"}
-    return results.Results(one, {framework: "1"}, "a" * 40, 0, "3.11", f"py-{framework}", {})
-
-
-def measure(benchmarks, framework, folder=None):
-    found = stored(framework)
-    with plugin._measuring(folder):
-        run_module.run_benchmarks(benchmarks, Environment(framework), results=found, record_samples=True)
-    return found
-
-
-def unsupported(name, point):
-    """Whether nothing is there to measure, found by running the cell at the small size: compiled abstractly in JAX."""
-    from xloss.bench.runner import compile_and_run, peer_errors_as_unsupported, prepare
-    from xloss.bench.workload import Workload
-    from xloss.catalog import Contestant, Unsupported, get
-
-    module, loss, method = name.split(".")
-    kind, framework, mode = cells.parse(module)
-    if kind == "machine":
-        return False
-    reduction = "none" if kind == "accuracy" else ""
-    who = Contestant(framework, mode, dict(zip(cells.PARAMETERS[kind][method], point, strict=True))["implementation"])
-    what = Workload(loss, who, "value_and_grad", "small", reduction=reduction)
-    try:
-        with prepare(get(loss), what) as prepared:
-            if framework == "torch":
-                compile_and_run(prepared)
-            else:
-                import jax
-
-                with peer_errors_as_unsupported(what):
-                    jax.eval_shape(prepared.program, *prepared.arguments)
-    except Unsupported:
-        return True
-    return False
-
-
-@pytest.mark.parametrize("framework", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
-def test_at_most_a_twentieth_of_what_a_plain_run_prints_is_na(framework, everyday, answers, lines):
-    pytest.importorskip(framework)
-    pytest.importorskip("optax" if framework == "jax" else framework)
-    pytest.importorskip("keras" if framework == "jax" else framework)
-    asked = {}
-
-    def answer(name, point):
-        key = (*name.split(".")[:2], *point[:1], cells.parse(name.split(".")[0])[0])
-        if key not in asked:
-            asked[key] = unsupported(name, point)
-        return math.nan if asked[key] else 1.0
-
-    answers(answer, everyday)
-    found = measure(everyday, framework)
-    absent = [line for line in lines if re.search(r"\bn/a\b", line)]
-    assert len(lines) > 1000
-    assert len(absent) <= len(lines) / 20, absent[:20]
-    assert all(plugin.framework_of(name) == framework for name in found.get_all_result_keys())
-    losses = {name.split(".")[1] for name in found.get_all_result_keys()} - {"memory"}
-    assert losses == set(all_cells())
-
-
-def test_without_the_plugin_most_of_it_is_na(everyday, answers, lines):
-    """The same run by asv alone: another framework's cells, and all those that were not asked for."""
-    answers(lambda name, _: 1.0 if plugin.framework_of(name) == "torch" else math.nan, everyday)
-    run_module.run_benchmarks(everyday, Environment("torch"), results=stored("torch"))
-    assert sum("n/a" in line for line in lines) > len(lines) / 5
-
-
-def test_a_plain_run_has_few_enough_cells_for_its_minutes(everyday):
-    """At a second a cell, with two minutes to install: the errors of a cell are found once, and read three times."""
-    count = sum(len(everyday.benchmark_selection[name] or [0]) for name in everyday)
-    assert 600 < count < 1200
-    assert not any("torch_compile" in name for name in everyday)
-
-
-def test_a_gpu_takes_about_two_hundred_cells(monkeypatch):
-    conf = Config.load(str(ROOT / "asv.given.conf.json"))
-    here = cells.modules, cells.methods
-    monkeypatch.setattr(cells, "modules", lambda _: here[0]("cuda"))
-    monkeypatch.setattr(cells, "methods", lambda kind, framework, _: here[1](kind, framework, "cuda"))
-    chosen = known(conf, conf.everyday)
-    count = sum(len(chosen.benchmark_selection[name] or [0]) for name in chosen)
-    assert 150 < count < 260
-    names = {name.split(".")[0] for name in chosen}
-    assert {"device_torch_eager", "device_jax_jit", "memory_jax_jit", "machine_torch"} <= names
+    return configuration()
 
 
 def test_tables_hold_what_was_asked():
@@ -215,7 +52,7 @@ def test_an_environment_that_has_none_of_the_cells_is_not_made(runs):
     assert [names for _, names, _ in runs.seen[1:]] == [["torch 2.13.0"]]
 
 
-def kill_while_measuring(benchmarks, folder, answers):
+def kill_while_measuring(benchmarks, folder, monkeypatch):
     """Measure in a process that is killed at its third benchmark."""
     count = itertools.count(1)
 
@@ -224,7 +61,7 @@ def kill_while_measuring(benchmarks, folder, answers):
             os.kill(os.getpid(), signal.SIGKILL)
         return 1.0
 
-    answers(answer, benchmarks)
+    answer_by(monkeypatch, answer, benchmarks)
     child = os.fork()
     if child == 0:
         try:
@@ -235,12 +72,13 @@ def kill_while_measuring(benchmarks, folder, answers):
 
 
 @pytest.mark.filterwarnings("ignore:.*fork")
-def test_a_killed_run_keeps_what_was_measured(conf, tmp_path, answers, lines, monkeypatch):
+def test_a_killed_run_keeps_what_was_measured(conf, tmp_path, monkeypatch):
+    printed(monkeypatch)
     monkeypatch.setattr(plugin, "SAVE_SECONDS", 0.0)
     few = known(conf, [r"^speed_torch_eager\.mse_loss\.(value|value_and_grad|reductions)\((none|xloss), (small|none)"])
-    kill_while_measuring(few, None, answers)
+    kill_while_measuring(few, None, monkeypatch)
     assert not list(tmp_path.rglob("*.json")), "asv itself saves at its end"
-    kill_while_measuring(few, str(tmp_path), answers)
+    kill_while_measuring(few, str(tmp_path), monkeypatch)
     (path,) = tmp_path.rglob("*.json")
     kept = results.Results.load(str(path))
     assert kept.get_all_result_keys()
@@ -248,7 +86,8 @@ def test_a_killed_run_keeps_what_was_measured(conf, tmp_path, answers, lines, mo
     assert not list(tmp_path.glob(".*")), "nothing is left beside it"
 
 
-def test_an_interrupted_run_keeps_what_was_measured(conf, tmp_path, answers, lines):
+def test_an_interrupted_run_keeps_what_was_measured(conf, tmp_path, monkeypatch):
+    printed(monkeypatch)
     few = known(conf, [r"^speed_torch_eager\.mse_loss\.(value|value_and_grad)\(xloss, small"])
 
     def answer(name, _point):
@@ -256,7 +95,7 @@ def test_an_interrupted_run_keeps_what_was_measured(conf, tmp_path, answers, lin
             raise KeyboardInterrupt
         return 1.0
 
-    answers(answer, few)
+    answer_by(monkeypatch, answer, few)
     with pytest.raises(util.UserError, match="Interrupted"):
         measure(few, "torch", str(tmp_path))
     (path,) = tmp_path.rglob("*.json")
