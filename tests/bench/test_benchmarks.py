@@ -383,17 +383,18 @@ def test_a_history_from_run_to_publish_with_a_planted_slowdown(tmp_path):
     git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org"]
     use, loss = ("--config", "asv.given.conf.json"), "mse_loss"
     bench = ("-b", rf"speed_torch_eager\.{loss}\.value\(xloss, medium, float32\)", "-b", "machine")
-    assert asv(tmp_path, "machine", *use, "--yes").returncode == 0
     file = tmp_path / "xloss" / "losses" / f"{loss}.py"
     commits = []
     for planted in (False, True):
         if planted:
-            whole = '    loss = torch.nn.functional.mse_loss(input, target, reduction="none")\n'
+            work = "ops.reduced_squared_error(input, target, reduction, dtype)\n"
+            whole = f"        return {work}"
             assert whole in file.read_text()
-            file.write_text(file.read_text().replace(whole, f"    for _ in range(8):\n    {whole}"))
+            again = f"        for _ in range(40):\n            {work}{whole}"
+            file.write_text(file.read_text().replace(whole, again, 1))
         for command in (["init", "-q"], ["add", "-A", "-f", "xloss", "benchmarks"], ["commit", "-qm", "x"]):
             subprocess.run([*git, *command], cwd=tmp_path, check=True)
-        done = asv(tmp_path, "run", *use, *bench, "--record-samples", "HEAD^!")
+        done = asv(tmp_path, "run", *use, *bench, "HEAD^!")
         assert done.returncode == 0, done.stdout + done.stderr
         commits.append(
             subprocess.run(
