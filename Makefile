@@ -4,19 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-# Which cells, as regular expressions of asv's: BENCH in all versions of asv.conf.json, NEWEST in the newest of each
-# framework, QUICK is what `make bench-quick` asks of these, GPU_BENCH `make gpu-report`.
-MAIN := track_value_and_grad.*(torch/eager|jax/jit)/
-BENCH ?= -b '^speed.*$(MAIN)xloss.*medium.*float32' -b '^accuracy.*(torch/eager|jax/jit)/xloss.*float32' -b '^machine'
-NEWEST ?= -b '^speed.*$(MAIN)(torch.nn.functional|optax).*(small|medium).*float32' -b '^speed.*$(MAIN)xloss.*small.*float32' \
-	-b '^accuracy.*worst.*(torch/eager|jax/jit)/(torch.nn.functional|optax).*float32' \
-	-b '^memory.*(resident.*torch/eager|analysed.*jax/jit)/xloss.*medium.*float32.*value_and_grad' \
-	-b '^compiling.*cold.*jax/jit/xloss'
-QUICK ?= -b '^speed.*$(MAIN)xloss.*medium.*float32' -b '^machine'
-GPU_BENCH ?= -b '^device.*(large|published|vocabulary)' -b '^speed.*track_value_and_grad.*(small|large)' \
-	-b '^memory.*track_device.*(large|published|vocabulary)' -b '^accuracy.*float32' -b '^compiling.*cold' -b '^machine'
-# Seconds for the samples of one timing.
-export XLOSS_BENCH_SECONDS ?= 0.2
+# Which cells, as regular expressions of asv's: BENCH in all versions (none: those of a plain `asv run`, "everyday" in
+# asv.conf.json), NEWEST in the newest of each framework, QUICK `make bench-quick`, GPU_BENCH `make gpu-report` (none:
+# "everyday" in asv.given.conf.json).
+BENCH ?=
+MAIN := ^speed_(torch_eager|jax_jit)\..*\.
+NEWEST ?= -b '$(MAIN)(variants|reductions)\(' -b '$(MAIN)per_sample\(xloss, medium, float32\)' \
+	-b '$(MAIN)value_and_grad\(.*, large, float32\)' -b '$(MAIN)value_and_grad\(xloss, medium, bfloat16\)' \
+	-b '^speed_torch_compile\..*\.value_and_grad\(xloss, medium, float32\)' -b '^compiling_torch_compile\..*\.cold\(xloss\)'
+QUICK ?= -b '$(MAIN)value_and_grad\(xloss, medium, float32\)' -b '^machine'
+GPU_BENCH ?=
 ASV := PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m asv
 # The name under which results are kept, where it shall not be the host's.
 MACHINE ?=
@@ -83,14 +80,12 @@ report: env
 	$(BIN)/xloss bench $(REPORT_BENCH) --out reports/data/bench.parquet
 	$(BIN)/xloss report reports
 
+# Versions beyond the newest are installed one after the other, and deleted after use.
 bench: env
-	$(BIN)/python -m xloss.bench.asv.machine $(MACHINE)
-	$(ASV) run $(NAMED) --parallel $(JOBS) --record-samples $(BENCH); first=$$?; \
-	$(ASV) run $(NAMED) --parallel $(JOBS) --record-samples $(NEWEST) $$($(BIN)/python -m xloss.bench.asv.environments) && exit $$first
+	XLOSS_BENCH=versions $(ASV) run $(NAMED) $(BENCH); first=$$?; $(ASV) run $(NAMED) $(NEWEST) && exit $$first
 
 bench-quick: env
-	$(BIN)/python -m xloss.bench.asv.machine $(MACHINE)
-	XLOSS_BENCH_SECONDS=0.1 $(ASV) run $(NAMED) --parallel $(JOBS) --record-samples $(QUICK) $$($(BIN)/python -m xloss.bench.asv.environments)
+	XLOSS_BENCH_SECONDS=0.1 $(ASV) run $(NAMED) $(QUICK)
 
 # CHANGES="--last 1 --axis release" asks less. Make itself exits 2 where the command exits 1, 2 or 4, and says which.
 regressions: env
@@ -109,8 +104,7 @@ gpu-report:
 	$(PYTHON) -m xloss doctor
 	$(PYTHON) -m xloss parity --device cuda --jobs 1 --out reports/cuda
 	$(PYTHON) -m pip install --quiet 'asv>=0.6.6' 'asv_runner>=0.3.2'
-	$(PYTHON) -m xloss.bench.asv.machine $(MACHINE)
-	$(PYTHON) -m asv --config asv.given.conf.json run $(NAMED) --record-samples $(GPU_BENCH)
+	$(PYTHON) -m asv --config asv.given.conf.json run $(NAMED) $(GPU_BENCH)
 	$(PYTHON) -m xloss bench $(REPORT_BENCH) --device cuda --out reports/cuda/data/bench.parquet
 	$(PYTHON) -m xloss report reports/cuda
 

@@ -7,8 +7,12 @@ commit would change between two numbers that are to be compared.
 import importlib
 import importlib.util
 import os
+import re
 import sys
 from pathlib import Path
+
+from asv_runner.benchmarks import benchmark_types
+from asv_runner.benchmarks.track import TrackBenchmark
 
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -33,6 +37,21 @@ def _ruler() -> None:
 
 
 _ruler()
+
+
+def _name_benchmarks() -> None:
+    """Let a method be a benchmark by its own name, `value_and_grad` and not `track_value_and_grad`."""
+    from xloss.bench.asv.cells import PARAMETERS
+
+    names = sorted({name for methods in PARAMETERS.values() for name in methods})
+
+    class Measured(TrackBenchmark):
+        name_regex = re.compile(rf"^({'|'.join(names)})$")
+
+    benchmark_types.append(Measured)
+
+
+_name_benchmarks()
 if sys.argv[1:2] == ["run_server"]:
     # Cells are forked from here: what is imported now is imported once, and nothing may be started.
     from xloss.bench.asv import labels

@@ -1,89 +1,117 @@
-"""What the benchmarks share: one class per loss, the same parameters for all, skipping and failing.
+"""Makes the benchmarks of a module, by the module's name: a class for each loss, a method for each quantity.
 
 asv hands a process the number of a parameter, not its value. So nothing here depends on what is installed, nor on the
-commit of it: the names are those of the checkout's files, the parameters fixed lists, and a loss or an implementation
-that is not there is skipped.
+commit of it: what there is to measure follows from the catalogue of the checkout, and a loss, a variant or a peer that
+the installed commit or version lacks is skipped.
 """
 
-import functools
-import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 from asv_runner.benchmarks.mark import SkipNotImplemented
 
-from benchmarks import ROOT
+import xloss
+from benchmarks import ROOT, _measures
 from xloss import catalog
-from xloss.bench import accuracy, workload
-from xloss.bench.asv import labels
-
-NAMES = tuple(sorted(path.stem for path in (ROOT / "xloss" / "losses").glob("[!_]*.py")))
-# asv's parameters are strings.
-CONTESTANTS = tuple(map(str, workload.CONTESTANTS))
-# Part of every benchmark's version: to be raised when the way of measuring changes, so that old results are not
-# compared with new ones.
-RULER = 1
+from xloss.bench import bandwidth, workload
+from xloss.bench.asv import cells, labels
 
 
-class _Cell:
-    """A loss to be measured; a method of a subclass is a benchmark, its arguments the parameters."""
+class Word(str):
+    """A parameter that is printed, and matched by `-b`, without quotation marks."""
 
-    loss = ""
-    unit = "seconds"
-    timeout = 600
+    __slots__ = ()
 
-    def measured(self, measure, contestant, quantity="value_and_grad", size="medium", dtype="float32"):
-        """Return `measure(loss, workload)`; skip where it is another framework's, or there is nothing to measure."""
-        who = catalog.Contestant.parse(contestant)
+    def __repr__(self):
+        return str(self)
+
+
+def _find():
+    """Return what the checkout's catalogue has to measure, by loss."""
+    if Path(xloss.__file__).resolve().parent == ROOT / "xloss":
+        return cells.all_cells()
+    command = [sys.executable, "-m", cells.__name__]
+    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed in {ROOT}:\n{done.stderr}")
+    return cells.load(done.stdout)
+
+
+CELLS = _find()
+
+
+def generate(namespace):
+    """Make the benchmarks of the module with this namespace."""
+    module = namespace["__name__"].rpartition(".")[2]
+    kind, framework, mode = cells.parse(module)
+    if module not in cells.modules(labels.device()):
+        return
+    if kind == "machine":
+        _class(namespace, "memory", kind, {"copy": _control(framework)})
+        return
+    for loss, found in CELLS.items():
+        methods = {}
+        for name in cells.methods(kind, framework, labels.device()):
+            values = cells.values(found, module, name)
+            if all(values):
+                methods[name] = _benchmark(loss, kind, framework, mode, name)
+                methods[name].params = [list(map(Word, some)) for some in values]
+                methods[name].param_names = list(cells.PARAMETERS[kind][name])
+                methods[name].version = found.variants_version if name == "variants" else found.version
+        if methods:
+            _class(namespace, loss, kind, methods)
+
+
+def _class(namespace, name, kind, methods):
+    unit = _measures.UNITS.get(kind, "seconds")
+    namespace[name] = type(name, (), {"unit": unit, "timeout": 600, "__module__": namespace["__name__"], **methods})
+
+
+def _control(framework):
+    def copy(_self):
         try:
-            labels.require(who.framework)
-            if self.loss not in catalog.LOSSES:
-                raise catalog.Unsupported(f"this commit has no {self.loss}")
-            what = workload.Workload(self.loss, who, quantity, size, dtype, labels.device())
-            return measure(catalog.LOSSES[self.loss], what)
+            labels.require(framework)
+        except catalog.Unsupported as reason:
+            raise SkipNotImplemented(str(reason)) from None
+        return _measures.control(framework)
+
+    copy.pretty_source = f"xloss.bench.bandwidth.copy({framework!r})"
+    copy.version = f"{cells.RULER} {bandwidth.COPY_BYTES}"
+    return copy
+
+
+def _benchmark(name, kind, framework, mode, method):
+    """Return the method that measures a point, given as asv gives it; it skips where there is nothing to measure."""
+
+    def measured(_self, *point):
+        given = dict(zip(cells.PARAMETERS[kind][method], map(str, point), strict=True))
+        quantity = given.get("quantity") or (method if method in workload.QUANTITIES else "value_and_grad")
+        try:
+            labels.require(framework)
+            if name not in catalog.LOSSES:
+                raise catalog.Unsupported(f"this commit has no {name}")
+            loss = catalog.LOSSES[name]
+            variant = given.get("variant", "")
+            if variant and variant not in [one.name for one in loss.variants]:
+                raise catalog.Unsupported(f"at this commit {name} has no variant {variant}")
+            what = workload.Workload(
+                name,
+                catalog.Contestant(framework, mode, given["implementation"]),
+                quantity,
+                given.get("size", "medium"),
+                given.get("dtype", "float32"),
+                labels.device(),
+                variant,
+                reduction=given.get("reduction", ""),
+            )
+            return _measures.measure(kind, method, given.get("caches"), loss, what)
         except catalog.Unsupported as reason:
             raise SkipNotImplemented(str(reason)) from None
 
-
-def samples(timing):
-    """Return asv's own form of a timing: a tracked value then gets what a `time_` has, statistics and samples.
-
-    A `time_` itself would set up again before each call, and could not be told how to wait for a device.
-    """
-    return {"samples": list(timing.samples), "number": timing.number}
-
-
-def generate(base, namespace):
-    """Make one subclass of `base` for each loss, under the loss's name."""
-    for name in NAMES:
-        namespace[name] = type(
-            name, (base,), {"loss": name, "__module__": namespace["__name__"], "version": version(name)}
-        )
-
-
-@functools.cache
-def version(name):
-    """Return what asv takes for the same benchmark: a digest of the inputs drawn and of the shapes at all sizes.
-
-    It is the same for all implementations, whatever the code is called. (asv's default, a hash of the source, would be
-    one and the same for all generated classes.) A loss that the installed catalogue lacks is skipped in any case.
-    """
-    loss = catalog.LOSSES.get(name)
-    return digest(loss) if loss else "absent"
-
-
-def digest(loss):
-    """Digest the small inputs that are timed, those that accuracy is measured at, the options, and the other shapes."""
-    variant = loss.variants[0]
-    timed = workload.draw(loss, workload.Workload(loss.name, workload.CONTESTANTS[0], size="small"))
-    shapes = []
-    for size in workload.SIZES:
-        try:
-            shapes.append((size, workload.shape_at(loss, variant, size)))
-        except catalog.Unsupported:
-            continue
-    options = sorted(variant.options.items())
-    text = repr((RULER, workload.DTYPES, shapes, options, sorted(timed.wrt), sorted(timed.batch_axes.items())))
-    out = hashlib.sha256(text.encode())
-    for arrays in (timed.arrays, *accuracy.draw(loss, variant, "float32")):
-        for name, array in sorted(arrays.items()):
-            out.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
-    return out.hexdigest()
+    measured.__name__ = measured.__qualname__ = method
+    # What the dashboard shows, for asv would parse the code of this function once a benchmark.
+    measured.pretty_source = f"xloss.bench.workload.Workload({name!r}, ...)  # {kind}, {method}"
+    return measured

@@ -86,7 +86,7 @@ assert pathlib.Path(xloss.__file__).is_relative_to(sys.argv[1]), xloss.__file__
 loss = LOSSES["toy_quartic_loss"]
 table = parity.sweep(parity.cells([loss.name], dtypes=["float32"], regimes=["typical", "tiny"]))
 own = table[table["implementation"] == "xloss"]
-import benchmarks.speed
+import benchmarks.speed_torch_eager
 print(json.dumps({
     "checks": {name: int((own["framework"] == name).sum()) for name in ("torch", "jax")},
     "status": sorted(own["status"].unique()),
@@ -94,7 +94,7 @@ print(json.dumps({
     "functions": [hasattr(face, loss.name) for face in (xloss.torch, xloss.jax)],
     "classes": [type(getattr(face, class_name(loss))()).__name__ for face in (xloss.torch, xloss.jax)],
     "size": Workload(loss.name, Contestant("torch", "eager", "xloss")).shape_of(loss),
-    "benchmark": hasattr(benchmarks.speed, loss.name),
+    "benchmark": hasattr(benchmarks.speed_torch_eager, loss.name),
     "stubs": [
         f"def {loss.name}(" in stub(name) and f"class {class_name(loss)}" in stub(name) for name in ("torch", "jax")
     ],

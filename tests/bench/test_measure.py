@@ -248,6 +248,19 @@ def test_what_is_timed_is_the_loss_on_all_of_its_rows(contestant, name):
     np.testing.assert_allclose(np.asarray(found["per_sample"][0]), gradient * scale, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("reduction", ["none", "sum"])
+@pytest.mark.parametrize("contestant", ["torch/eager/xloss", "torch/eager/torch.nn.functional", "jax/jit/xloss"])
+def test_another_reduction_is_timed_with_the_gradient_of_its_sum(contestant, reduction):
+    pytest.importorskip(contestant.split("/")[0])
+    with prepare(get(MSE), work(MSE, contestant, shape=(64, 32), reduction=reduction)) as run:
+        value, (gradient,) = run.run()
+        x, y = (np.asarray(run.framework.get(array), np.float64) for array in run.arguments)
+        value, gradient = run.framework.get(value), run.framework.get(gradient)
+    expected = (x - y) ** 2
+    np.testing.assert_allclose(value, expected if reduction == "none" else expected.sum(), rtol=1e-5)
+    np.testing.assert_allclose(gradient, 2 * (x - y), rtol=1e-5, atol=1e-6)
+
+
 def test_a_peer_that_a_loss_has_not_is_unsupported_and_what_it_cannot_do_too():
     with (
         pytest.raises(Unsupported, match="optax has no mse_loss"),
@@ -437,18 +450,20 @@ def test_a_fresh_process_answers_raises_dies_and_is_ended():
 @pytest.fixture
 def stored(tmp_path):
     """What asv would have stored: two implementations timed (one failed), a peak, a copy."""
-    speed = {"'torch/eager/xloss'": 2e-3, "'torch/eager/torch.nn.functional'": None, "'jax/jit/xloss'": math.nan}
+    speed = {"xloss": 2e-3, "torch.nn.functional": None}
     columns = ["result", "params", "version", "started_at", "duration", "stats_ci_99_a", "stats_ci_99_b", "stats_q_25",
                "stats_q_75", "stats_number", "stats_repeat", "samples"]  # fmt: skip
-    timed = [1e-3, None, None], [3e-3, None, None], [1.5e-3, None, None], [2.5e-3, None, None]
+    timed = [1e-3, None], [3e-3, None], [1.5e-3, None], [2.5e-3, None]
     found = {
-        f"speed.{MSE}.track_value_and_grad": [
-            list(speed.values()), [list(speed), ["'medium'"], ["'float32'"]], "v", 0, 1.0, *timed, [7, None, None],
-            [3, None, None], [[1e-3, 2e-3, 3e-3], None, None]],
-        f"memory.{MSE}.track_resident": [
-            [8 * 2**20], [["'torch/eager/xloss'"], ["'medium'"], ["'float32'"], ["'value_and_grad'"]], "v", 0, 1.0],
-        f"accuracy.{MSE}.track_value_p99": [[0.5], [["'torch/eager/xloss'"], ["'bfloat16'"]], "v", 0, 1.0],
-        "machine.Memory.track_copy": [[0.05, math.nan], [["'torch'", "'jax'"]], "v", 0, 1.0],
+        f"speed_torch_eager.{MSE}.value_and_grad": [
+            list(speed.values()), [list(speed), ["medium"], ["float32"]], "v", 0, 1.0, *timed, [7, None],
+            [3, None], [[1e-3, 2e-3, 3e-3], None]],
+        f"speed_torch_compile.{MSE}.variants": [[4e-3, math.nan], [["xloss"], ["weight", "broadcast"]], "v", 0, 1.0],
+        f"speed_torch_eager.{MSE}.reductions": [[5e-3], [["xloss"], ["none"]], "v", 0, 1.0],
+        f"memory_torch_eager.{MSE}.resident": [
+            [8 * 2**20], [["xloss"], ["medium"], ["float32"], ["value_and_grad"]], "v", 0, 1.0],
+        f"accuracy_torch_eager.{MSE}.value_p99": [[0.5], [["xloss"], ["bfloat16"]], "v", 0, 1.0],
+        "machine_torch.memory.copy": [[0.05], [], "v", 0, 1.0],
     }  # fmt: skip
     file = {
         "version": 2, "commit_hash": "a" * 40, "env_name": "virtualenv-py3.11-torch2.13.0", "date": 1_700_000_000_000,
@@ -466,7 +481,7 @@ def test_results_are_read_as_one_long_table(stored):
     table = results.read(stored)
     assert list(table.columns) == results.COLUMNS
     speed = table[table["kind"] == "speed"].set_index("implementation")
-    assert list(speed["status"]) == ["ok", "failed"], "the other framework's cells are not this environment's"
+    assert list(speed["status"]) == ["ok", "failed"]
     row = speed.loc["xloss"]
     assert (row["loss"], row["quantity"], row["mode"], row["size"], row["dtype"]) == (
         MSE, "value_and_grad", "eager", "medium", "float32")  # fmt: skip
@@ -477,7 +492,27 @@ def test_results_are_read_as_one_long_table(stored):
     memory_row = table[table["kind"] == "memory"].iloc[0]
     assert (memory_row["ruler"], memory_row["quantity"], memory_row["unit"]) == ("resident", "value_and_grad", "bytes")
     assert table[table["kind"] == "accuracy"].iloc[0]["dtype"] == "bfloat16"
-    assert len(table) == 5
+    assert len(table) == 8
+
+
+def test_a_variant_and_a_reduction_are_rows_of_their_own(stored):
+    """Not among the times of `speed`, which are the loss's main ones."""
+    table = results.read(stored)
+    rows = table[table["kind"] == "variants"].set_index("variant")
+    assert (rows.loc["weight", "value"], rows.loc["weight", "mode"], rows.loc["weight", "unit"]) == (
+        4e-3,
+        "compile",
+        "seconds",
+    )
+    assert rows.loc["broadcast", "status"] == "skipped"
+    (other,) = table[table["reduction"].notna()].to_dict("records")
+    assert (other["kind"], other["reduction"], other["quantity"], other["size"]) == (
+        "variants",
+        "none",
+        "value_and_grad",
+        "medium",
+    )
+    assert table[table["kind"] != "variants"][["variant", "reduction"]].isna().all(axis=None)
 
 
 def test_rates_and_shares_are_derived(stored):
@@ -520,7 +555,7 @@ def test_a_share_is_of_the_fastest_copy_of_the_machine(stored):
 def test_what_asv_itself_reads_is_the_same(stored):
     reader = pytest.importorskip("asv.results")
     (theirs,) = reader.iter_results(str(stored))
-    name = f"speed.{MSE}.track_value_and_grad"
+    name = f"speed_torch_eager.{MSE}.value_and_grad"
     values = theirs.get_result_value(name, theirs.get_result_params(name))
     ours = results.read(stored)
     assert values[0] == ours[(ours["kind"] == "speed") & (ours["status"] == "ok")]["value"].iloc[0]

@@ -17,8 +17,6 @@ from xloss.report import ReportError, pages, source, speed
 from xloss.report import format as words
 from xloss.report.speed import history, tables
 
-CONTESTANTS = tuple(map(str, workload.CONTESTANTS))
-
 asv_results = pytest.importorskip("asv.results")
 asv_runner = pytest.importorskip("asv.runner")
 
@@ -26,11 +24,12 @@ DAY = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 SOME = ("mse_loss", "cross_entropy", "kl_div")
 SIZES = ("small", "medium")
 POINTS = {
-    "speed": (("track_value_and_grad",), (CONTESTANTS, SIZES, ("float32",))),
-    "memory": (("track_resident", "track_analysed"), (CONTESTANTS, ("medium",), ("float32",), ("value_and_grad",))),
-    "compiling": (("track_cold", "track_cached"), (CONTESTANTS,)),
-    "accuracy": (("track_value_worst", "track_gradient_worst"), (CONTESTANTS, ("float32",))),
+    "speed": (("value_and_grad",), (SIZES, ("float32",))),
+    "memory": (("resident", "analysed"), (("medium",), ("float32",), ("value_and_grad",))),
+    "compiling": (("cold", "cached"), ()),
+    "accuracy": (("value_worst", "gradient_worst"), (("float32",),)),
 }
+MODES = {"torch": ("eager", "compile"), "jax": ("jit",)}
 BASE = {"small": 1e-5, "medium": 1e-3}
 
 
@@ -51,7 +50,7 @@ def store(folder, framework="jax", version="0.10.2", commit=0, copy=0.1, losses=
         benchmark = {
             "name": name,
             "version": "1",
-            "params": [[repr(x) for x in some] for some in params],
+            "params": [list(some) for some in params],
             "type": "track",
         }
         samples = [value if isinstance(value, list) else None for value in values]
@@ -61,26 +60,24 @@ def store(folder, framework="jax", version="0.10.2", commit=0, copy=0.1, losses=
             benchmark, asv_runner.BenchmarkResult(plain, samples, number, 0, "", None), record_samples=True
         )
 
-    add(
-        "machine.Memory.track_copy",
-        (("torch", "jax"),),
-        [[copy] * 5 if name == framework else np.nan for name in ("torch", "jax")],
-    )
-    for kind, loss in itertools.product(kinds, losses):
+    add(f"machine_{framework}.memory.copy", (), [[copy] * 5])
+    for kind, loss, mode in itertools.product(kinds, losses, MODES[framework]):
         methods, params = POINTS[kind]
+        if kind == "compiling" and mode == "eager":
+            continue
+        contestants = [one for one in workload.CONTESTANTS if (one.framework, one.mode) == (framework, mode)]
         for method in methods:
             values = []
-            for point in itertools.product(*params):
-                factor = change(kind, loss, point[0])
-                if not point[0].startswith(framework + "/") or (kind == "compiling" and "/eager/" in point[0]):
-                    values.append(np.nan)
-                elif (kind, loss) in failing:
+            for who, *point in itertools.product(contestants, *params):
+                factor = change(kind, loss, str(who))
+                if (kind, loss) in failing:
                     values.append(None)
                 elif kind == "speed":
-                    values.append(list(BASE[point[1]] * factor * rng.lognormal(0, 0.01, 30)))
+                    values.append(list(BASE[point[0]] * factor * rng.lognormal(0, 0.01, 30)))
                 else:
                     values.append({"memory": 8e6, "compiling": 0.2, "accuracy": 0.75}[kind] * factor)
-            add(f"{kind}.{loss}.{method}", params, values)
+            names = tuple(one.implementation for one in contestants)
+            add(f"{kind}_{framework}_{mode}.{loss}.{method}", (names, *params), values)
     stored.save(str(folder / "history"))
 
 

@@ -39,10 +39,26 @@ def build(
 ) -> tuple[Callable[[], Any], Any, tuple[Any, ...]]:
     """Return the call to measure, the compiled function, and its arguments (a constant would be folded into it)."""
     if workload.quantity == "value_and_grad":
-        function = jax.value_and_grad(function, argnums=tuple(list(arrays).index(name) for name in inputs.wrt))
+        argnums = tuple(list(arrays).index(name) for name in inputs.wrt)
+        unreduced = workload.reduction == "none"
+        function = _value_and_grad_of_sum(function, argnums) if unreduced else jax.value_and_grad(function, argnums)
     program = jax.jit(function)
     values = tuple(jax.block_until_ready(list(arrays.values())))
     return lambda: program(*values), program, values
+
+
+def _value_and_grad_of_sum(function: Callable[..., Any], argnums: tuple[int, ...]) -> Callable[..., Any]:
+    """Return the unreduced value, and the gradient of its sum."""
+
+    def total(*arrays: Any) -> Any:
+        value = function(*arrays)
+        return value.sum(), value
+
+    def both(*arrays: Any) -> Any:
+        (_, value), gradients = jax.value_and_grad(total, argnums, has_aux=True)(*arrays)
+        return value, gradients
+
+    return both
 
 
 def waiter(device: Any) -> Any:  # noqa: ARG001 - results know where they are

@@ -47,7 +47,9 @@ def build(
 
     def call() -> Any:
         value = function(*tensors)
-        return value, torch.autograd.grad(value, leaves)
+        # Unreduced: the gradient of the sum.
+        ones = value.new_ones(()).expand_as(value) if value.ndim else None
+        return value, torch.autograd.grad(value, leaves, ones)
 
     return call, program, tensors
 

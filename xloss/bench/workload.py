@@ -38,7 +38,7 @@ class Workload:
     """One thing to measure, small and picklable.
 
     `loss` and `variant` are names ("" is the first variant); the first argument has the explicit `shape`, or without
-    one the shape of the loss at `size`.
+    one the shape of the loss at `size`. `reduction` is "" for the main one.
     """
 
     loss: str
@@ -49,6 +49,7 @@ class Workload:
     device: str = "cpu"
     variant: str = ""
     shape: tuple[int, ...] | None = None
+    reduction: str = ""
 
     def variant_of(self, loss: Loss) -> Variant:
         """Return the variant that is called."""
@@ -59,7 +60,9 @@ class Workload:
         return shape_at(loss, self.variant_of(loss), self.size) if self.shape is None else self.shape
 
     def reduction_of(self, loss: Loss) -> str:
-        """Return the main reduction; 'sum' for per-sample gradients, whose batches have one sample."""
+        """Return what is asked, else the main one; 'sum' for per-sample gradients, whose batches have one sample."""
+        if self.reduction:
+            return self.reduction
         return "sum" if self.quantity == "per_sample" and "sum" in loss.reductions else loss.main_reduction
 
 

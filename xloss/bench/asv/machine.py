@@ -1,11 +1,9 @@
-"""Introduce this machine to asv: ``python -m xloss.bench.asv.machine [NAME]``.
+"""Introduce this machine to asv, which asks a person otherwise.
 
 ``asv machine --yes`` does so under the host's name; with a name of one's own it notes nothing else about the machine.
 """
 
 from __future__ import annotations
-
-import sys
 
 
 def introduce(name: str = "") -> str:
@@ -20,7 +18,3 @@ def introduce(name: str = "") -> str:
     except UserError:  # not known yet
         MachineCollection.save(name, {**found, "machine": name})
     return name
-
-
-if __name__ == "__main__":
-    sys.stdout.write(f"{introduce(*sys.argv[1:])}\n")

@@ -9,27 +9,28 @@ import functools
 import itertools
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xloss.bench import roofline
+from xloss.bench.asv import cells
 from xloss.bench.bandwidth import COPY_BYTES
 from xloss.bench.workload import CONTESTANTS, Workload, draw
-from xloss.catalog import FRAMEWORKS, LOSSES, Contestant, Unsupported, get
+from xloss.catalog import FRAMEWORKS, LOSSES, Unsupported, get
 
 if TYPE_CHECKING:
     import pandas as pd
 
-UNITS = {"speed": "seconds", "device": "seconds", "compiling": "seconds", "machine": "seconds", "memory": "bytes",
-         "accuracy": "ulps"}  # fmt: skip
+UNITS = {"speed": "seconds", "variants": "seconds", "device": "seconds", "compiling": "seconds", "machine": "seconds",
+         "memory": "bytes", "accuracy": "ulps"}  # fmt: skip
 # Columns that asv keeps for each parameter of a benchmark, by the names that they get here.
 STATISTICS = {"low": "stats_ci_99_a", "high": "stats_ci_99_b", "q25": "stats_q_25", "q75": "stats_q_75",
               "number": "stats_number", "samples": "samples"}  # fmt: skip
 COLUMNS = [
     "machine", "environment", "framework", "version", "device", "commit", "date", "kind", "loss", "quantity", "mode",
-    "implementation", "size", "dtype", "caches", "ruler", "value", "unit", "status", *STATISTICS, "cpu", "python",
+    "implementation", "size", "dtype", "caches", "ruler", "variant", "reduction",
+    "value", "unit", "status", *STATISTICS, "cpu", "python",
 ]  # fmt: skip
 # The version of asv's files that this reads.
 API = 2
@@ -38,7 +39,8 @@ API = 2
 def read(folder: Path | str) -> pd.DataFrame:
     """Read all results below asv's `results_dir`: one row for each benchmark, parameter, environment and commit.
 
-    Columns are `COLUMNS`: `kind` is the module (see benchmarks/README.md); `low` and `high` are the 99% interval of the
+    Columns are `COLUMNS`: `kind` is that of the module (see benchmarks/README.md); "variants" are times of another
+    `variant` or `reduction` than the first, columns that nothing else has; `low` and `high` are the 99% interval of the
     median, `samples` the seconds per call, where asv was told to keep them; `date` is the commit's; `device` is "cpu"
     or "cuda"; what a benchmark does not have is None. The `status` is "ok", or "skipped" or "failed" with NaN.
     """
@@ -71,43 +73,38 @@ def _rows(stored: dict[str, Any], path: Path) -> Iterator[dict[str, Any]]:
     }
     for name, values in stored["results"].items():
         entry = dict(zip(stored["result_columns"], values, strict=False))
-        kind, cls, method = name.split(".")
+        module, loss, method = name.split(".")
         points = list(itertools.product(*entry["params"]))
         results = entry["result"] if entry["result"] is not None else [None] * len(points)
         for number, (point, value) in enumerate(zip(points, results, strict=True)):
-            measured = _measured(kind, cls, method, [literal.strip("'") for literal in point])
-            if measured["framework"] != framework:
-                continue  # skipped as another framework's; nothing was measured or missed
+            measured = _measured(module, loss, method, point)
             status = "failed" if value is None else "skipped" if math.isnan(value) else "ok"
             yield {
                 **dict.fromkeys(COLUMNS),
                 **common,
                 **measured,
                 "value": math.nan if value is None else value,
-                "unit": UNITS[kind],
+                "unit": UNITS[measured["kind"]],
                 "status": status,
                 **{name: entry[column][number] for name, column in STATISTICS.items() if entry.get(column)},
             }
 
 
-def _measured(kind: str, cls: str, method: str, point: list[str]) -> dict[str, Any]:
+def _measured(module: str, loss: str, method: str, point: Sequence[str]) -> dict[str, Any]:
     """Return what was measured, by a benchmark's name and its parameters."""
-    quantity = method.removeprefix("track_")
+    kind, framework, mode = cells.parse(module)
     if kind == "machine":
-        return {"kind": kind, "framework": point[0], "quantity": quantity}
-    out: dict[str, Any] = {"kind": kind, "loss": cls, "quantity": quantity, "size": "medium", "dtype": "float32"}
-    out |= asdict(Contestant.parse(point[0]))
-    if kind in ("speed", "device", "memory"):
-        out |= {"size": point[1], "dtype": point[2]}
+        return {"kind": kind, "framework": framework, "quantity": method}
+    given = dict(zip(cells.PARAMETERS[kind][method], point, strict=True))
+    out = {"kind": kind, "framework": framework, "mode": mode, "loss": loss, "quantity": method, "dtype": "float32"}
+    out |= {} if kind == "accuracy" else {"size": "medium"}
     if kind == "speed":
         out["caches"] = "warm"
-    if kind == "device":
-        out["caches"] = point[3]
+    if method in ("variants", "reductions"):
+        out |= {"kind": "variants", "quantity": "value_and_grad"}
     if kind == "memory":
-        out |= {"quantity": point[3], "ruler": quantity}
-    if kind == "accuracy":
-        out |= {"dtype": point[1], "size": None}
-    return out
+        out["ruler"] = method
+    return out | given
 
 
 def derive(table: pd.DataFrame) -> pd.DataFrame:

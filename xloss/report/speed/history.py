@@ -32,6 +32,7 @@ ULPS = 0.5
 PAGE = 4096.0
 TOPICS: Mapping[str, str] = {
     "speed": "time",
+    "variants": "time",
     "device": "time",
     "memory": "memory",
     "accuracy": "ulps",
@@ -224,7 +225,8 @@ def _change(pairs: Sequence[Pair], copies: Mapping[Any, float]) -> Change | None
         rounding = head["kind"] == "accuracy" and abs(new["value"] - old["value"]) < ULPS
         if rounding or max(ratio, 1 / ratio) < (LEAST if exact else LEAST_ONCE):
             return None
-    what = ", ".join(str(head[name]) for name in ("quantity", "size", "dtype", "caches", "ruler") if _given(head[name]))
+    parts = ("quantity", "size", "dtype", "caches", "ruler", "variant", "reduction")
+    what = ", ".join(str(head[name]) for name in parts if _given(head[name]))
     return Change(
         head["machine"], head["device"], head["framework"], old["version"], new["version"], TOPICS[head["kind"]],
         head["loss"], head["who"], what, float(old["value"]), float(new["value"]), float(ratio), low, high,

@@ -20,7 +20,7 @@ MAIN = "value_and_grad"
 #: What one cell is, apart from environment and commit.
 CELL = [
     "machine", "device", "kind", "loss", "quantity", "framework", "mode", "implementation", "size", "dtype", "caches",
-    "ruler",
+    "ruler", "variant", "reduction",
 ]  # fmt: skip
 MODES = {"eager": 0, "compile": 1, "jit": 2}
 IMPLEMENTATIONS = {"xloss": 0, "torch.nn.functional": 1, "optax": 2, "keras": 3}

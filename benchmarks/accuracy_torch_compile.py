@@ -1,0 +1,5 @@
+"""Units in the last place off the exact result, worst and 99th percentile, for `torch.compile`."""
+
+from benchmarks._suite import generate
+
+generate(globals())

@@ -1,0 +1,5 @@
+"""Time of `torch.compile` as the host sees it, from call to result; caches warm, all compiled before."""
+
+from benchmarks._suite import generate
+
+generate(globals())
