@@ -51,6 +51,19 @@ def history(commits=12, versions=("0.9.2", "0.10.2"), change=lambda *_: 1.0, cop
     return pd.DataFrame(rows, columns=results.COLUMNS)
 
 
+def test_variants_are_series_of_their_own():
+    plain = history(commits=6)
+    speed = plain[plain["kind"] == "speed"].assign(kind="variants")
+    found = (
+        complete(take(pd.concat([plain, speed.assign(variant="weight"), speed.assign(variant="smoothing")])))
+        if False
+        else list(take(pd.concat([plain, speed.assign(variant="weight"), speed.assign(reduction="sum")])))
+    )
+    assert {(one.cell["variant"], one.cell["reduction"]) for one in found if one.cell["loss"] == "mse_loss"} == {
+        (None, None), ("weight", None), (None, "sum")}  # fmt: skip
+    assert len(found) == 3 * len(list(take(plain)))
+
+
 def slower_from(commit, by, loss="mse_loss"):
     return lambda at, _version, which: by if at >= commit and which == loss else 1.0
 

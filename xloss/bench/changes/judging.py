@@ -177,12 +177,10 @@ def _exact(one: Series) -> Iterable[Change]:
 def _record(one: Series, place: int, sides: Sequence[float], ratio: float, low: float, high: float, p: float,
             runs: tuple[int, ...], control: str) -> Change:  # fmt: skip
     cell = one.cell
-    what = [one.topic, *(str(cell[name]) for name in ("quantity", "size", "dtype", "caches", "ruler")
-                         if isinstance(cell[name], str) and cell[name])]  # fmt: skip
     added = ADDED.get(cell["kind"], 0.0)
     return Change(
         one.axis, one.positions[place - 1], one.positions[place], cell["machine"], cell["device"], cell["framework"],
-        str(cell["loss"]), f"{cell['implementation']} · {cell['framework']} {cell['mode']}", ", ".join(what), one.topic,
+        str(cell["loss"]), f"{cell['implementation']} · {cell['framework']} {cell['mode']}", one.what, one.topic,
         max(sides[0] - added, 0.0), max(sides[1] - added, 0.0), ratio, low, high, p, (runs[0], runs[1]), control,
         VERDICTS[one.topic][ratio < 1], len(one.positions) - place,
     )  # fmt: skip

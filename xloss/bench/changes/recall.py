@@ -96,9 +96,7 @@ def noise(table: pd.DataFrame) -> list[list[float]]:
 
 
 def _named(one: Series) -> tuple[str, str, str, str]:
-    what = [one.topic, *(str(one.cell[name]) for name in ("quantity", "size", "dtype", "caches", "ruler")
-                         if isinstance(one.cell[name], str) and one.cell[name])]  # fmt: skip
-    return str(one.cell["machine"]), str(one.cell["loss"]), str(one.cell["framework"]), ", ".join(what)
+    return str(one.cell["machine"]), str(one.cell["loss"]), str(one.cell["framework"]), one.what
 
 
 def deviation(runs: Sequence[Sequence[float]]) -> float:
@@ -157,7 +155,7 @@ def _is(truth: tuple[int, float], at: int, ratio: float) -> bool:
 def _series(number: int, samples: list[list[Any]]) -> Series:
     cell = {"machine": "replayed", "device": "cpu", "kind": "speed", "loss": str(number), "quantity": "value_and_grad",
             "framework": "torch", "mode": "eager", "implementation": "xloss", "size": "medium", "dtype": "float32",
-            "caches": "warm", "ruler": None}  # fmt: skip
+            "caches": "warm", "ruler": None, "variant": None, "reduction": None}  # fmt: skip
     return Series(
         "commit",
         cell,

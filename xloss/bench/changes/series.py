@@ -20,13 +20,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TOPICS: Mapping[str, str] = {
-    "speed": "time", "device": "time", "compiling": "compile time", "memory": "memory", "accuracy": "digits",
+    "speed": "time", "variants": "time", "device": "time", "compiling": "compile time", "memory": "memory",
+    "accuracy": "digits",
 }  # fmt: skip
+#: What names a cell beside its loss and who computes it.
+WHAT = ("quantity", "variant", "reduction", "size", "dtype", "caches", "ruler")
 TIMED = ("time", "compile time")
 #: What a cell is, apart from commit and version.
 CELL = [
     "machine", "device", "kind", "loss", "quantity", "framework", "mode", "implementation", "size", "dtype", "caches",
-    "ruler",
+    "ruler", "variant", "reduction",
 ]  # fmt: skip
 #: Other load only adds to a sample: on a shared machine the least samples of two runs differ less than their medians.
 QUANTILE = 0.1
@@ -56,6 +59,12 @@ class Series:
     def topic(self) -> str:
         """What is measured: time, compile time, memory or digits."""
         return TOPICS[self.cell["kind"]]
+
+    @property
+    def what(self) -> str:
+        """What is measured, with its quantity, size, dtype, ...; None and NaN say nothing."""
+        words = (self.cell[name] for name in WHAT)
+        return ", ".join([self.topic, *(word for word in words if isinstance(word, str) and word)])
 
     def logs(self) -> Any:
         """Return the logarithm of each run, positions by replicates."""
