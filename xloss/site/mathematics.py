@@ -18,10 +18,5 @@ def mathml(latex: str) -> str:
     if unknown := re.search(r"\\[A-Za-z]+", text):
         raise ValueError(f"latex: expected commands that can be typeset, got {unknown[0]} in {latex!r}")
     text = _WORD.sub(lambda run: f"<mi>{re.sub('<[^>]*>', '', run[0])}</mi>", text)
-    text = re.sub(r"<mi>([A-Za-z&#;0-9]{2,})</mi>", _named, text)
     return _APPLIED.sub(r'\1<mspace width="0.17em"/>', text)
 
-
-def _named(name: re.Match[str]) -> str:
-    """Leave the names of functions and of arguments as they are: more than one letter is upright."""
-    return name[0]

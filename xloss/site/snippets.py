@@ -47,13 +47,13 @@ def measured_by(loss: Loss, difference: Difference) -> str:
 def _measure(difference: Difference) -> Any:
     """Return the function that measures either side, where `Difference.between` was given a named one."""
     found = inspect.getclosurevars(difference.here).nonlocals.get("measure")
-    return found if isinstance(found, Callable) and getattr(found, "__name__", "<").isidentifier() else None
+    return found if callable(found) and getattr(found, "__name__", "<").isidentifier() else None
 
 
 def _alone(loss: Loss, measure: Callable[..., Any]) -> str:
     """Return the source of a function of the loss's file that needs nothing else of that file, else nothing."""
     source = code.function_in_file(loss, measure.__name__)
-    if not source or measure.__closure__:  # type: ignore[attr-defined]
+    if not source or getattr(measure, "__closure__", None):
         return ""
     tree = ast.parse(source)
     stored = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
