@@ -158,7 +158,7 @@ def test_the_figures_draw_what_they_are_given() -> None:
 
 
 def test_ticks_are_round_and_few() -> None:
-    for low, high in ((1e-3, 5e-3), (0.7, 1.4), (90.0, 95.0)):
+    for low, high in ((1e-3, 5e-3), (0.7, 1.4), (90.0, 95.0), (1.0, 49.0)):
         ticks = figures._round_ticks(low, high)
         assert 1 <= len(ticks) <= 6
         assert all(np.isclose(tick / 10.0 ** np.floor(np.log10(tick) + 1e-9), (1, 2, 3, 5, 7)).any() for tick in ticks)

@@ -45,7 +45,9 @@ def parse(text: str) -> Doc:
             label = found[1] if found else label
             body = f"{found[2].lstrip(', ')}: {piece[found.end() :]}" if found and found[2].strip() else piece
             body = piece[found.end() :] if found and not found[2].strip() else body
-            parts[label] = f"{parts[label]} {_line(body)}" if label in parts else _line(body)
+            body = _line(body)
+            body = body[:1].upper() + body[1:] if re.match(r"with |over |element", body) else body
+            parts[label] = f"{parts[label]} {body}" if label in parts else body
     return Doc(_line(summary), parts, tuple(arguments), example)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from xloss.report import format as words
 from xloss.report.svg import BAD, MARKERS, RULE, SOFT, figure, legend, look
@@ -54,39 +56,34 @@ def _places(columns: Sequence[tuple[str, str]]) -> dict[tuple[str, str], float]:
     return places
 
 
-def _finish(axis: object, panel: Panel, xs: Mapping[tuple[str, str], float]) -> None:
+def _finish(axis: Any, panel: Panel, xs: Mapping[tuple[str, str], float]) -> None:
     """Label the axes of a panel: the versions below, the unit at the side."""
     versions = dict.fromkeys(version for version, _ in panel.columns)
     groups = {version: [x for (v, _), x in xs.items() if v == version] for version in versions}
     values = [x for line in panel.lines.values() for one in line.values() for x in one if x > 0]
-    axis.set_yscale("log")  # type: ignore[attr-defined]
+    axis.set_yscale("log")
     low, high = min(values, default=1.0), max(values, default=1.0)
-    axis.set_ylim(low / 1.6, high * 1.6)  # type: ignore[attr-defined]
+    axis.set_ylim(low / 1.6, high * 1.6)
     show = words.seconds if panel.unit == "seconds" else words.number
-    axis.yaxis.set_major_formatter(lambda y, _: show(y))  # type: ignore[attr-defined]
-    if high < 12 * low:
-        from matplotlib.ticker import FixedLocator, NullLocator
-
-        axis.yaxis.set_major_locator(FixedLocator(_round_ticks(low, high)))  # type: ignore[attr-defined]
-        axis.yaxis.set_minor_locator(NullLocator())  # type: ignore[attr-defined]
-    axis.minorticks_off()  # type: ignore[attr-defined]
-    axis.set_xticks([sum(at) / len(at) for at in groups.values()], list(groups))  # type: ignore[attr-defined]
+    axis.yaxis.set_major_formatter(lambda y, _: show(y))
+    if high < 50 * low:
+        axis.set_yticks(_round_ticks(low, high))
+    axis.minorticks_off()
+    axis.set_xticks([sum(at) / len(at) for at in groups.values()], list(groups))
     ends = [max(at) + 0.9 for at in list(groups.values())[:-1]]
     for end in ends:
-        axis.axvline(end, color=RULE, linewidth=0.8)  # type: ignore[attr-defined]
-    axis.set_xlim(-0.8, max(xs.values()) + 0.8)  # type: ignore[attr-defined]
-    axis.grid(axis="x", visible=False)  # type: ignore[attr-defined]
-    axis.set_title(panel.title, fontsize=9)  # type: ignore[attr-defined]
+        axis.axvline(end, color=RULE, linewidth=0.8)
+    axis.set_xlim(-0.8, max(xs.values()) + 0.8)
+    axis.grid(axis="x", visible=False)
+    axis.set_title(panel.title, fontsize=9)
 
 
 def _round_ticks(low: float, high: float) -> list[float]:
     """Return numbers with one digit, 1, 2, 3, 5 or 7, around an interval of less than two powers of ten."""
-    import math
-
     first = math.floor(math.log10(low)) - 1
     ticks = [digit * 10.0**power for power in range(first, first + 4) for digit in (1, 2, 3, 5, 7)]
     inside = [tick for tick in ticks if low / 1.5 <= tick <= high * 1.5]
-    return inside if len(inside) <= 6 else inside[::2]
+    return inside[:: 1 + (len(inside) - 1) // 6]
 
 
 def sizes(lines: Mapping[str, Sequence[tuple[float, Measured]]], copy: float, title: str) -> str:
@@ -104,7 +101,7 @@ def sizes(lines: Mapping[str, Sequence[tuple[float, Measured]]], copy: float, ti
         if copy > 0:
             span = [min(ends) / 1.5, max(ends) * 1.5]
             axis.plot(span, [x / (copy * 1e9) for x in span], color=BAD, linestyle=(0, (5, 2)), linewidth=1.2)
-            axis.text(span[0], span[0] / (copy * 1e9), "roofline: a copy", color=BAD, fontsize=8, va="bottom")
+            axis.text(span[1], span[1] / (copy * 3e9), "roofline: a copy", color=BAD, fontsize=8, va="top", ha="right")
         axis.set(xscale="log", yscale="log", xlabel="least bytes that must move", title=title)
         axis.xaxis.set_major_formatter(lambda x, _: words.size(x))
         axis.yaxis.set_major_formatter(lambda y, _: words.seconds(y))

@@ -55,7 +55,7 @@ def page(found: Sources, loss: Loss) -> str:
         form=_form(loss),
         peers=", ".join(f"{peer.name} ({peer.framework})" for peer in loss.peers),
         differences=list(differences(loss)),
-        worst=[(who, *errors) for (name, who), errors in measurements.worst(found).items() if name == loss.name],
+        worst=measurements.worst_of(found, loss),
         regimes=_regimes(found, loss),
         every_input=_every_input(found, loss),
         speed=measurements.reported(found, loss),
@@ -85,7 +85,7 @@ def _calls(loss: Loss) -> Iterator[tuple[str, str, Markup, Markup]]:
     ]
     form, options = class_name(loss), [parameter.name for parameter in options_of(loss)]
     called = "" if loss.class_form.parametric else f"\n{form}()({', '.join(required)})"
-    called += f"  # takes {', '.join(options)}" if called and options else ""
+    called += f"\n# options of {form}: {', '.join(options)}" if called and options else ""
     for framework in FRAMEWORKS:
         signature = f"{loss.name}{_broken(signature_text(getattr(loss, framework)))}"
         example = f"from xloss.{framework} import {form}, {loss.name}\n\n{loss.name}({', '.join(required)}){called}"

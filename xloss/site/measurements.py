@@ -141,19 +141,26 @@ def _panel(framework: str, kind: str, quantities: Mapping[str, str], unit: str, 
         key=lambda key: (tables.numbers(key[0]), key[2]),
     )
     columns = list(dict.fromkeys((version, commit) for version, commit, _ in keys))
-    lines: dict[str, dict[tuple[str, str], figures.Measured]] = {}
+    names = [f"{who}, {name}" if name else who for who in tables.contestants(group) for name in quantities.values()]
+    lines: dict[str, dict[tuple[str, str], figures.Measured]] = {name: {} for name in names}
     for row in group.to_dict("records"):
         name = quantities[row["quantity"]]
-        who = f"{row['who']}, {name}" if name else str(row["who"])
-        lines.setdefault(who, {})[str(row["version"]), str(row["commit"])] = _measured(row)
+        lines[f"{row['who']}, {name}" if name else row["who"]][str(row["version"]), str(row["commit"])] = _measured(row)
     what = "time of value and gradient, medium" if kind == "speed" else "worst error, ulps"
-    return figures.Panel(f"{framework}: {what}", unit, columns, dict(sorted(lines.items())))
+    return figures.Panel(f"{framework}: {what}", unit, columns, lines)
 
 
 @functools.cache
 def worst(found: Sources) -> dict[tuple[str, str], tuple[float, float]]:
     """Return the worst errors of value and gradient by loss and contestant, in the newest versions."""
     return tables.worst_ulps(found.newest)
+
+
+def worst_of(found: Sources, loss: Loss) -> list[tuple[str, float, float]]:
+    """Return who was measured, with the worst errors of a loss, xloss first."""
+    errors = worst(found)
+    whos = [who for who in tables.contestants(found.newest) if (loss.name, who) in errors]
+    return [(who, *errors[loss.name, who]) for who in whos]
 
 
 @functools.cache
