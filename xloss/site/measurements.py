@@ -20,11 +20,8 @@ if TYPE_CHECKING:
     from xloss.site.sources import Sources
 
 MAIN = tables.MAIN
-#: What a history shows: kind, quantities with their names, unit.
-HISTORIES = (
-    ("speed", {MAIN: ""}, "seconds"),
-    ("accuracy", {"value_worst": "value", "gradient_worst": "gradient"}, "ulps"),
-)
+#: What a history shows: kind, quantities (the greatest counts), unit.
+HISTORIES = (("speed", [MAIN], "seconds"), ("accuracy", ["value_worst", "gradient_worst"], "ulps"))
 
 
 def reported(found: Sources, loss: Loss) -> list[Section]:
@@ -110,11 +107,11 @@ def history(found: Sources, loss: Loss) -> tuple[list[figures.Panel], list[tuple
     part = found.table[(found.table["loss"] == loss.name) & (found.table["device"] == "cpu")]
     panels = []
     for kind, quantities, unit in HISTORIES:
-        rows = part[(part["kind"] == kind) & part["quantity"].isin(list(quantities)) & (part["dtype"] == "float32")]
+        rows = part[(part["kind"] == kind) & part["quantity"].isin(quantities) & (part["dtype"] == "float32")]
         if kind == "speed":
             rows = rows[rows["size"] == "medium"]
         for framework, group in rows.groupby("framework", sort=False):
-            panels.append(_panel(str(framework), kind, quantities, unit, group))
+            panels.append(_panel(str(framework), kind, unit, group))
     changed = [_change(change) for change in found.changes if change.loss == loss.name]
     return sorted(panels, key=lambda panel: panel.unit != "seconds"), changed
 
@@ -134,19 +131,18 @@ def _change(change: Change) -> tuple[str, ...]:
     )
 
 
-def _panel(framework: str, kind: str, quantities: Mapping[str, str], unit: str, group: pd.DataFrame) -> figures.Panel:
+def _panel(framework: str, kind: str, unit: str, group: pd.DataFrame) -> figures.Panel:
     """Arrange a framework's numbers by version and commit, oldest first."""
     keys = sorted(
         {(str(r["version"]), str(r["commit"]), r["date"]) for r in group.to_dict("records")},
         key=lambda key: (tables.numbers(key[0]), key[2]),
     )
     columns = list(dict.fromkeys((version, commit) for version, commit, _ in keys))
-    names = [f"{who}, {name}" if name else who for who in tables.contestants(group) for name in quantities.values()]
-    lines: dict[str, dict[tuple[str, str], figures.Measured]] = {name: {} for name in names}
+    lines: dict[str, dict[tuple[str, str], figures.Measured]] = {who: {} for who in tables.contestants(group)}
     for row in group.to_dict("records"):
-        name = quantities[row["quantity"]]
-        lines[f"{row['who']}, {name}" if name else row["who"]][str(row["version"]), str(row["commit"])] = _measured(row)
-    what = "time of value and gradient, medium" if kind == "speed" else "worst error, ulps"
+        line, key = lines[row["who"]], (str(row["version"]), str(row["commit"]))
+        line[key] = max(line.get(key, _measured(row)), _measured(row), key=lambda measured: measured[0])
+    what = "time of value and gradient, medium" if kind == "speed" else "worst error of value or gradient, ulps"
     return figures.Panel(f"{framework}: {what}", unit, columns, lines)
 
 
