@@ -52,6 +52,13 @@ def test_links_resolve_and_nothing_is_loaded(site: Path) -> None:
     assert links.problems(texts) == []
 
 
+def test_every_command_has_its_help(site: Path) -> None:
+    text = (site / "api" / "command.html").read_text("utf-8")
+    for name in ("parity", "compare", "site", "doctor"):
+        assert f"<code>xloss {name}</code>" in text
+    assert "--full" in text
+
+
 def test_it_is_small(site: Path) -> None:
     assert (site / "index.html").stat().st_size < 200_000
     assert sum(path.stat().st_size for path in site.rglob("*")) < 10_000_000
@@ -75,6 +82,32 @@ def test_a_sweep_that_is_there_is_shown_and_one_that_is_not_is_asked_for(site: P
     absent = (site / "losses" / "l1_loss.html").read_text("utf-8")
     assert "xloss parity --loss l1_loss" in absent
     assert "Worst error of the value in float32, in ulps (" not in absent
+
+
+def test_the_summary_of_a_sweep_says_what_the_sweep_says(tmp_path: Path) -> None:
+    """It is what is committed, where the table is not."""
+    rows = [check_row(), check_row(regime="ties", status="inaccurate", budget=7.0), check_row(mechanism="backward")]
+    there = with_sweep(tmp_path / "there", *rows)
+    assert CliRunner().invoke(app, ["report", str(there), "--no-claims"]).exit_code == 0
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "regimes.json").write_bytes((there / "regimes.json").read_bytes())
+    full, summary = sources.read(there), sources.read(alone)
+    assert summary.sweep is None
+    assert full.regimes == summary.regimes
+    assert full.regimes["losses"]["mse_loss"]["bad"] == 1
+    text = loss.page(summary, LOSSES["mse_loss"])
+    assert "1 are outside the budget" in text
+    assert "0.38" in text
+    (alone / "regimes.json").write_text((alone / "regimes.json").read_text().replace('"0.38"', '"0.39"'), "utf-8")
+    assert "0.38" not in loss.page(sources.read(alone), LOSSES["mse_loss"])
+
+
+@pytest.mark.parametrize("wrong", ["{", "[]", '{"losses": {"mse_loss": {}}}'])
+def test_a_summary_that_is_none_is_refused_by_name(tmp_path: Path, wrong: str) -> None:
+    (tmp_path / "regimes.json").write_text(wrong, "utf-8")
+    with pytest.raises(ReportError, match=r"regimes\.json cannot be read .*; run again: xloss parity"):
+        sources.read(tmp_path)
 
 
 def test_what_is_absent_is_said_with_the_command_that_makes_it(tmp_path: Path) -> None:
@@ -118,22 +151,18 @@ def test_hostile_texts_are_escaped_wherever_they_come_from(tmp_path: Path) -> No
         (reports / name).write_text(
             text.replace(old, "<script>alert('x')</script><img src=https://example.org/x>"), "utf-8"
         )
-    difference = (
-        dataclasses.replace(LOSSES["mse_loss"].differences[0], case=HOSTILE, who=HOSTILE)
-        if LOSSES["mse_loss"].differences
-        else None
-    )
-    changes = {"summary": HOSTILE, **({"differences": (difference,)} if difference else {})}
-    with substitute("mse_loss", **changes) as hostile:
+    difference = dataclasses.replace(LOSSES["cross_entropy"].differences[0], case=HOSTILE, who=HOSTILE, link=HOSTILE)
+    with substitute("cross_entropy", summary=HOSTILE, differences=(difference,)) as hostile:
         found = sources.read(reports)
         made = {path: make() for path, make in pages.all_pages(found).items() if path.startswith(("compare/", "index"))}
-        made["losses/mse_loss.html"] = loss.page(found, hostile)
+        made["losses/cross_entropy.html"] = loss.page(found, hostile)
+        made["losses/mse_loss.html"] = loss.page(found, LOSSES["mse_loss"])
     for path, text in made.items():
         assert "<script>alert" not in text, path
         assert "<img" not in text, path
         assert "\x1b" not in text, path
         assert "\u202e" not in text, path
-        assert "javascript:" not in text, path
+        assert 'href="javascript:' not in text, path
 
 
 def test_a_page_with_a_fault_is_refused_and_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

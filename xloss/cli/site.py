@@ -10,6 +10,7 @@ from xloss.cli import validate
 
 
 def site(
+    ctx: typer.Context,
     source: Annotated[
         Path,
         typer.Argument(
@@ -44,7 +45,7 @@ def site(
         with validate.writing(out), progress("pages") as show:
             from xloss.site import write
 
-            paths = write(source, out, show)
+            paths = write(source, out, show, ctx.find_root().command)
     except ModuleNotFoundError as error:
         if error.name not in ("jinja2", "markdown_it", "pygments", "matplotlib", "latex2mathml"):
             raise

@@ -10,23 +10,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 __all__ = ["write"]
 
 
-def write(source: Path, out: Path, progress: Callable[[int, int], object] | None = None) -> list[Path]:
+def write(
+    source: Path, out: Path, progress: Callable[[int, int], object] | None = None, command: Any = None
+) -> list[Path]:
     """Write the site into `out` and return the paths of its pages; `ReportError` where `source` cannot be read.
 
     Args:
         source: the folder of reports: ``history/``, ``gallery.json``, ... and ``data/`` where a sweep was run.
         out: the folder to write to; its other files are left alone.
         progress: called with the number of pages that are done, and of all.
+        command: the command line's group of commands, whose help is a page.
     """
     from xloss.files import write_text
     from xloss.report.source import ReportError
     from xloss.site import links, pages, sources
 
-    made = pages.all_pages(sources.read(source))
+    made = pages.all_pages(sources.read(source), command)
     texts: dict[str, str] = {}
     for number, (path, make) in enumerate(made.items()):
         if progress is not None:

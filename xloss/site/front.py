@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from xloss.catalog import LOSSES
 from xloss.modules.signatures import class_name
 from xloss.report import format as words
-from xloss.report.parity import tables as checks
 from xloss.report.speed import sections, tables
 from xloss.site import layout, loss, measurements
 
@@ -40,11 +39,15 @@ def page(found: Sources) -> str:
 
 
 def _agrees(found: Sources) -> dict[str, Any]:
-    """Count xloss's checks within the budget: of the sweep that is there, else of the stacks that were run."""
-    if found.sweep is not None:
-        own = checks.tally(checks.ours(found.sweep))
-        what = f"{words.count(own.checks)} checks of {words.plural(found.sweep['loss'].nunique(), 'loss', 'losses')}"
-        return {"within": own.checks - own.bad, "all": own.checks, "what": f"{what}, in both frameworks"}
+    """Count xloss's checks within the budget: of the sweep, or of its summary, else of the stacks that were run."""
+    if found.regimes:
+        losses = found.regimes["losses"].values()
+        total, bad = (sum(one[name] for one in losses) for name in ("checks", "bad"))
+        return {
+            "within": total - bad,
+            "all": total,
+            "what": f"checks of {words.plural(len(losses), 'loss', 'losses')} in both frameworks",
+        }
     rows = found.stacks
     within = sum(row["checks"]["within"] for row in rows)
     total = within + sum(row["checks"]["outside"] for row in rows)

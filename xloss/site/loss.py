@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from xloss.catalog import FRAMEWORKS, LOSSES, Loss
 from xloss.modules.signatures import class_name, options_of, signature_of, signature_text
 from xloss.report import exhaustive
-from xloss.report.parity import heatmap
-from xloss.report.parity import tables as checks
+from xloss.report.format import plural
 from xloss.site import code, docstrings, figures, layout, mathematics, measurements, snippets
 
 if TYPE_CHECKING:
@@ -132,29 +131,21 @@ def _shown(value: Any) -> str:
 
 
 def _regimes(found: Sources, loss: Loss) -> dict[str, Any]:
-    """Return the errors by regime, of the sweep where there is one: float32, value and gradient."""
+    """Return the errors by regime, value and gradient, where a sweep or its summary has them."""
     from xloss.parity.inputs import REGIMES
 
-    part = found.sweep_of(loss.name)
-    if part is None:
+    one = found.regimes.get("losses", {}).get(loss.name)
+    if one is None:
         return {}
-    part = checks.offered(part)
-    own = checks.tally(checks.ours(part))
-    lead = (
-        f"Of {own.checks:,} checks of xloss, in all dtypes and by all mechanisms, {own.bad:,} are outside the budget. "
-        f"Run: {found.facts.get('command', 'xloss parity')}, {str(found.facts.get('created', ''))[:10]}."
-    )
-    maps = []
-    for mechanism, quantity in checks.ASKED.items():
-        chosen = part[(part["mechanism"] == mechanism) & (part["dtype"] == "float32")]
-        whos = checks.contestants(chosen)
-        groups = dict(iter(chosen.groupby(["regime", "who"])))
-        rows = [
-            (regime, about, [heatmap.heat_cell(groups.get((regime, who))) for who in whos])
-            for regime, about in REGIMES.items()
-            if any((regime, who) in groups for who in whos)
-        ]
-        maps.append((quantity, whos, rows))
+    versions = [f"{name} {found.regimes['versions'][name]}" for name in FRAMEWORKS if name in found.regimes["versions"]]
+    lead = f"Of {plural(one['checks'], 'check')} of xloss, in all dtypes and by all mechanisms, {one['bad']:,} "
+    lead += "are outside the budget. Run: "
+    lead += ", ".join(filter(None, [found.regimes["command"], found.regimes["created"][:10], *versions])) + "."
+    maps = [
+        (quantity, given["whos"], [(regime, REGIMES.get(regime, ""), cells) for regime, cells in given["rows"].items()])
+        for quantity, given in one["maps"].items()
+        if given["rows"]
+    ]
     return {"lead": lead, "maps": maps}
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xloss.site.sources import Sources
 
 
-def all_pages(found: Sources) -> Mapping[str, Callable[[], str]]:
-    """Return a function for each page, by its address within the site."""
+def all_pages(found: Sources, command: Any = None) -> Mapping[str, Callable[[], str]]:
+    """Return a function for each page, by its address within the site; `command` as for `xloss.site.write`."""
     from xloss.catalog import LOSSES
     from xloss.site import compare, documents, front, loss, reference
 
@@ -21,6 +21,6 @@ def all_pages(found: Sources) -> Mapping[str, Callable[[], str]]:
         **{path: partial(make, found) for path, make in compare.all_pages().items()},
         "guides/index.html": documents.guides,
         **{f"guides/{name}.html": partial(documents.guide, name) for name in documents.GUIDES},
-        **reference.all_pages(),
+        **reference.all_pages(command),
         "changelog.html": partial(documents.changelog, found),
     }

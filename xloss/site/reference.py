@@ -60,22 +60,17 @@ def module(name: str) -> str:
     return _page(f"api/{name}.html", name, "api.html", doc=doc, entries=list(_entries(found)))
 
 
-def command() -> str:
-    """Build the page of the command: each with its help, arguments and options."""
-    import typer
-
-    from xloss.cli.app import app
-
-    group: Any = typer.main.get_command(app)
+def command(group: Any) -> str:
+    """Build the page of the command, given as the group of its commands: each with its help, arguments and options."""
     commands = []
-    for name, one in group.commands.items():
+    for name, one in group.commands.items() if group is not None else ():
         rows = []
         for parameter in one.params:
             names = ", ".join([*parameter.opts, *parameter.secondary_opts])
             names = names if parameter.param_type_name == "option" else str(parameter.name).upper()
             rows.append((names, str(getattr(parameter, "help", "") or ""), _default(parameter.default)))
         commands.append((name, _documentation(inspect.cleandoc(one.help or "")), rows))
-    return _page("api/command.html", "The command", "command.html", commands=commands, help=group.help)
+    return _page("api/command.html", "The command", "command.html", commands=commands, help=getattr(group, "help", ""))
 
 
 def _default(value: Any) -> str:
@@ -118,7 +113,7 @@ def _page(path: str, heading: str, template: str, **values: Any) -> str:
     return layout.page(path, template, f"{heading} · xloss", heading=heading, script=layout.asset("site.js"), **values)
 
 
-def all_pages() -> dict[str, Any]:
-    """Return what makes each page, by its address."""
-    pages: dict[str, Any] = {"api/index.html": index, "api/command.html": command}
+def all_pages(group: Any) -> dict[str, Any]:
+    """Return what makes each page, by its address; `group` are the commands of the command line, or None."""
+    pages: dict[str, Any] = {"api/index.html": index, "api/command.html": partial(command, group)}
     return pages | {f"api/{name}.html": partial(module, name) for name in MODULES}

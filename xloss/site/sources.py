@@ -26,7 +26,8 @@ class Sources:
     """What was found below a folder of reports.
 
     `table` has all measurements of asv's history (`xloss.report.speed.tables.prepare`), `newest` those of the newest
-    versions; `sweep` is the prepared table of a parity sweep, with `facts` about its run, or None.
+    versions; `sweep` is the prepared table of a parity sweep, or None; `regimes` is its
+    summary, or the one that is committed, or empty.
     """
 
     source: Path
@@ -38,7 +39,7 @@ class Sources:
     bench: Sequence[Mapping[str, Any]]
     compared: Sequence[Comparison]
     sweep: pd.DataFrame | None
-    facts: Mapping[str, Any]
+    regimes: Mapping[str, Any]
     gallery: Mapping[str, Any] | None
     mutants: Mapping[str, Any]
     invariance: Mapping[str, Any]
@@ -57,6 +58,7 @@ class Sources:
 def read(source: Path) -> Sources:
     """Read a folder of reports; `ReportError` where there is none, or where a file is not what it should be."""
     from xloss import stacks
+    from xloss.report.parity import regimes
     from xloss.report.parity import tables as checks
     from xloss.report.speed import history, tables
 
@@ -67,7 +69,11 @@ def read(source: Path) -> Sources:
     table = tables.prepare(raw)
     newest = tables.newest(table)
     bench = read_bench(source)
-    sweep, facts = read_parity(source) if (source / "data" / "parity.parquet").is_file() else (None, {})
+    sweep, by_regime = None, regimes.read(source)
+    if (source / "data" / "parity.parquet").is_file():
+        sweep, facts = read_parity(source)
+        sweep = checks.prepare(sweep)
+        by_regime = regimes.parse(regimes.summarize(sweep, facts))
     return Sources(
         source=source,
         raw=raw,
@@ -77,8 +83,8 @@ def read(source: Path) -> Sources:
         changes=history.changes(table),
         bench=bench,
         compared=tables.comparisons(bench),
-        sweep=None if sweep is None else checks.prepare(sweep),
-        facts=facts,
+        sweep=sweep,
+        regimes=by_regime,
         gallery=gallery.read(source),
         mutants=mutants.read(source),
         invariance=invariance.read(source),
