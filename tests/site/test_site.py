@@ -167,7 +167,7 @@ def test_hostile_texts_are_escaped_wherever_they_come_from(tmp_path: Path) -> No
 
 def test_a_page_with_a_fault_is_refused_and_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = {"index.html": lambda: '<a href="missing.html">x</a>'}
-    monkeypatch.setattr(pages, "all_pages", lambda found: wrong)
+    monkeypatch.setattr(pages, "all_pages", lambda found, command: wrong)
     with pytest.raises(ReportError, match=r"index.html: links to 'missing.html', which is no page"):
         write(small_reports(tmp_path / "reports"), tmp_path / "out")
     assert not (tmp_path / "out").exists()
