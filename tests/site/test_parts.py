@@ -157,6 +157,14 @@ def test_the_figures_draw_what_they_are_given() -> None:
     assert "roofline" not in figures.sizes({"x": [(1e3, (1e-6, nan, nan))]}, nan, "t")
 
 
+def test_an_error_of_zero_is_drawn() -> None:
+    lines = {"x": {("1", "a"): (0.0, float("nan"), float("nan")), ("2", "a"): (3.0, float("nan"), float("nan"))}}
+    panel = figures.Panel("worst", "ulps", [("1", "a"), ("2", "a")], lines)
+    assert ">0</text>" in figures.history([panel], "zero")
+    none = {"x": {("1", "a"): (0.0, float("nan"), float("nan"))}}
+    assert "<svg" in figures.history([figures.Panel("worst", "ulps", [("1", "a")], none)], "zeros")
+
+
 def test_ticks_are_round_and_few() -> None:
     for low, high in ((1e-3, 5e-3), (0.7, 1.4), (90.0, 95.0), (1.0, 49.0)):
         ticks = figures._round_ticks(low, high)

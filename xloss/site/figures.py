@@ -60,13 +60,17 @@ def _finish(axis: Any, panel: Panel, xs: Mapping[tuple[str, str], float]) -> Non
     """Label the axes of a panel: the versions below, the unit at the side."""
     versions = dict.fromkeys(version for version, _ in panel.columns)
     groups = {version: [x for (v, _), x in xs.items() if v == version] for version in versions}
-    values = [x for line in panel.lines.values() for one in line.values() for x in one if x > 0]
-    axis.set_yscale("log")
+    values = [x for line in panel.lines.values() for one in line.values() for x in one if x == x]
     low, high = min(values, default=1.0), max(values, default=1.0)
-    axis.set_ylim(low / 1.6, high * 1.6)
+    if low > 0:
+        axis.set_yscale("log")
+        axis.set_ylim(low / 1.6, high * 1.6)
+    else:  # an error of 0 is a result, too
+        axis.set_yscale("symlog", linthresh=0.1)
+        axis.set_ylim(-0.02, max(high, 1.0) * 1.6)
     show = words.seconds if panel.unit == "seconds" else words.number
     axis.yaxis.set_major_formatter(lambda y, _: show(y))
-    if high < 50 * low:
+    if low > 0 and high < 50 * low:
         axis.set_yticks(_round_ticks(low, high))
     axis.minorticks_off()
     axis.set_xticks([sum(at) / len(at) for at in groups.values()], list(groups))
