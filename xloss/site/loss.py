@@ -50,7 +50,7 @@ def page(found: Sources, loss: Loss) -> str:
         calls=list(_calls(loss)),
         denominators=docstrings.denominators(doc),
         example=code.highlighted(doc.example, "pycon") if doc.example else "",
-        kinks=", ".join(f"{kink:g}" for kink in loss.domain.kinks),
+        kinks=_kinks(loss),
         form=_form(loss),
         peers=", ".join(f"{peer.name} ({peer.framework})" for peer in loss.peers),
         differences=list(differences(loss)),
@@ -101,6 +101,18 @@ def _broken(signature: str) -> str:
     return f"(\n    {out},\n{closing}{result}" if out else signature
 
 
+def _kinks(loss: Loss) -> str:
+    """Say where it has no derivative, and that a sweep draws these points."""
+    from xloss.parity.inputs import KINKS
+
+    drawn = (
+        "drawn exactly, and a few ulps beside them. The derivative there is xloss's own, the same in both frameworks"
+    )
+    if loss.domain.kinks:
+        return f"{', '.join(f'{kink:g}' for kink in loss.domain.kinks)}: {drawn}."
+    return f"Where the branches of the formula meet: {drawn}." if set(KINKS) & set(loss.domain.regimes) else ""
+
+
 def _form(loss: Loss) -> str:
     """Return the class form's constructor as it is written."""
     if loss.class_form.parametric:
@@ -138,7 +150,9 @@ def _regimes(found: Sources, loss: Loss) -> dict[str, Any]:
     if one is None:
         return {}
     versions = [f"{name} {found.regimes['versions'][name]}" for name in FRAMEWORKS if name in found.regimes["versions"]]
-    lead = f"Of {plural(one['checks'], 'check')} of xloss, in all dtypes and by all mechanisms, {one['bad']:,} "
+    lead = (
+        f"Of {plural(one['checks'], 'check')} of xloss, of all dtypes and mechanisms that were asked, {one['bad']:,} "
+    )
     lead += "are outside the budget. Run: "
     lead += ", ".join(filter(None, [found.regimes["command"], found.regimes["created"][:10], *versions])) + "."
     maps = [
