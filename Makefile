@@ -21,12 +21,14 @@ NAMED := $(if $(MACHINE),--machine $(MACHINE))
 # What the report compares torch and JAX by; "--all --quick" takes some twenty minutes.
 REPORT_BENCH ?= cross_entropy --quick --no-compile --no-memory
 
-.PHONY: help env test slow lint stubs stacks locks report parity claims accuracy invariance bench bench-quick regressions gpu-report clean
+.PHONY: help env test slow browser lint stubs stacks locks report site parity claims accuracy invariance bench bench-quick regressions gpu-report clean
 
 help:
 	@echo "make report      environment, parity sweep, short benchmark, claims, reports/index.html"
+	@echo "make site        static pages of all of it, to build/site: a page a loss, comparisons, API, guides"
 	@echo "make test        the tests"
 	@echo "make slow        the tests that take minutes"
+	@echo "make browser     the tests of the site in Chromium, which must be installed"
 	@echo "make lint        ruff and mypy"
 	@echo "make stubs       xloss/torch.pyi and xloss/jax.pyi, after a signature has changed"
 	@echo "make stacks      tests and sweep on the lowest, the newest and other versions, to xloss/stacks.json; some 5 GB each"
@@ -54,6 +56,12 @@ test: env
 slow: env
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m slow
 
+# Debian's package is chromium; XLOSS_CHROMIUM names another program.
+BROWSER_PINS := playwright==1.65.2 axe-playwright-python==0.1.8
+browser: env
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(BROWSER_PINS)
+	$(BIN)/python -m pytest -m browser tests/site
+
 lint: env
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -79,6 +87,11 @@ report: env
 	$(BIN)/xloss parity --out reports || test $$? -eq 1
 	$(BIN)/xloss bench $(REPORT_BENCH) --out reports/data/bench.parquet
 	$(BIN)/xloss report reports
+
+# From what is committed, and from what `make report` left in reports/data.
+SITE ?= build/site
+site: env
+	$(BIN)/xloss site reports --out $(SITE)
 
 # Versions beyond the newest are installed one after the other, and deleted after use.
 bench: env

@@ -264,6 +264,7 @@ class Loss:
             sum of the losses has, (value, axis) by argument: a logit of minus infinity and a target of 0.
         class_form: the class form.
         workloads: further sizes to time, by name ("large"), beside those derived from `variants`.
+        latex: the formula in LaTeX, each a displayed line, as pages typeset it; the docstring has it in words.
         source: where the definition comes from.
     """
 
@@ -288,6 +289,7 @@ class Loss:
     adds_nothing: Callable[..., Mapping[str, tuple[float, int]]] | None = None
     class_form: ClassForm = ClassForm()
     workloads: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    latex: tuple[str, ...] = ()
     source: str = ""
 
     def implementation(self, framework: str) -> Callable[..., Any]:

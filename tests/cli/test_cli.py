@@ -119,7 +119,7 @@ def test_doctor(run):
 
 
 def test_help_teaches(run):
-    for command in ("list", "parity", "bench", "claims", "explain", "report", "doctor"):
+    for command in ("list", "parity", "bench", "claims", "explain", "report", "site", "doctor"):
         assert command in run("--help").stdout
         assert len(run(command, "--help").stdout) > 200
     assert "0 all well" in " ".join(run("--help").stdout.split())

@@ -35,6 +35,7 @@ RIGHT = {
     "explain": ["explain"],
     "bench": ["bench", "mse_loss"],
     "report": ["report"],
+    "site": ["site"],
     "list": ["list"],
     "doctor": ["doctor"],
 }
@@ -148,6 +149,7 @@ WRONG: dict[str, dict[str, st.SearchStrategy[str]]] = {
         "out": PATHS,
     },
     "report": {"source": PATHS, "out": PATHS},
+    "site": {"source": PATHS, "out": PATHS},
 }
 
 

@@ -89,6 +89,8 @@ def test_parity(args: list[str], words: list[str]) -> None:
         (["claims", "detached-error/signs", "--out", "/dev/null"], ["out", "/dev/null"]),
         (["report", "/nonexistent"], ["source", "/nonexistent", "xloss parity --out"]),
         (["report", ""], ["source", "path", "''"]),
+        (["site", "/nonexistent"], ["source", "/nonexistent"]),
+        (["site", "reports", "--out", "/dev/null"], ["out", "/dev/null"]),
     ],
 )
 def test_the_other_commands(args: list[str], words: list[str]) -> None:

@@ -134,7 +134,8 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(tmp_path):
 def test_the_same_table_gives_the_same_page_and_leaves_nothing_else(tmp_path):
     first = written(tmp_path / "a", rows())
     assert first == written(tmp_path / "b", rows())
-    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["data", "index.html", "parity.md"]
+    made = ["data", "index.html", "parity.md", "regimes.json"]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == made
 
 
 def counted(text):
@@ -252,7 +253,7 @@ def test_the_command_writes_and_says_where(tmp_path):
     source(tmp_path / "in", rows())
     done = CliRunner().invoke(app, [str(tmp_path / "in"), "--no-claims", "--out", str(tmp_path / "out")])
     assert done.exit_code == 0, done.output
-    assert done.stdout.split() == [str(tmp_path / "out" / name) for name in ("index.html", "parity.md")]
+    assert done.stdout.split() == [str(tmp_path / "out" / name) for name in ("index.html", "parity.md", "regimes.json")]
     done = CliRunner().invoke(app, [str(tmp_path / "elsewhere")])
     assert done.exit_code == 2
     assert "xloss parity --out" in done.output
@@ -362,5 +363,6 @@ def test_what_is_committed_stays_small():
     sizes = {name: (folder / name).stat().st_size for name in names if not name.startswith("history/")}
     assert sizes["index.html"] < 450_000
     assert sizes["parity.md"] < 30_000
+    assert sizes.get("regimes.json", 0) < 600_000
     assert sum(sizes.values()) < 3_000_000
     assert not [name for name in names if name.endswith(".parquet") or name == "history/benchmarks.json"]

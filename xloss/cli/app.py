@@ -13,6 +13,7 @@ from xloss.cli.explain import explain
 from xloss.cli.list import list_losses
 from xloss.cli.parity import parity
 from xloss.cli.report import report
+from xloss.cli.site import site
 from xloss.cli.validate import Commands
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ app.command()(claims)
 app.command()(explain)
 app.command()(bench)
 app.command()(report)
+app.command()(site)
 app.command()(doctor)
 
 

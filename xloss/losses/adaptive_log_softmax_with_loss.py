@@ -244,5 +244,13 @@ LOSS = Loss(
                            torch_module, (2.06115362e-09, 0.0), "torch 2.13.0"),
     ),
     class_form=ClassForm("AdaptiveLogSoftmaxWithLoss", parametric=True),
+    latex=(
+        r"h = \mathrm{input}\,W_{\mathrm{head}}^{\mathsf T} + b_{\mathrm{head}}, \qquad t_i = "
+        r"\left(\mathrm{input}\,P_i^{\mathsf T}\right) W_i^{\mathsf T}",
+        r"\mathrm{output} = \begin{cases} \log\operatorname{softmax}(h)_{y} & y < c_0 \\ "
+        r"\log\operatorname{softmax}(h)_{c_0 + i} + \log\operatorname{softmax}(t_i)_{y - c_i} & c_i \le y < "
+        r"c_{i+1} \end{cases}",
+        r"\mathrm{loss} = -\frac{1}{N} \sum_{n} \mathrm{output}_n",
+    ),
     source="torch.nn.AdaptiveLogSoftmaxWithLoss",
 )  # fmt: skip

@@ -126,5 +126,8 @@ LOSS = Loss(
                            "keras", at_zero, jax_binary_cross_entropy, KERAS.call, (100.0, 16.118095), "keras 3.15.1"),
     ),
     class_form=ClassForm("BCELoss"),
+    latex=(
+        r"\ell = -w \left( t \max(\log p, -100) + (1 - t) \max(\log(1 - p), -100) \right)",
+    ),
     source="torch.nn.functional.binary_cross_entropy",
 )  # fmt: skip

@@ -144,5 +144,9 @@ LOSS = Loss(
     adds_nothing=lambda **_: {
         "input": (-np.inf, -1), "target": (0.0, -1), "weight": (1.0, -1), "pos_weight": (1.0, -1),
     },
+    latex=(
+        r"\ell = w \left( P\, t \operatorname{softplus}(-x) + (1 - t) \operatorname{softplus}(x) \right), \qquad "
+        r"\operatorname{softplus}(x) = \log(1 + e^{x})",
+    ),
     source="torch.nn.functional.binary_cross_entropy_with_logits",
 )  # fmt: skip

@@ -99,5 +99,6 @@ LOSS = Loss(
         Variant("broadcast", broadcast=True, shapes=((4, 3),)),
     ),
     crossed=(crossed.option("eps", 0.0625, 2.0), crossed.flag("broadcast", broadcast=True)),
+    latex=(r"\ell = \sqrt{(x - y)^2 + \varepsilon^2}",),
     source="Lai et al. 2017, arXiv:1704.03915",
 )

@@ -138,5 +138,12 @@ LOSS = Loss(
         Difference.between("circle_loss/weights", "derivative by a row's angle, gamma = 2: weights constant, or not",
                            "keras", slope, jax_circle_loss, KERAS.call, (-0.5914276838, -1.28056252), "keras 3.15.1"),
     ),
+    latex=(
+        r"\ell_i = \log(1 + P_i N_i)",
+        r"P_i = \sum_{j \ne i,\; y_j = y_i} \exp\left( -\gamma \operatorname{sg}\left( [1 + m - s_{ij}]_{+} "
+        r"\right) \left( s_{ij} - (1 - m) \right) \right)",
+        r"N_i = \sum_{y_j \ne y_i} \exp\left( \gamma \operatorname{sg}\left( [s_{ij} + m]_{+} \right) (s_{ij} - "
+        r"m) \right)",
+    ),
     source="Sun et al. 2020",
 )  # fmt: skip

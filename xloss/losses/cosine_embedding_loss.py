@@ -209,5 +209,10 @@ LOSS = Loss(
                            (0.0, -0.7320508), "torch 2.13.0"),
     ),
     patched_torch=grown,
+    latex=(
+        r"\ell = \begin{cases} 1 - \cos(x_1, x_2) & y = 1 \\ \max(0, \cos(x_1, x_2) - \mathrm{margin}) & y = -1 "
+        r"\\ 0 & \text{otherwise} \end{cases}",
+        r"\cos(a, b) = \frac{a \cdot b}{|a| \, |b|}",
+    ),
     source="torch.nn.functional.cosine_embedding_loss",
 )  # fmt: skip

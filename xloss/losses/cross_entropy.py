@@ -242,5 +242,13 @@ LOSS = Loss(
     class_form=ClassForm("CrossEntropyLoss"),
     workloads={"published": (32768, 4096), "vocabulary": (4096, 128256)},
     adds_nothing=ruled_out_class,
+    latex=(
+        r"\log p_{n,c} = x_{n,c} - \log \sum_{k} e^{x_{n,k}}",
+        r"\ell_n = \begin{cases} -(1 - s)\, w_{y_n} \log p_{n, y_n} - \frac{s}{C} \sum_{c} w_c \log p_{n,c} & y_n "
+        r"\ne \mathrm{ignore\_index} \\ 0 & y_n = \mathrm{ignore\_index} \end{cases}",
+        r"\operatorname{mean} = \frac{\sum_n \ell_n}{\sum_{n:\; y_n \ne \mathrm{ignore\_index}} w_{y_n}}",
+        r"\ell_n = -\sum_{c} w_c \left( (1 - s)\, q_{n,c} + \frac{s}{C} \right) \log p_{n,c}, \qquad "
+        r"\operatorname{mean} = \frac{1}{N} \sum_n \ell_n \qquad \text{(class probabilities } q \text{)}",
+    ),
     source="torch.nn.functional.cross_entropy",
 )  # fmt: skip

@@ -284,5 +284,11 @@ LOSS = Loss(
     class_form=ClassForm("CTCLoss"),
     workloads={"small": (16, 4, 16), "medium": (64, 16, 64), "large": (128, 64, 256)},
     unseen=unseen,
+    latex=(
+        r"\ell_n = -\log \sum_{a} \prod_{t < T_n} \exp(x_{t, n, a_t}), \qquad a \text{ over the alignments of "
+        r"length } T_n \text{ that give the target}",
+        r"\operatorname{mean} = \frac{1}{N} \sum_n \frac{\ell_n}{\max(1, S_n)}, \qquad S_n \text{ the length of "
+        r"target } n",
+    ),
     source="torch.nn.functional.ctc_loss",
 )  # fmt: skip

@@ -75,5 +75,6 @@ LOSS = Loss(
         Variant("broadcast", broadcast=True, shapes=((4, 3),)),
     ),
     crossed=(crossed.flag("broadcast", broadcast=True),),
+    latex=(r"\ell_i = e_i \operatorname{sg}(e_i), \qquad e = x - y",),
     source="a question of 2022 on Cross Validated",
 )

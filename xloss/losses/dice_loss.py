@@ -138,5 +138,9 @@ LOSS = Loss(
                            "optax", smoothed, lambda x, t: jax_dice_loss(x, t, from_logits=True), optax_binary,
                            (1 / 3, 0.25), "optax 0.2.8"),
     ),
+    latex=(
+        r"\ell_n = 1 - \frac{2 \sum p\, t + \mathrm{smooth}}{\sum p + \sum t + \mathrm{smooth}} = \frac{\sum "
+        r"\left( p (1 - t) + (1 - p) t \right)}{\sum p + \sum t + \mathrm{smooth}}",
+    ),
     source="Milletari et al. 2016, arXiv:1606.04797",
 )  # fmt: skip

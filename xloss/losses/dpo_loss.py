@@ -143,5 +143,9 @@ LOSS = Loss(
     ),
     arguments=Arguments(wrt=NAMES, batched=NAMES),
     crossed=(crossed.option("beta", 0.03125, 0.5, 2.0), crossed.option("label_smoothing", 0.125, 0.5)),
+    latex=(
+        r"z = \beta \left( (p_c - p_r) - (q_c - q_r) \right)",
+        r"\ell = -(1 - s) \log \sigma(z) - s \log \sigma(-z)",
+    ),
     source="Rafailov et al. 2023, arXiv:2305.18290",
 )

@@ -196,5 +196,10 @@ LOSS = Loss(
                            "torch 2.13.0"),
     ),
     class_form=ClassForm("GaussianNLLLoss", keyword_only=True),
+    latex=(
+        r"\ell = \frac{1}{2} \left( \log v + \frac{(x - y)^2}{v} \right), \qquad v = \max(\mathrm{var}, "
+        r"\varepsilon)",
+        r"\text{with } \mathrm{full}: \quad \ell + \frac{1}{2} \log(2 \pi)",
+    ),
     source="torch.nn.functional.gaussian_nll_loss",
 )  # fmt: skip

@@ -102,5 +102,9 @@ LOSS = Loss(
             "hinge_embedding_loss", torch_hinge_embedding_loss, FUNCTIONAL.call, "input", -1.0, input=[1.0], target=[-1]
         ),
     ),
+    latex=(
+        r"\ell = \begin{cases} x & y = 1 \\ \max(0, \mathrm{margin} - x) & y = -1 \\ x + \max(0, \mathrm{margin} "
+        r"- x) & \text{otherwise} \end{cases}",
+    ),
     source="torch.nn.functional.hinge_embedding_loss",
 )

@@ -118,5 +118,8 @@ LOSS = Loss(
                            "keras", labels, jax_hinge_loss, KERAS.call, (1.0, 1.5), "keras 3.15.1"),
     ),
     workloads={"published": (32768, 32768)},
+    latex=(
+        r"\ell = \max(0, 1 - y\, x)",
+    ),
     source="optax.losses.hinge_loss",
 )  # fmt: skip

@@ -117,5 +117,10 @@ LOSS = Loss(
     ),
     class_form=ClassForm(call=("weight",)),
     workloads={"published": (32768, 32768)},
+    latex=(
+        r"\ell = \begin{cases} \frac{1}{2} w\, e^2 & |e| < \delta \\ w\, \delta \left( |e| - \frac{1}{2} \delta "
+        r"\right) & |e| \ge \delta \end{cases} \qquad e = x - y",
+        r"\operatorname{mean} = \frac{1}{N} \sum \ell",
+    ),
     source="torch.nn.functional.huber_loss",
 )

@@ -163,5 +163,10 @@ LOSS = Loss(
     crossed=(crossed.option("log_target", True, draws=("log_target",)), crossed.option("beta", 0.125, 0.25, 0.75)),
     reductions=REDUCTIONS,
     adds_nothing=ruled_out_element,
+    latex=(
+        r"q = e^{x}, \qquad m = \beta p + (1 - \beta) q, \qquad p = y \;\; (e^{y} \text{ with } "
+        r"\mathrm{log\_target})",
+        r"\ell = \beta p \log \frac{p}{m} + (1 - \beta) q \log \frac{q}{m}, \qquad 0 \log 0 = 0",
+    ),
     source="Lin 1991; arXiv:2306.13649",
 )

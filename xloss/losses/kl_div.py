@@ -150,5 +150,9 @@ LOSS = Loss(
     class_form=ClassForm("KLDivLoss"),
     workloads={"published": (16384, 16384)},
     adds_nothing=lambda log_target=False, **_: {"input": (-np.inf, -1), "target": (-np.inf if log_target else 0.0, -1)},
+    latex=(
+        r"\ell = y (\log y - x), \qquad 0 \log 0 = 0",
+        r"\text{with } \mathrm{log\_target}: \quad \ell = e^{z} (z - x), \qquad z = \log y",
+    ),
     source="torch.nn.functional.kl_div",
 )  # fmt: skip

@@ -107,5 +107,8 @@ LOSS = Loss(
                            (0.0, 1.0), "jax 0.10.2"),
     ),
     class_form=ClassForm("L1Loss", call=("weight",)),
+    latex=(
+        r"\ell_i = w_i \, |x_i - y_i|, \qquad \operatorname{mean} = \frac{\sum_i \ell_i}{\sum_i w_i}",
+    ),
     source="torch.nn.functional.l1_loss",
 )  # fmt: skip

@@ -379,5 +379,9 @@ LOSS = Loss(
     workloads={"small": (16, 64, 256), "medium": (512, 128, 4096), "large": (4096, 256, 32000)},
     class_form=ClassForm("LinearCrossEntropyLoss", parametric=True),
     adds_nothing=ruled_out_by_bias,
+    latex=(
+        r"z_{n,c} = \sum_{h} \mathrm{input}_{n,h} \, \mathrm{linear\_weight}_{c,h} + \mathrm{linear\_bias}_{c}",
+        r"\ell = \operatorname{cross\_entropy}(z, y), \qquad \log p = z - \log \sum_{c} e^{z_c}",
+    ),
     source="torch.nn.functional.linear_cross_entropy",
 )  # fmt: skip

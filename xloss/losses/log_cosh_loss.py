@@ -137,5 +137,8 @@ LOSS = Loss(
         Difference.between("log_cosh_loss/small-keras", "error 1e-4, float32; exactly 5e-9", "keras",
                            small, jax_log_cosh_loss, KERAS.call, (5e-9, 0.0), "keras 3.15.1"),
     ),
+    latex=(
+        r"\ell = \log \cosh(x - y)",
+    ),
     source="optax.losses.log_cosh",
 )  # fmt: skip

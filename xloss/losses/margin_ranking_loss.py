@@ -144,5 +144,6 @@ LOSS = Loss(
             target=[1],
         ),
     ),
+    latex=(r"\ell = \max\left( 0, -y (x_1 - x_2) + \mathrm{margin} \right)",),
     source="torch.nn.functional.margin_ranking_loss",
 )

@@ -96,5 +96,6 @@ LOSS = Loss(
     ),
     class_form=ClassForm("MSELoss", call=("weight",)),
     workloads={"published": (32768, 32768)},
+    latex=(r"\ell_i = w_i (x_i - y_i)^2, \qquad \operatorname{mean} = \frac{\sum_i \ell_i}{\sum_i w_i}",),
     source="torch.nn.functional.mse_loss",
 )

@@ -184,5 +184,9 @@ LOSS = Loss(
                            ("nan", "0.3333333432674408"), "torch 2.13.0"),
     ),
     patched_torch=patched_torch,
+    latex=(
+        r"\ell_n = \frac{w_{y_n}}{C} \sum_{c \ne y_n} \max(0, \mathrm{margin} - x_{n, y_n} + x_{n,c})^{p}, \qquad "
+        r"\operatorname{mean} = \frac{1}{N} \sum_n \ell_n",
+    ),
     source="torch.nn.functional.multi_margin_loss",
 )  # fmt: skip

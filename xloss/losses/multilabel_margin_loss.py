@@ -204,5 +204,9 @@ LOSS = Loss(
     patched_torch=patched_torch,
     class_form=ClassForm("MultiLabelMarginLoss"),
     workloads={"medium": (1024, 64), "large": (4096, 128)},
+    latex=(
+        r"\ell_n = \frac{1}{C} \sum_{j \in L_n} \sum_{i \notin L_n} \max(0, 1 - x_{n,j} + x_{n,i}), \qquad L_n = "
+        r"\text{the entries of } y_n \text{ before its first } -1",
+    ),
     source="torch.nn.functional.multilabel_margin_loss",
 )  # fmt: skip

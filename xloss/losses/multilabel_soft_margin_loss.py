@@ -132,5 +132,9 @@ LOSS = Loss(
                            torch_multilabel_soft_margin_loss, FUNCTIONAL.call, ("0", "nan"), "torch 2.13.0"),
     ),
     class_form=ClassForm("MultiLabelSoftMarginLoss"),
+    latex=(
+        r"\ell_n = -\frac{1}{C} \sum_{c} w_c \left( y_{n,c} \log \sigma(x_{n,c}) + (1 - y_{n,c}) \log "
+        r"\sigma(-x_{n,c}) \right)",
+    ),
     source="torch.nn.functional.multilabel_soft_margin_loss",
 )  # fmt: skip

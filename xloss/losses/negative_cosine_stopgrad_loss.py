@@ -108,5 +108,6 @@ LOSS = Loss(
         },
     ),
     peers=(third_party.optax(optax_cosine), third_party.keras(lambda losses: losses.CosineSimilarity())),
+    latex=(r"\ell = -\frac{p \cdot \operatorname{sg}(z)}{|p| \, |z|}",),
     source="Chen and He 2021",
 )

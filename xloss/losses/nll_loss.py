@@ -132,5 +132,10 @@ LOSS = Loss(
     ),
     class_form=ClassForm("NLLLoss"),
     adds_nothing=ruled_out_class,
+    latex=(
+        r"\ell_n = \begin{cases} -w_{y_n} x_{n, y_n} & y_n \ne \mathrm{ignore\_index} \\ 0 & y_n = "
+        r"\mathrm{ignore\_index} \end{cases}",
+        r"\operatorname{mean} = \frac{\sum_n \ell_n}{\sum_{n:\; y_n \ne \mathrm{ignore\_index}} w_{y_n}}",
+    ),
     source="torch.nn.functional.nll_loss",
 )  # fmt: skip

@@ -144,5 +144,9 @@ LOSS = Loss(
     crossed=(crossed.option("temperature", 0.03125, 0.125, 0.5, 4.0),),
     peers=(Peer("optax", "jax", of_optax),),
     class_form=ClassForm("NTXentLoss"),
+    latex=(
+        r"\ell_{ij} = -\log \frac{\exp(s_{ij} / T)}{\exp(s_{ij} / T) + \sum_{k:\; y_k \ne y_i} \exp(s_{ik} / T)} "
+        r"\qquad i \ne j,\; y_i = y_j",
+    ),
     source="optax.losses.ntxent",
 )

@@ -183,5 +183,10 @@ LOSS = Loss(
     ),
     class_form=ClassForm("PoissonNLLLoss"),
     adds_nothing=lambda log_input=True, **_: {"input": (-np.inf, -1), "target": (0.0, -1)} if log_input else {},
+    latex=(
+        r"\ell = \begin{cases} e^{x} - y\, x & \text{with } \mathrm{log\_input} \\ x - y \log(x + \varepsilon) & "
+        r"\text{without} \end{cases}",
+        r"\text{with } \mathrm{full}, \text{ where } y > 1: \quad \ell + y \log y - y + \frac{1}{2} \log(2 \pi y)",
+    ),
     source="torch.nn.functional.poisson_nll_loss",
 )  # fmt: skip

@@ -165,5 +165,11 @@ LOSS = Loss(
                            jax_poly_loss, OPTAX.call, ("1.193", "nan"), "optax 0.2.8"),
     ),
     adds_nothing=ruled_out_class,
+    latex=(
+        r"\ell_n = \begin{cases} -\log p_{n, y_n} + \varepsilon (1 - p_{n, y_n}) & y_n \ne \mathrm{ignore\_index} "
+        r"\\ 0 & y_n = \mathrm{ignore\_index} \end{cases} \qquad p = \operatorname{softmax}(x)",
+        r"\ell_n = \sum_{c} q_{n,c} \left( -\log p_{n,c} + \varepsilon (1 - p_{n,c}) \right) \qquad \text{(class "
+        r"probabilities } q \text{)}",
+    ),
     source="Leng et al. 2022, arXiv:2204.12511",
 )  # fmt: skip

@@ -82,5 +82,6 @@ LOSS = Loss(
     ),
     domain=Domain(kinks=(0.0,)),
     crossed=(crossed.option("quantile", 0.0625, 0.25, 0.5, 0.9375), crossed.flag("broadcast", broadcast=True)),
+    latex=(r"\ell = \begin{cases} q\, e & e \ge 0 \\ (q - 1)\, e & e < 0 \end{cases} \qquad e = y - x",),
     source="Koenker and Bassett 1978",
 )

@@ -201,5 +201,10 @@ LOSS = Loss(
                            torch_self_distillation_loss, functional, ("0", "nan"), "torch 2.13.0"),
     ),
     adds_nothing=lambda input, **_: dict.fromkeys(("input", "target"), (-np.inf, arguments.class_axis(input.shape))),
+    latex=(
+        r"p = \operatorname{softmax}(\operatorname{sg}(\mathrm{target}) / T), \qquad q = "
+        r"\operatorname{softmax}(\mathrm{input} / T)",
+        r"\ell_n = T^2 \sum_{c} p_{n,c} \log \frac{p_{n,c}}{q_{n,c}}",
+    ),
     source="Hinton, Vinyals and Dean 2015, arXiv:1503.02531",
 )  # fmt: skip

@@ -179,5 +179,10 @@ LOSS = Loss(
                            jax_sigmoid_focal_loss, OPTAX.call, ("0", "nan"), "optax 0.2.8"),
     ),
     adds_nothing=lambda **_: {"input": (-np.inf, -1), "target": (0.0, -1)},
+    latex=(
+        r"p = \sigma(x), \qquad q = p (1 - t) + (1 - p) t",
+        r"\ell = \left( \alpha t + (1 - \alpha)(1 - t) \right) q^{\gamma} \left( -t \log p - (1 - t) \log(1 - p) "
+        r"\right), \qquad \text{without the first factor for } \alpha < 0",
+    ),
     source="torchvision.ops.sigmoid_focal_loss; Lin et al. 2017, arXiv:1708.02002",
 )  # fmt: skip

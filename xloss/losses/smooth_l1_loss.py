@@ -86,5 +86,9 @@ LOSS = Loss(
         third_party.optax(optax_huber),
     ),
     class_form=ClassForm("SmoothL1Loss"),
+    latex=(
+        r"\ell = \begin{cases} \frac{e^2}{2 \beta} & |e| < \beta \\ |e| - \frac{1}{2} \beta & |e| \ge \beta "
+        r"\end{cases} \qquad e = x - y",
+    ),
     source="torch.nn.functional.smooth_l1_loss",
 )

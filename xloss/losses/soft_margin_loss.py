@@ -95,5 +95,8 @@ LOSS = Loss(
                            badly_wrong, torch_soft_margin_loss, FUNCTIONAL.call, ("200.0", "inf"), "torch 2.13.0",
                            "https://github.com/pytorch/pytorch/issues/77529"),
     ),
+    latex=(
+        r"\ell = \log\left( 1 + e^{-y\, x} \right)",
+    ),
     source="torch.nn.functional.soft_margin_loss",
 )  # fmt: skip

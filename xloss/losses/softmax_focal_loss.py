@@ -151,5 +151,10 @@ LOSS = Loss(
                            "keras", clipped, jax_softmax_focal_loss, KERAS.call, (50.0, 16.1180916), "keras 3.15.1"),
     ),
     adds_nothing=ruled_out_class,
+    latex=(
+        r"\ell_n = \begin{cases} -w_{y_n} (1 - p)^{\gamma} \log p & y_n \ne \mathrm{ignore\_index} \\ 0 & y_n = "
+        r"\mathrm{ignore\_index} \end{cases} \qquad p = \operatorname{softmax}(x_n)_{y_n}",
+        r"\operatorname{mean} = \frac{\sum_n \ell_n}{\sum_{n:\; y_n \ne \mathrm{ignore\_index}} w_{y_n}}",
+    ),
     source="Lin et al. 2017, arXiv:1708.02002",
 )  # fmt: skip

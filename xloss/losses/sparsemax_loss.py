@@ -165,5 +165,10 @@ LOSS = Loss(
                            two_classes, jax_sparsemax_loss, optax_binary, (0.5625, 0.3125), "optax 0.2.8"),
     ),
     adds_nothing=ruled_out_class,
+    latex=(
+        r"p_j = \max(0, x_j - \tau), \qquad \tau \text{ such that } \sum_j p_j = 1, \qquad S = \{ j : p_j > 0 \}",
+        r"\ell_n = \begin{cases} -x_{n, y_n} + \frac{1}{2} \sum_{j \in S} \left( x_{n,j}^2 - \tau_n^2 \right) + "
+        r"\frac{1}{2} & y_n \ne \mathrm{ignore\_index} \\ 0 & y_n = \mathrm{ignore\_index} \end{cases}",
+    ),
     source="Martins and Astudillo 2016, arXiv:1602.02068",
 )  # fmt: skip

@@ -98,5 +98,8 @@ LOSS = Loss(
         Difference.between("squared_hinge_loss/binary-labels", "score 1/2, label 0: taken as it is, or for -1",
                            "keras", label_zero, jax_squared_hinge_loss, KERAS.call, (1.0, 2.25), "keras 3.15.1"),
     ),
+    latex=(
+        r"\ell = \max(0, 1 - y\, x)^2",
+    ),
     source="keras.losses.SquaredHinge",
 )  # fmt: skip

@@ -123,5 +123,9 @@ LOSS = Loss(
     arguments=Arguments(wrt=("input",), batched=("input", "reward", "next_value", "done")),
     crossed=(crossed.tensor("done"), crossed.option("discount", 0.0, 0.5, 1.0)),
     unseen=lambda next_value, done=None, **_: {} if done is None else {"next_value": done},
+    latex=(
+        r"\ell = \frac{1}{2} \left( \operatorname{sg}\left( r + \mathrm{discount} \cdot v' (1 - d) \right) - v "
+        r"\right)^2",
+    ),
     source="Sutton 1988; rlax.td_learning",
 )

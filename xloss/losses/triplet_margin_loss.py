@@ -248,5 +248,11 @@ LOSS = Loss(
                            "optax", lambda f: at_zero(f, p=3), jax_triplet_margin_loss, optax_triplet,
                            (0.9199185371, "nan"), "optax 0.2.8"),
     ),
+    latex=(
+        r"\ell = \max\left( 0, \mathrm{margin} + d(a, p) - d(a, n) \right)",
+        r"d(x, y) = \left( \sum_i |x_i - y_i + \varepsilon|^{p} \right)^{1/p}, \qquad d(x, y) = \max_i |x_i - y_i "
+        r"+ \varepsilon| \;\text{ for } p = \infty",
+        r"\text{with } \mathrm{swap}: \quad \min\left( d(a, n), d(p, n) \right) \text{ for } d(a, n)",
+    ),
     source="torch.nn.functional.triplet_margin_loss",
 )  # fmt: skip

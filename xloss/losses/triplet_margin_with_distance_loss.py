@@ -193,5 +193,9 @@ LOSS = Loss(
     ),
     wrap_call=wrap_call,
     class_form=ClassForm(keyword_only=True),
+    latex=(
+        r"\ell = \max\left( 0, \mathrm{margin} + d(a, p) - d(a, n) \right)",
+        r"\text{with } \mathrm{swap}: \quad \min\left( d(a, n), d(p, n) \right) \text{ for } d(a, n)",
+    ),
     source="torch.nn.functional.triplet_margin_with_distance_loss",
 )

@@ -163,5 +163,10 @@ LOSS = Loss(
                            "alpha weights false negatives", "keras", three_misses, jax_tversky_loss, DOCUMENTED.call,
                            (2 / 3, 0.5), "keras 3.15.1"),
     ),
+    latex=(
+        r"\mathrm{TP} = \sum p\, t, \qquad \mathrm{FP} = \sum p (1 - t), \qquad \mathrm{FN} = \sum (1 - p) t",
+        r"\ell_n = 1 - \frac{\mathrm{TP} + \mathrm{smooth}}{\mathrm{TP} + \alpha \mathrm{FP} + \beta \mathrm{FN} "
+        r"+ \mathrm{smooth}}",
+    ),
     source="Salehi et al. 2017, arXiv:1706.05721",
 )  # fmt: skip

@@ -83,5 +83,6 @@ LOSS = Loss(
     ),
     arguments=Arguments(wrt=("input", "quantized"), batched=("input", "quantized")),
     crossed=(crossed.option("beta", 0.0, 1.0, 2.0),),
+    latex=(r"\ell = (\operatorname{sg}(x) - e)^2 + \beta \left( x - \operatorname{sg}(e) \right)^2",),
     source="van den Oord et al. 2017, arXiv:1711.00937",
 )

@@ -111,5 +111,10 @@ LOSS = Loss(
     ),
     domain=Domain(kinks=(0.0, 1.0, -1.0, 10.0, -10.0), differentiable_mask=differentiable_mask),
     crossed=(crossed.option("omega", 1.0, 5.0), crossed.option("epsilon", 0.5, 8.0)),
+    latex=(
+        r"\ell = \begin{cases} \omega \log\left( 1 + \frac{|e|}{\varepsilon} \right) & |e| < \omega \\ |e| - "
+        r"\omega + \omega \log\left( 1 + \frac{\omega}{\varepsilon} \right) & |e| \ge \omega \end{cases} \qquad e "
+        r"= x - y",
+    ),
     source="Feng et al. 2018, arXiv:1711.06753",
 )

@@ -111,5 +111,10 @@ LOSS = Loss(
         crossed.flag("ignored", ignored=True),
     ),
     adds_nothing=ruled_out_class,
+    latex=(
+        r"z_n = \log \sum_{c} e^{x_{n,c}}",
+        r"\ell_n = \begin{cases} z_n - x_{n, y_n} + \mathrm{z\_weight} \cdot z_n^2 & y_n \ne "
+        r"\mathrm{ignore\_index} \\ 0 & y_n = \mathrm{ignore\_index} \end{cases}",
+    ),
     source="PaLM, arXiv:2204.02311; ST-MoE, arXiv:2202.08906",
 )

@@ -9,6 +9,7 @@ out. None of them imports a framework; importing this package imports neither pa
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ __all__ = ["ReportError", "read_parity", "write"]
 
 
 def write(source: Path, out: Path, claims: Sequence[Result] | None = None) -> list[Path]:
-    """Write ``index.html`` and ``parity.md`` into `out`, each whole or not at all, and return the paths written.
+    """Write ``index.html``, ``parity.md`` and ``regimes.json`` into `out`, each whole or not at all; return the paths.
 
     Where there are benchmarks, ``speed.md`` and their long table (``data/speed.parquet``, ``.csv``) too.
 
@@ -33,6 +34,7 @@ def write(source: Path, out: Path, claims: Sequence[Result] | None = None) -> li
     """
     from xloss.files import write_text, write_whole
     from xloss.report import exhaustive, gallery, invariance, mutants, pages, speed, stacks
+    from xloss.report.parity import regimes, tables
 
     table, environment = read_parity(source)
     benchmarks = speed.build(source)
@@ -51,6 +53,8 @@ def write(source: Path, out: Path, claims: Sequence[Result] | None = None) -> li
     }
     files = pages.build(table, environment, benchmarks, sections)
     paths = [write_text(out / name, text) for name, text in files.items()]
+    summary = regimes.summarize(tables.prepare(table), environment)
+    paths.append(write_text(out / regimes.FILE, json.dumps(summary, separators=(",", ":")) + "\n"))
     for name, rows in benchmarks.tables.items():
         flat = rows.drop(columns="samples", errors="ignore")
         paths.append(write_whole(out / "data" / f"{name}.parquet", functools.partial(rows.to_parquet, index=False)))

@@ -52,13 +52,18 @@ def page(found: Mapping[str, Any], speed: Speed, sections: Mapping[str, str]) ->
 
 
 def with_policy(html: str) -> str:
-    """Add a Content-Security-Policy to a page: nothing is loaded, no script runs, and of styles only those it has."""
-    styles = dict.fromkeys(re.findall(r"<style>(.*?)</style>", html, re.DOTALL))
-    hashes = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in styles)
-    allowed = " ".join(f"'sha256-{text}'" for text in hashes) or "'none'"
-    policy = f"default-src 'none'; style-src {allowed}; base-uri 'none'; form-action 'none'"
+    """Add a Content-Security-Policy to a page: nothing is loaded, and only the styles and scripts inside it apply."""
+    styles, scripts = _hashes("style", html) or "'none'", _hashes("script", html)
+    policy = f"default-src 'none'; style-src {styles}; base-uri 'none'; form-action 'none'"
+    policy += f"; script-src {scripts}" if scripts else ""
     first = '<meta charset="utf-8">'
     return html.replace(first, f'{first}\n<meta http-equiv="Content-Security-Policy" content="{policy}">', 1)
+
+
+def _hashes(tag: str, html: str) -> str:
+    """Return the hashes of a page's elements of that tag, as a policy names them."""
+    texts = dict.fromkeys(re.findall(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL))
+    return " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(t.encode()).digest()).decode()}'" for t in texts)
 
 
 def contents(table: pd.DataFrame, environment: Mapping[str, Any]) -> dict[str, Any]:
