@@ -14,9 +14,12 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
+from xloss import environment
 from xloss.catalog import LOSSES, Loss, get
+from xloss.files import write_text
 from xloss.gpu.journal import Row
 
 MECHANISMS = ("value", "backward", "func_grad", "vmap", "jvp")
@@ -150,12 +153,19 @@ def main() -> int:
     """Run all losses, and print what each mechanism raised as JSON; exit with 3 where one did."""
     reader = argparse.ArgumentParser(prog="python -m xloss.gpu.fake", description=main.__doc__)
     reader.add_argument("--loss", nargs="*", default=list(LOSSES), help="only these losses")
+    reader.add_argument("--out", type=Path, help="a file for it (default: printed)")
     given = reader.parse_args()
     unknown = [name for name in given.loss if name not in LOSSES]
     if unknown:
         reader.error(f"loss: expected names of `xloss list`, got {', '.join(unknown)}")
     found = {name: {one: failure(get(name), one) for one in MECHANISMS} for name in given.loss}
-    sys.stdout.write(json.dumps({"device": device(), "raised": found}, indent=1) + "\n")
+    raised = {name: {one: said for one, said in of.items() if said} for name, of in found.items()}
+    text = json.dumps({"device": device(), "torch": environment.version("torch"), "mechanisms": MECHANISMS,
+                       "losses": len(found), "raised": {k: v for k, v in raised.items() if v}}, indent=1)  # fmt: skip
+    if given.out is not None:
+        write_text(given.out, text + "\n")
+    else:
+        sys.stdout.write(text + "\n")
     return 3 if any(said for of in found.values() for said in of.values()) else 0
 
 

@@ -23,7 +23,7 @@ from xloss.gpu.journal import Row
 
 PLATFORMS = ("cuda", "tpu", "rocm")
 DERIVATIVES = ("value", "grad", "vmap(grad)", "hvp")
-FILE = Path("reports/lowering.json")
+FILE = Path("reports/accelerator/lowering.json")
 # What a call back to Python is named, in one version or another.
 _CALLBACK = re.compile(r"callback|xla_python|ffi_python", re.IGNORECASE)
 
