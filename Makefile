@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 # Which cells, as regular expressions of asv's: BENCH in all versions of asv.conf.json, NEWEST in the newest of each
-# framework, QUICK is what `make bench-quick` asks of these, GPU_BENCH `make gpu-report`.
+# framework, QUICK is what `make bench-quick` asks of these.
 MAIN := track_value_and_grad.*(torch/eager|jax/jit)/
 BENCH ?= -b '^speed.*$(MAIN)xloss.*medium.*float32' -b '^accuracy.*(torch/eager|jax/jit)/xloss.*float32' -b '^machine'
 NEWEST ?= -b '^speed.*$(MAIN)(torch.nn.functional|optax).*(small|medium).*float32' -b '^speed.*$(MAIN)xloss.*small.*float32' \
@@ -13,8 +13,6 @@ NEWEST ?= -b '^speed.*$(MAIN)(torch.nn.functional|optax).*(small|medium).*float3
 	-b '^memory.*(resident.*torch/eager|analysed.*jax/jit)/xloss.*medium.*float32.*value_and_grad' \
 	-b '^compiling.*cold.*jax/jit/xloss'
 QUICK ?= -b '^speed.*$(MAIN)xloss.*medium.*float32' -b '^machine'
-GPU_BENCH ?= -b '^device.*(large|published|vocabulary)' -b '^speed.*track_value_and_grad.*(small|large)' \
-	-b '^memory.*track_device.*(large|published|vocabulary)' -b '^accuracy.*float32' -b '^compiling.*cold' -b '^machine'
 # Seconds for the samples of one timing.
 export XLOSS_BENCH_SECONDS ?= 0.2
 ASV := PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m asv
@@ -24,7 +22,7 @@ NAMED := $(if $(MACHINE),--machine $(MACHINE))
 # What the report compares torch and JAX by; "--all --quick" takes some twenty minutes.
 REPORT_BENCH ?= cross_entropy --quick --no-compile --no-memory
 
-.PHONY: help env test slow lint stubs stacks locks report parity claims accuracy invariance bench bench-quick gpu-report clean
+.PHONY: help env test slow lint stubs stacks locks report parity claims accuracy invariance bench bench-quick gpu-report truth proofs clean
 
 help:
 	@echo "make report      environment, parity sweep, short benchmark, claims, reports/index.html"
@@ -38,7 +36,9 @@ help:
 	@echo "make bench-quick the same of a few cells in the newest versions"
 	@echo "make accuracy    every input of float32, and pairs of bfloat16, to reports/accuracy; hours, goes on where it stopped"
 	@echo "make invariance  whether a row has the same bits in every batch, to reports/invariance.json; minutes"
-	@echo "make gpu-report  parity and benchmarks on a GPU, with the frameworks installed in \$$(PYTHON), and the report"
+	@echo "make gpu-report  all that a GPU is asked, in BUDGET seconds (540), with the frameworks installed in \$$(PYTHON)"
+	@echo "make truth       exact results for a GPU machine without python-flint, to reports/data; long"
+	@echo "make proofs      what can be proven of accelerators without one, to reports/accelerator"
 	@echo "make clean       remove the environment"
 
 env: $(VENV)/.made
@@ -98,16 +98,20 @@ invariance: env
 accuracy: env
 	MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=8589934592 $(BIN)/python -m xloss.exhaustive $(ACCURACY)
 
-# A machine with a GPU brings its own frameworks: nothing is installed but what xloss itself needs.
+# A machine with a GPU brings its own frameworks: nothing is installed, and no network is needed. What a stopped run has
+# answered is not asked again with GPU="--resume"; `python -m xloss.gpu --help` has the other options.
+BUDGET ?= 540
 gpu-report:
-	$(PYTHON) -m pip install --quiet --no-deps --editable .
-	$(PYTHON) -m xloss doctor
-	$(PYTHON) -m xloss parity --device cuda --jobs 1 --out reports/cuda
-	$(PYTHON) -m pip install --quiet 'asv>=0.6.6' 'asv_runner>=0.3.2'
-	$(PYTHON) -m xloss.bench.asv.machine $(MACHINE)
-	$(PYTHON) -m asv --config asv.given.conf.json run $(NAMED) --record-samples $(GPU_BENCH)
-	$(PYTHON) -m xloss bench $(REPORT_BENCH) --device cuda --out reports/cuda/data/bench.parquet
-	$(PYTHON) -m xloss report reports/cuda
+	PYTHONPATH="$(CURDIR)" $(PYTHON) -m xloss.gpu --budget $(BUDGET) --out reports/cuda $(GPU)
+
+truth: env
+	$(BIN)/python -m xloss.gpu.truth $(TRUTH)
+
+# A loss beyond the budget under noise (exit 1) is a finding, and so is one that waits for a device (exit 3).
+proofs: env
+	$(BIN)/python -m xloss.gpu.fake --out reports/accelerator/fake.json || test $$? -eq 3
+	$(BIN)/python -m xloss.gpu.lowering || test $$? -eq 3
+	$(BIN)/python -m xloss.gpu.noise || test $$? -eq 1
 
 clean:
 	rm -rf $(VENV)

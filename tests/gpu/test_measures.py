@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from xloss import environment
 from xloss.bench import device_time, peak_memory
 from xloss.bench.timer import Timing
 from xloss.bench.workload import CONTESTANTS, Workload, draw
@@ -155,3 +156,32 @@ def test_an_error_of_products_is_that_of_the_implementation(monkeypatch):
             "quantity": "value_and_grad", "precision": "usual"}  # fmt: skip
     errors = measure.products(cell, {"device": "cpu", "rehearse": True})["errors"]
     assert np.isclose(max(errors.values()), 1e-3, rtol=0.1)
+
+
+@pytest.mark.parametrize("unknown", ["", "ecc.mode.current"])
+def test_the_card_is_described_field_by_field_where_one_is_unknown(tmp_path, monkeypatch, unknown):
+    """By a program in nvidia-smi's place, which refuses a query with a field that it does not know."""
+    program = tmp_path / "nvidia-smi"
+    program.write_text(
+        f"#!/bin/sh\ncase \"$1\" in *{unknown or 'no-such-field'}*) echo 'not a valid field'; exit 2;; esac\n"
+        "fields=$(echo \"${1#*=}\" | tr ',' ' ')\n"
+        'for card in A B; do line=""; for f in $fields; do line="$line$card-$f, "; done; echo "${line%, }"; done\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    found = environment.cards()
+    assert [card["name"] for card in found] == ["A-name", "B-name"]
+    assert found[1]["power.limit"] == "B-power.limit"
+    assert ("ecc.mode.current" in found[0]) is not bool(unknown)
+    monkeypatch.setenv("PATH", str(tmp_path / "absent"))
+    assert environment.cards() == []
+
+
+def test_a_copy_that_took_no_time_is_no_bandwidth():
+    import pandas as pd
+
+    from xloss.report.speed.tables import copy_gb_s
+
+    row = {"kind": "machine", "quantity": "copy", "device": "cpu", "value": 0.5}
+    assert copy_gb_s(pd.DataFrame([row, {**row, "value": 0.0}])) == pytest.approx(2 * 2**28 / 0.5 / 1e9)
+    assert np.isnan(copy_gb_s(pd.DataFrame([{**row, "value": 0.0}])))

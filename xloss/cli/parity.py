@@ -86,6 +86,7 @@ def parity(
     must; those of torch.nn.functional, optax and Keras are measured by the same ruler, and where they miss it, that is
     a finding, not a failure.
     """
+    from xloss import environment
     from xloss.catalog import FRAMEWORKS, get
     from xloss.ops.arguments import check_choice
     from xloss.parity import Cell, cells, sweep
@@ -154,7 +155,8 @@ def parity(
             seconds,
             len(asked),
             {"device": device, "seed": seed, "full": full, "frameworks": list(chosen),
-             **({"as_accelerator": True} if as_accelerator else {})},
+             **({"as_accelerator": True} if as_accelerator else {}),
+             **({"cards": environment.cards()} if kind == "cuda" else {})},
         )  # fmt: skip
         if out is not None:
             keep(table, facts, out)

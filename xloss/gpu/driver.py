@@ -62,6 +62,8 @@ class Run:
         todo = list(self._plan(usable))
         self._say("\n".join(self._plan_lines(todo)))
         self._write()
+        if said := engine.start(min(self.end, time.monotonic() + TO_LOOK * self.given.budget)):
+            self._say(said)
         done = self.journal.answered() if self.given.resume else set()
         waiting = [(step, [cell for cell in cells if (step.name, cell["id"]) not in done]) for step, cells in todo]
         share = min(1.0, self.given.budget / NOMINAL)

@@ -50,6 +50,22 @@ def run(step: Step, cells: list[Cell], journal: Journal, deadline: float, settin
     return Outcome(state.done, left, time.monotonic() - start, reason)
 
 
+def start(deadline: float) -> str:
+    """Start a first child, which imports the frameworks for all: no step is to pay for that. Return what went wrong."""
+    process = Supervised(None, ())
+    alarm = threading.Timer(max(deadline - time.monotonic(), 0.0), process.stop)
+    alarm.daemon = True
+    alarm.start()
+    try:
+        process.run(pickle.dumps((time.monotonic, (), {})), 60.0, None)
+    except WorkerFailure as failure:
+        return f"no child could be started: {failure}"
+    finally:
+        alarm.cancel()
+        process.kill()
+    return ""
+
+
 class _State:
     """What the lanes of a step share."""
 

@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,39 +14,10 @@ from typing import Any
 from xloss import environment
 from xloss.gpu.journal import Row
 
-#: What is asked of nvidia-smi; a field that it does not know is left out.
-FIELDS = (
-    "name", "uuid", "driver_version", "vbios_version", "memory.total", "memory.used", "clocks.sm", "clocks.mem",
-    "clocks.max.sm", "clocks.max.mem", "power.limit", "power.draw", "temperature.gpu", "mig.mode.current",
-    "ecc.mode.current", "compute_mode", "persistence_mode", "pcie.link.gen.current", "utilization.gpu",
-)  # fmt: skip
-
-
-def cards() -> list[dict[str, str]]:
-    """Return what nvidia-smi says of each card; nothing where it is not there, or does not answer."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return []
-    found: list[dict[str, str]] = []
-    for field in FIELDS:
-        try:
-            asked = [program, f"--query-gpu={field}", "--format=csv,noheader"]
-            answer = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=False)
-        except (OSError, subprocess.TimeoutExpired):
-            return found
-        if answer.returncode:
-            continue
-        values = [row[0].strip() for row in csv.reader(answer.stdout.splitlines()) if row]
-        found += [{} for _ in range(len(values) - len(found))]
-        for card, value in zip(found, values, strict=False):
-            card[field] = value
-    return found
-
 
 def machine() -> Row:
     """Return the machine's facts."""
-    found = cards()
-    return {"status": "ok", **environment.describe(), "cards": found}
+    return {"status": "ok", **environment.describe(), "cards": environment.cards()}
 
 
 def framework(name: str, timeout: float) -> Row:
