@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -57,6 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         run = driver.Run(given, start)
     except driver.Refused as reason:
         reader.error(str(reason))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return run.run()
     except KeyboardInterrupt:

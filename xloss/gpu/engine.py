@@ -66,6 +66,15 @@ def start(deadline: float) -> str:
     return ""
 
 
+def _last_words(failure: WorkerFailure) -> str:
+    """Return what a child printed last; of one that was asked where it is, the innermost calls."""
+    lines = failure.output.strip().splitlines()
+    if isinstance(failure, DeadlineExceeded):
+        where = [line.strip().removeprefix("File ") for line in lines if line.startswith("  File ")]
+        return f"; it was at {' < '.join(where[:4])}" if where else ""
+    return f"; printed last: {lines[-1]}" if lines else ""
+
+
 class _State:
     """What the lanes of a step share."""
 
@@ -117,8 +126,7 @@ class _State:
             cut = time.monotonic() >= self.deadline - 0.05 and patience < self.step.patience
             if cut or str(failure) == "stopped":
                 return {}, False, False  # the step's time was up, which is not the cell's fault
-            said = failure.output.strip().splitlines()[-1:] if not isinstance(failure, DeadlineExceeded) else []
-            row = {"status": failure.status, "reason": "; printed last: ".join([str(failure), *said])[:400]}
+            row = {"status": failure.status, "reason": f"{failure}{_last_words(failure)}"[:400]}
             strike = str(failure).startswith("no worker could be started")
         row.setdefault("seconds", round(time.monotonic() - start, 3))
         return row, strike, True
