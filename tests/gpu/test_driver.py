@@ -134,7 +134,7 @@ def test_a_folder_of_wheels_is_looked_through_for_what_is_missing(tmp_path, monk
     assert "nothing that is missing" in needs.install(tmp_path)
     absent = needs.Need("no-such-package", "no_such_module", "nothing")
     monkeypatch.setattr(needs, "NEEDS", (absent,))
-    monkeypatch.setattr(needs, "missing", lambda: [absent])
+    monkeypatch.setattr(needs, "missing", lambda *_: [absent])
     (tmp_path / "no_such_package-1.0-py3-none-any.whl").write_bytes(b"no wheel")
     assert needs.install(tmp_path).startswith("wheels: failed (")
     assert "no-such-package: missing: it costs nothing" in needs.page(None)

@@ -49,6 +49,7 @@ class Run:
             path.rename(path.with_name(f"journal-{stamp}.jsonl"))  # nothing is lost
         self.journal = Journal(path)
         self.skipped: dict[str, str] = {}
+        self.said: set[str] = set()
         self.outcomes: dict[str, engine.Outcome] = {}
         self._check_same()
 
@@ -150,8 +151,13 @@ class Run:
                 )
 
     def _seen(self, row: Row) -> None:
-        if row["status"] not in ("ok", "unsupported"):
-            self._say(f"  {row['cell']}: {row['status']}: {row.get('reason', '')[:160]}")
+        reason = row.get("reason", "")[:160]
+        if row["status"] == "unsupported":  # of many cells, as a rule
+            if reason not in self.said:
+                self._say(f"  {row['cell']}: {reason}; further cells of that reason are not listed")
+                self.said.add(reason)
+        elif row["status"] != "ok":
+            self._say(f"  {row['cell']}: {row['status']}: {reason}")
 
     def _say(self, text: str) -> None:
         sys.stderr.write(text + "\n")
@@ -173,10 +179,9 @@ class Run:
         if self.given.rehearse and any(step.name == "planted" for step in self.steps):
             wrong = planted.missing(rows)
             self._say("\n".join(wrong) or "each planted fault cost its own cell")
-            rows = [row for row in rows if row["step"] != "planted"]
             if wrong:
                 return BROKEN
-        found = {row["status"] for row in rows}
+        found = {row["status"] for row in rows if row["step"] != "planted"}
         if found & {"error", "crash", "timeout", "oom"}:
             return BROKEN
         return 1 if "inaccurate" in found else 0 if "ok" in found else NOTHING

@@ -12,8 +12,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import forkserver as server
 from typing import Any
 
+from xloss import forkserver
 from xloss.gpu import work
 from xloss.gpu.journal import Journal, Row
 from xloss.gpu.steps import Cell, Step
@@ -52,6 +54,9 @@ def run(step: Step, cells: list[Cell], journal: Journal, deadline: float, settin
 
 def start(deadline: float) -> str:
     """Start a first child, which imports the frameworks for all: no step is to pay for that. Return what went wrong."""
+    # Imported once, here, is what each new child would import again. Nothing of JAX: it is not to be started here.
+    forkserver.context("xloss.parity.evaluate", "xloss.parity.worker", "xloss.ops.torch", "xloss.bench.torch")
+    server.ensure_running()
     process = Supervised(None, ())
     alarm = threading.Timer(max(deadline - time.monotonic(), 0.0), process.stop)
     alarm.daemon = True

@@ -206,7 +206,7 @@ def _rehearsed(step: Step) -> Step:
 
     A planted hang is to be given up soon.
     """
-    if not step.real:
+    if step.name == "planted":
         return step
 
     def cells(losses: Sequence[str], device: str) -> list[Cell]:

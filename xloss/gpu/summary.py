@@ -76,10 +76,10 @@ def _facts(rows: Sequence[Row]) -> str:
 def _values(rows: Sequence[Row], _of: Mapping[str, list[Row]], title: str) -> list[str]:
     table = [
         [row.get("loss", row["cell"]), row["status"], _number(row.get("value_ulps")), _number(row.get("gradient_ulps")),
-         _number(row.get("budget")), f"{row['seconds']:.1f}"]
+         _number(row.get("budget")), f"{row['seconds']:.1f}", row.get("reason", "")]
         for row in rows
     ]  # fmt: skip
-    head = ("loss", "status", "value, worst ulps", "gradient, worst ulps", "worst / allowed", "seconds")
+    head = ("loss", "status", "value, worst ulps", "gradient, worst ulps", "worst / allowed", "seconds", "why")
     return [f"## {title}: value and gradient against the exact result", _table(head, table)]
 
 

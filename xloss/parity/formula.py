@@ -26,10 +26,12 @@ def parts_of(module: str) -> dict[str, str] | None:
             return None
         if spec is None or spec.origin is None or not Path(spec.origin).is_file():
             return None
-        tree = ast.parse(Path(spec.origin).read_text("utf-8"))
+        text = Path(spec.origin).read_text("utf-8")
+        tree = ast.parse(text)
         own = tuple(f"{framework}_" for framework in FRAMEWORKS)
         kept = [node for node in tree.body if not (isinstance(node, ast.FunctionDef) and node.name.startswith(own))]
-        parts[name] = "\n".join(ast.dump(node) for node in kept)
+        # As it is written: what is made of the tree differs between versions of Python.
+        parts[name] = "\n".join(ast.get_source_segment(text, node) or "" for node in kept)
         for node in ast.walk(ast.Module(kept, [])):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("xloss.losses"):
                 whole = node.module == "xloss.losses"
