@@ -1,5 +1,6 @@
 """Exact results from a file: the same verdicts, and none of what was made otherwise."""
 
+import functools
 import sqlite3
 from dataclasses import replace
 
@@ -8,7 +9,14 @@ import pytest
 from xloss.catalog import Unsupported, get
 from xloss.gpu import truth as made
 from xloss.parity import Cell, truth_file
-from xloss.parity.evaluate import evaluate
+from xloss.parity.evaluate import draw_directions, evaluate, inputs_of
+
+
+def find(loss, cell):
+    arrays = inputs_of(loss, cell)
+    directed = functools.partial(draw_directions, cell, arrays, loss.arguments.floating(arrays))
+    return truth_file.find(loss, cell, arrays, directed)
+
 
 CELLS = [Cell("cross_entropy", "default", (6, 3), regime, "float32") for regime in ("typical", "confident")]
 
@@ -18,7 +26,7 @@ def file(tmp_path):
     path = tmp_path / "truth.sqlite"
     with sqlite3.connect(path) as base:
         base.execute("CREATE TABLE cells (cell TEXT PRIMARY KEY, digest TEXT, facts TEXT, result BLOB) WITHOUT ROWID")
-        base.executemany("INSERT INTO cells VALUES (?, ?, ?, ?)", [truth_file.compute(cell) for cell in CELLS])
+        base.executemany("INSERT INTO cells VALUES (?, ?, ?, ?)", [made.compute(cell) for cell in CELLS])
     base.close()
     yield path
     truth_file.use(None)
@@ -35,7 +43,7 @@ def test_the_verdicts_are_those_of_ball_arithmetic(file, monkeypatch):
     monkeypatch.setattr("xloss.parity.evaluate.exact", None)  # would be called where the file is not used
     assert [str(judged(cell)) for cell in CELLS] == right
     on_a_card = replace(CELLS[0], device="cuda")
-    assert truth_file.find(get("cross_entropy"), on_a_card) is not None
+    assert find(get("cross_entropy"), on_a_card) is not None
 
 
 def test_a_wrong_loss_is_told_by_the_file(file):
@@ -48,13 +56,13 @@ def test_a_wrong_loss_is_told_by_the_file(file):
 def test_another_code_another_cell_and_no_ball_arithmetic_are_told_apart(file, monkeypatch):
     truth_file.use(file)
     loss, absent = get("cross_entropy"), replace(CELLS[0], seed=5)
-    assert truth_file.find(loss, absent) is None  # computed here
+    assert find(loss, absent) is None  # computed here
     monkeypatch.setattr(truth_file, "has_ball_arithmetic", lambda: False)
     with pytest.raises(Unsupported, match="has no such cell"):
-        truth_file.find(loss, absent)
+        find(loss, absent)
     monkeypatch.setattr(truth_file, "_code_of", lambda module: "other")
     with pytest.raises(Unsupported, match="other code or of other inputs"):
-        truth_file.find(loss, CELLS[0])
+        find(loss, CELLS[0])
     with pytest.raises(FileNotFoundError, match="make truth"):
         truth_file.use(file.parent / "absent")
 

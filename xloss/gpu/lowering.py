@@ -126,7 +126,8 @@ def main() -> int:
             rows += list(lowered(get(name), given.platform))
         except KeyError as error:
             reader.error(str(error.args[0]))
-        sys.stderr.write(f"{name}: {'; '.join(row['reason'] for row in rows if row['loss'] == name) or 'lowered'}\n")
+        said = [row["reason"] for row in rows if row["loss"] == name and row["reason"]]
+        sys.stderr.write(f"{name}: {'; '.join(said) or 'lowered'}\n")
     facts = {"versions": {k: v for k, v in environment.versions().items() if k in ("jax", "jaxlib")}}
     text = ",\n".join(json.dumps(row) for row in rows)
     head = json.dumps({"platforms": list(given.platform), **facts})[1:-1]

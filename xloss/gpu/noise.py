@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,9 @@ def measure(name: str) -> dict[str, Any]:
     quiet, loud, where, lost = 0.0, 0.0, "", []
     for cell in asked:
         with hidden_values():
-            found = [(None, row) for row in evaluate(loss, cell, ("torch",), False, mechanisms=MECHANISMS)]
+            found: list[tuple[int | None, dict[str, Any]]] = [
+                (None, row) for row in evaluate(loss, cell, ("torch",), False, mechanisms=MECHANISMS)
+            ]
             for seed in SEEDS:
                 with noisy(seed):
                     rows = evaluate(loss, cell, ("torch",), False, mechanisms=MECHANISMS)
@@ -110,7 +113,9 @@ def measured(names: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def main() -> int:
-    """Measure, and write the file; exit with 1 where a loss is beyond the budget."""
+    """Measure, and add each loss to the file as it is done; exit with 1 where one is beyond the budget."""
+    from xloss.parity.sweep import keep_truth
+
     reader = argparse.ArgumentParser(prog="python -m xloss.gpu.noise", description=main.__doc__)
     reader.add_argument("--loss", nargs="*", default=list(LOSSES), help="only these losses")
     reader.add_argument("--out", type=Path, default=FILE, help="(default: %(default)s)")
@@ -118,15 +123,38 @@ def main() -> int:
     unknown = [name for name in given.loss if name not in LOSSES]
     if unknown:
         reader.error(f"loss: expected names of `xloss list`, got {', '.join(unknown)}")
-    results = list(measured(given.loss))
-    found = summary(results)
-    facts = {"torch": environment.version("torch"), "functions": [one for one in FUNCTIONS if not one.endswith("_")]}
-    rows = ",\n".join(json.dumps(row) for row in results)
-    head = json.dumps({**facts, "seeds": len(SEEDS), **found})[1:-1]
-    write_text(given.out, f'{{{head}, "results": [\n{rows}\n]}}\n')
+    found = summary(_kept(given.out))
+    with tempfile.TemporaryDirectory() as folder:
+        keep_truth(Path(folder) / "truth.sqlite")  # four times asked, once computed
+        try:
+            for row in measured(given.loss):
+                results = {one["loss"]: one for one in [*_kept(given.out), row]}
+                found = _write(given.out, [results[name] for name in LOSSES if name in results])
+        finally:
+            keep_truth(None)
     sys.stderr.write(f"{len(found['beyond'])} of {found['losses']} losses beyond the budget; worst: {found['worst']}, "
                      f"{found['worst_budget']} of it\n")  # fmt: skip
     return 1 if found["beyond"] else 0
+
+
+def _kept(path: Path) -> list[dict[str, Any]]:
+    """Return what the file has of other losses, of this torch and these functions; nothing without one."""
+    if not path.is_file():
+        return []
+    found = json.loads(path.read_text("utf-8"))
+    return list(found["results"]) if {k: found.get(k) for k in _facts()} == _facts() else []
+
+
+def _facts() -> dict[str, Any]:
+    functions = [one for one in FUNCTIONS if not one.endswith("_")]
+    return {"torch": environment.version("torch"), "functions": functions, "seeds": len(SEEDS)}
+
+
+def _write(path: Path, results: list[dict[str, Any]]) -> dict[str, Any]:
+    found = summary(results)
+    rows = ",\n".join(json.dumps(row) for row in results)
+    write_text(path, f'{{{json.dumps({**_facts(), **found})[1:-1]}, "results": [\n{rows}\n]}}\n')
+    return found
 
 
 if __name__ == "__main__":

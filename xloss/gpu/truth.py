@@ -7,16 +7,35 @@ import json
 import sqlite3
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from xloss.catalog import get
 from xloss.gpu.steps import DTYPES
 from xloss.parity.cells import Cell
+from xloss.parity.evaluate import draw_directions, inputs_of, prepare
 from xloss.parity.failures import WorkerFailure
-from xloss.parity.truth_file import compute, digest, name_of
+from xloss.parity.truth_file import Stored, digest, dumps, name_of
 
 #: Where it is written, and where `python -m xloss.gpu` looks for it.
 USUAL = Path("reports/data/truth-for-gpu.sqlite")
+
+
+def compute(cell: Cell) -> tuple[str, str, str, bytes]:
+    """Return the row of a cell: name, digest, facts, and what is expected of each probe."""
+    loss = get(cell.loss)
+    question = prepare(loss, cell)
+    found: Stored = {probe.key: question.expected(probe) for probe in question.probes if not probe.reason}
+    facts = json.dumps(asdict(question.facts))
+    mark = digest(loss, question.arrays, question.directions)
+    return name_of(cell), mark, facts, dumps(found)
+
+
+def _mark(cell: Cell, shape: tuple[int, ...]) -> str:
+    """Return the digest that a cell's entry is to have here."""
+    loss = get(cell.loss)
+    arrays = inputs_of(loss, cell)
+    return digest(loss, arrays, draw_directions(cell, arrays, loss.arguments.floating(arrays), shape))
 
 
 def make(path: Path, cells: Sequence[Cell], jobs: int | None = None) -> Iterator[tuple[int, int]]:
@@ -34,7 +53,7 @@ def make(path: Path, cells: Sequence[Cell], jobs: int | None = None) -> Iterator
 
     def holds(cell: Cell) -> bool:
         mark, facts = have.get(name_of(cell), ("", ""))
-        return bool(mark) and mark == digest(get(cell.loss), cell, tuple(json.loads(facts)["shape"]))
+        return bool(mark) and mark == _mark(cell, tuple(json.loads(facts)["shape"]))
 
     missing = [cell for cell in cells if not holds(cell)]
     done = len(cells) - len(missing)

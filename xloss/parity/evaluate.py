@@ -110,12 +110,14 @@ def prepare(loss: Loss, cell: Cell) -> Question:
     """Draw the inputs of a cell, compute its exact results, and collect its probes."""
     variant = loss.variant(cell.variant)
     reference: Reference | None = None
-    if (kept := truth_file.find(loss, cell)) is not None:
-        arrays, facts = inputs_of(loss, cell), kept.facts
+    arrays = inputs_of(loss, cell)
+    wrt = loss.arguments.floating(arrays)
+    directed = functools.partial(draw_directions, cell, arrays, wrt)
+    if (kept := truth_file.find(loss, cell, arrays, directed)) is not None:
+        facts = kept.facts
     else:
         arrays, reference = exact(loss, cell)
         facts = facts_of(arrays, reference)
-    wrt = loss.arguments.floating(arrays)
     batched = batch_arguments(loss, variant, arrays)
     changed = {
         "spoiled": immaterial.spoiled(loss, variant, arrays),
@@ -129,7 +131,7 @@ def prepare(loss: Loss, cell: Cell) -> Question:
         "unsigned_labels": bool(labels) and not negative,
     }
     asked = [one for one in probes(loss, cell, wrt, batched, facts.batch) if telling.get(one.mechanism, True)]
-    directions = draw_directions(cell, arrays, wrt, facts.shape)
+    directions = directed(facts.shape)
     expected = {} if kept is None else dict(kept.expected)
     return Question(loss, cell, variant, arrays, changed, reference, facts, wrt, batched, directions, asked, expected)
 

@@ -12,24 +12,24 @@ import hashlib
 import json
 import sqlite3
 import zlib
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xloss.catalog import Loss, Unsupported, get
+from xloss.catalog import Loss, Unsupported
 from xloss.parity import formula
 from xloss.parity.cells import Cell
 from xloss.parity.expected import Expected, Facts
-
-if TYPE_CHECKING:
-    from xloss.parity.evaluate import Question
+from xloss.parity.mechanisms.base import Directions
 
 CODE = ("truth.py", "reference.py", "probes.py", "policy.py", "inputs.py", "immaterial.py", "expected.py")
 FIELDS = ("high", "low", "rel_condition", "abs_condition")
 
 Stored = dict[str, dict[str, Expected]]  # by a probe's key, by argument
+Arrays = Mapping[str, np.ndarray]
+Directed = Callable[[tuple[int, ...]], Directions]
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def use(path: Path | str | None) -> None:
         _in_use[path] = sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)
 
 
-def find(loss: Loss, cell: Cell) -> Kept | None:
-    """Return what the file in use has of a cell.
+def find(loss: Loss, cell: Cell, arrays: Arrays, directed: Directed) -> Kept | None:
+    """Return what the file in use has of a cell with these inputs; `directed` draws directions for values of a shape.
 
     None where no file is in use, or it does not have the cell and ball arithmetic is there to compute it. `Unsupported`
     where it is not: the entry is missing, or was made of other inputs, or by other code.
@@ -66,7 +66,7 @@ def find(loss: Loss, cell: Cell) -> Kept | None:
         return None
     path, connection = next(iter(_in_use.items()))
     row = connection.execute("SELECT digest, facts, result FROM cells WHERE cell = ?", (name_of(cell),)).fetchone()
-    if row is not None and row[0] == digest(loss, cell, tuple(json.loads(row[1])["shape"])):
+    if row is not None and row[0] == digest(loss, arrays, directed(tuple(json.loads(row[1])["shape"]))):
         facts = json.loads(row[1])
         return Kept(Facts(**{**facts, "shape": tuple(facts["shape"])}), _loads(row[2]))
     if has_ball_arithmetic():
@@ -98,12 +98,8 @@ def names(path: Path | str) -> set[str]:
         connection.close()
 
 
-def digest(loss: Loss, cell: Cell, shape: tuple[int, ...]) -> str:
-    """Return the digest of all that the exact results of a cell depend on; `shape` is that of its values."""
-    from xloss.parity.evaluate import draw_directions, inputs_of
-
-    arrays = inputs_of(loss, cell)
-    directions = draw_directions(cell, arrays, loss.arguments.floating(arrays), shape)
+def digest(loss: Loss, arrays: Arrays, directions: Directions) -> str:
+    """Return the digest of all that the exact results of a cell depend on."""
     out = hashlib.sha256(_code_of(loss.truth.__module__).encode())
     parts = {**arrays, "": directions.cotangent, **{f"d {name}": x for name, x in directions.tangents.items()}}
     for name, array in parts.items():
@@ -119,18 +115,7 @@ def _code_of(module: str) -> str:
     return hashlib.sha256(json.dumps(texts, sort_keys=True).encode()).hexdigest()
 
 
-def compute(cell: Cell) -> tuple[str, str, str, bytes]:
-    """Return the row of a cell: name, digest, facts, and what is expected of each probe."""
-    from xloss.parity.evaluate import prepare
-
-    loss = get(cell.loss)
-    question: Question = prepare(loss, cell)
-    found: Stored = {probe.key: question.expected(probe) for probe in question.probes if not probe.reason}
-    facts = json.dumps(asdict(question.facts))
-    return name_of(cell), digest(loss, cell, question.facts.shape), facts, _dumps(found)
-
-
-def _dumps(stored: Stored) -> bytes:
+def dumps(stored: Stored) -> bytes:
     """Return shapes as JSON, then all numbers in one row."""
     index, numbers = [], []
     for key, by_argument in stored.items():
