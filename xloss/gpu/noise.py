@@ -81,11 +81,11 @@ def measure(name: str) -> dict[str, Any]:
                 with noisy(seed):
                     rows = evaluate(loss, cell, ("torch",), False, mechanisms=MECHANISMS)
                 found += [(seed, row) for row in rows]
-        for seed, row in found:
+        for with_noise, row in found:
             budget = row["budget"]
             if row["status"] == "error" or (row["status"] == "inaccurate" and not math.isfinite(budget)):
                 lost.append(f"{row['case_id']}: {row['reason']}"[:200])
-            elif math.isfinite(budget) and seed is None:
+            elif math.isfinite(budget) and with_noise is None:
                 quiet = max(quiet, budget)
             elif math.isfinite(budget) and budget > loud:
                 loud, where = budget, row["case_id"]
