@@ -3,6 +3,8 @@
 Other hardware has other exponentials, logarithms, quotients and roots, right to an ulp or two. Here each float32 result
 of theirs is moved by one ulp, up or down as its own bits say, forward and backward, with values taken for unreadable as
 on an accelerator. Zeros, ones, infinities and NaN stay: exact everywhere. Truth and verdict are those of the sweep.
+A result that is exactly 0, because its terms cancel, may have almost no error: noise in these terms is then beyond the
+budget by orders of magnitude, however small.
 """
 
 from __future__ import annotations

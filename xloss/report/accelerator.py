@@ -48,7 +48,7 @@ def _lowering(found: Mapping[str, Any]) -> dict[str, Any]:
 def _noise(found: Mapping[str, Any]) -> dict[str, Any]:
     rows = [
         {"loss": plain(row["loss"]), "quiet": float(row["quiet"]), "noisy": float(row["noisy"]),
-         "lost": "; ".join(map(plain, row["lost"]))}
+         "lost": "; ".join(map(plain, row["lost"])), "where": plain(row.get("where", ""))}
         for row in found["results"]
     ]  # fmt: skip
     if not rows:
