@@ -5,15 +5,13 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 # Which cells, as regular expressions of asv's: BENCH in all versions (none: those of a plain `asv run`, "everyday" in
-# asv.conf.json), NEWEST in the newest of each framework, QUICK `make bench-quick`, GPU_BENCH `make gpu-report` (none:
-# "everyday" in asv.given.conf.json).
+# asv.conf.json), NEWEST in the newest of each framework, QUICK `make bench-quick`.
 BENCH ?=
 MAIN := ^speed_(torch_eager|jax_jit)\..*\.
 NEWEST ?= -b '$(MAIN)(variants|reductions)\(' -b '$(MAIN)per_sample\(xloss, medium, float32\)' \
 	-b '$(MAIN)value_and_grad\(.*, large, float32\)' -b '$(MAIN)value_and_grad\(xloss, medium, bfloat16\)' \
 	-b '^speed_torch_compile\..*\.value_and_grad\(xloss, medium, float32\)' -b '^compiling_torch_compile\..*\.cold\(xloss\)'
 QUICK ?= -b '$(MAIN)value_and_grad\(xloss, medium, float32\)' -b '^machine'
-GPU_BENCH ?=
 ASV := PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m asv
 # The name under which results are kept, where it shall not be the host's.
 MACHINE ?=
@@ -21,7 +19,7 @@ NAMED := $(if $(MACHINE),--machine $(MACHINE))
 # What the report compares torch and JAX by; "--all --quick" takes some twenty minutes.
 REPORT_BENCH ?= cross_entropy --quick --no-compile --no-memory
 
-.PHONY: help env test slow browser lint stubs stacks locks report site parity claims accuracy invariance bench bench-quick regressions gpu-report clean
+.PHONY: help env test slow browser lint stubs stacks locks report site parity claims accuracy invariance bench bench-quick regressions gpu-report truth proofs clean
 
 help:
 	@echo "make report      environment, parity sweep, short benchmark, claims, reports/index.html"
@@ -38,7 +36,9 @@ help:
 	@echo "make regressions what got slower, larger or less accurate in reports/history, by commit and by release; exits 1 if anything"
 	@echo "make accuracy    every input of float32, and pairs of bfloat16, to reports/accuracy; hours, goes on where it stopped"
 	@echo "make invariance  whether a row has the same bits in every batch, to reports/invariance.json; minutes"
-	@echo "make gpu-report  parity and benchmarks on a GPU, with the frameworks installed in \$$(PYTHON), and the report"
+	@echo "make gpu-report  all that a GPU is asked, in BUDGET seconds (540), with the frameworks installed in \$$(PYTHON)"
+	@echo "make truth       exact results for a GPU machine without python-flint, to reports/data; long"
+	@echo "make proofs      what can be proven of accelerators without one, to reports/accelerator"
 	@echo "make clean       remove the environment"
 
 env: $(VENV)/.made
@@ -111,15 +111,20 @@ invariance: env
 accuracy: env
 	MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=8589934592 $(BIN)/python -m xloss.exhaustive $(ACCURACY)
 
-# A machine with a GPU brings its own frameworks: nothing is installed but what xloss itself needs.
+# A machine with a GPU brings its own frameworks: nothing is installed, and no network is needed. What a stopped run has
+# answered is not asked again with GPU="--resume"; `python -m xloss.gpu --help` has the other options.
+BUDGET ?= 540
 gpu-report:
-	$(PYTHON) -m pip install --quiet --no-deps --editable .
-	$(PYTHON) -m xloss doctor
-	$(PYTHON) -m xloss parity --device cuda --jobs 1 --out reports/cuda
-	$(PYTHON) -m pip install --quiet 'asv>=0.6.6' 'asv_runner>=0.3.2'
-	$(PYTHON) -m asv --config asv.given.conf.json run $(NAMED) $(GPU_BENCH)
-	$(PYTHON) -m xloss bench $(REPORT_BENCH) --device cuda --out reports/cuda/data/bench.parquet
-	$(PYTHON) -m xloss report reports/cuda
+	PYTHONPATH="$(CURDIR)" $(PYTHON) -m xloss.gpu --budget $(BUDGET) --out reports/cuda $(GPU)
+
+truth: env
+	$(BIN)/python -m xloss.gpu.truth $(TRUTH)
+
+# A loss beyond the budget under noise (exit 1) is a finding, and so is one that waits for a device (exit 3).
+proofs: env
+	$(BIN)/python -m xloss.gpu.fake --out reports/accelerator/fake.json || test $$? -eq 3
+	$(BIN)/python -m xloss.gpu.lowering || test $$? -eq 3
+	$(BIN)/python -m xloss.gpu.noise || test $$? -eq 1
 
 clean:
 	rm -rf $(VENV)

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
 import importlib.metadata
 import importlib.util
 import os
 import platform
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 PACKAGES = ("torch", "jax", "jaxlib", "numpy", "ml_dtypes", "python-flint", "pandas", "optax", "keras")
+
+
+#: What is asked of nvidia-smi; a field that it does not know is left out.
+CARD = (
+    "name", "uuid", "driver_version", "vbios_version", "memory.total", "memory.used", "clocks.sm", "clocks.mem",
+    "clocks.max.sm", "clocks.max.mem", "power.limit", "power.draw", "temperature.gpu", "mig.mode.current",
+    "ecc.mode.current", "compute_mode", "persistence_mode", "utilization.gpu",
+)  # fmt: skip
 
 
 def versions() -> dict[str, str | None]:
@@ -53,6 +64,29 @@ def devices(framework: str) -> dict[str, Any]:
 
     found = [device.device_kind for device in jax.devices() if device.platform == "gpu"]
     return {"cuda": found} if found else {"cuda": [], "why": f"its default backend is {jax.default_backend()!r}"}
+
+
+def cards() -> list[dict[str, str]]:
+    """Return what nvidia-smi says of each card; nothing where it is not there, or does not answer."""
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+
+    def ask(*fields: str) -> list[dict[str, str]]:
+        query = [program, f"--query-gpu={','.join(fields)}", "--format=csv,noheader"]
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=15, check=False)
+        rows = csv.reader(answer.stdout.splitlines(), skipinitialspace=True) if not answer.returncode else ()
+        return [dict(zip(fields, row, strict=False)) for row in rows if row]
+
+    try:
+        if found := ask(*CARD):
+            return found
+        for field in CARD:  # one that this version does not know spoils all
+            some = ask(field)
+            found = [one | other for one, other in zip(found or [{} for _ in some], some, strict=False)] or found
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return found
 
 
 def describe() -> dict[str, Any]:

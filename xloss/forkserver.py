@@ -12,10 +12,17 @@ from multiprocessing.context import ForkServerContext
 
 from xloss.catalog import FRAMEWORKS
 
+_left_out: set[str] = set()
+
+
+def leave_out(name: str) -> None:
+    """Take a framework for not installed in this process: one that cannot be imported would end the server."""
+    _left_out.add(name)
+
 
 def installed() -> list[str]:
     """Return the frameworks that are installed."""
-    return [name for name in FRAMEWORKS if importlib.util.find_spec(name)]
+    return [name for name in FRAMEWORKS if name not in _left_out and importlib.util.find_spec(name)]
 
 
 def context(*modules: str) -> ForkServerContext:

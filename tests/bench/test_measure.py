@@ -375,7 +375,7 @@ def test_accuracy_of_what_gives_no_unreduced_values_is_unsupported():
 
 
 def test_errors_in_ulps_of_what_overflows_is_flushed_or_lost():
-    from xloss.parity.reference import Expected
+    from xloss.parity.expected import Expected
     from xloss.parity.verdict import errors_in_ulps
 
     high = np.array([1.0, 1.0, 1e40, -1e40, 1e-39, np.nan, 2.0, np.inf])

@@ -17,8 +17,8 @@ from xloss.exhaustive import balls, runner, tally
 from xloss.exhaustive.__main__ import main
 from xloss.exhaustive.problems import PROBLEMS, Axis, Problem
 from xloss.exhaustive.runner import Settings
+from xloss.parity.expected import Expected
 from xloss.parity.inputs import DTYPES
-from xloss.parity.reference import Expected
 from xloss.parity.truth import Imprecise
 from xloss.parity.verdict import errors_in_ulps, ulp
 

@@ -11,8 +11,8 @@ import pytest
 from helpers import put
 
 from xloss.catalog import LOSSES, get
+from xloss.parity.expected import Expected
 from xloss.parity.mechanisms import load
-from xloss.parity.reference import Expected
 from xloss.parity.verdict import judge
 
 SIZE = 2**20

@@ -11,9 +11,9 @@ from xloss import parity
 from xloss.catalog import LOSSES, get, substitute
 from xloss.parity.diagnosis import explain
 from xloss.parity.evaluate import evaluate
+from xloss.parity.expected import Expected
 from xloss.parity.mechanisms import jax as jax_
 from xloss.parity.policy import asked, compiles_fast
-from xloss.parity.reference import Expected
 from xloss.parity.verdict import judge, ulp
 
 CASE = "mse_loss:default:6x3:typical:float32:cpu:0"

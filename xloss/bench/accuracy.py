@@ -13,7 +13,7 @@ from xloss.catalog import Loss, Unsupported, Variant
 from xloss.parity.inputs import Draw, applicable
 
 if TYPE_CHECKING:
-    from xloss.parity.reference import Expected
+    from xloss.parity.expected import Expected
 
 METRICS = ("value_worst", "value_p99", "gradient_worst", "gradient_p99")
 # Where digits are lost: at typical inputs almost none are.

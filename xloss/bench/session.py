@@ -55,7 +55,7 @@ class Settings:
     def first(self, device: str) -> tuple[str, ...]:
         """Return the names of the measurements in the first round's processes."""
         others = tuple(quantity for quantity in self.quantities if quantity != MAIN)
-        return ("facts", MAIN, *(("device",) if device == "cuda" else ()), *others)
+        return ("facts", MAIN, *(("device",) if device != "cpu" else ()), *others)
 
     def after(self) -> tuple[tuple[str, ...], ...]:
         """Return the names of the measurements in the processes after the timed rounds."""

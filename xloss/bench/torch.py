@@ -57,7 +57,7 @@ def build(
 def waiter(device: torch.device) -> Callable[[Any], None]:
     """Return a function of results that blocks until the device has computed them."""
     if device.type == "cuda":
-        return lambda _results: torch.cuda.synchronize()
+        return lambda _results: torch.cuda.synchronize(device)
     return lambda _results: None
 
 

@@ -33,12 +33,18 @@ ELEMENTS = {"small": 2**10, "medium": 2**20, "large": 2**25}
 DRAWN_ELEMENTS = 2**16
 
 
+def kind(device: str) -> str:
+    """Return what kind of device it is: "cpu", or "cuda" for "cuda:1" as well."""
+    return device.partition(":")[0]
+
+
 @dataclass(frozen=True)
 class Workload:
     """One thing to measure, small and picklable.
 
     `loss` and `variant` are names ("" is the first variant); the first argument has the explicit `shape`, or without
-    one the shape of the loss at `size`. `reduction` is "" for the main one.
+    one the shape of the loss at `size`. `reduction` is "" for the main one. `extra` are the further sizes that go with
+    an explicit shape, such as the classes of a loss that makes its own logits.
     """
 
     loss: str
@@ -50,6 +56,7 @@ class Workload:
     variant: str = ""
     shape: tuple[int, ...] | None = None
     reduction: str = ""
+    extra: tuple[int, ...] = ()
 
     def variant_of(self, loss: Loss) -> Variant:
         """Return the variant that is called."""
@@ -57,7 +64,7 @@ class Workload:
 
     def shape_of(self, loss: Loss) -> tuple[int, ...]:
         """Return the shape of the first argument, followed by the further sizes that a workload of the loss names."""
-        return shape_at(loss, self.variant_of(loss), self.size) if self.shape is None else self.shape
+        return shape_at(loss, self.variant_of(loss), self.size) if self.shape is None else (*self.shape, *self.extra)
 
     def reduction_of(self, loss: Loss) -> str:
         """Return what is asked, else the main one; 'sum' for per-sample gradients, whose batches have one sample."""
@@ -142,7 +149,7 @@ class _TypicalDraw(Draw):
 def draw(loss: Loss, workload: Workload) -> Inputs:
     """Draw the inputs of a workload: a block of typical ones, to be repeated along the batch."""
     variant, shape = workload.variant_of(loss), workload.shape_of(loss)
-    rank = len(shape) if workload.shape is not None else len(variant.shapes[0])
+    rank = len(workload.shape) if workload.shape is not None else len(variant.shapes[0])
     shape, extra = shape[:rank], shape[rank:]
     axes = {} if variant.unbatched or not variant.per_sample else loss.arguments.batch_axes
     axis = next(iter(axes.values()), None)

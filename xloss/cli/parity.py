@@ -40,6 +40,13 @@ def parity(
     peers: Annotated[
         bool, typer.Option(help="Whether to measure torch.nn.functional, optax and Keras as well.")
     ] = True,
+    as_accelerator: Annotated[
+        bool,
+        typer.Option(
+            "--as-accelerator",
+            help="Let the losses look at no value, as on an accelerator: its branches are checked on a CPU.",
+        ),
+    ] = False,
     seed: Annotated[
         int, typer.Option(parser=validate.integer, metavar="INTEGER", help="Draw other inputs: 0 to 4294967295.")
     ] = 0,
@@ -79,6 +86,7 @@ def parity(
     must; those of torch.nn.functional, optax and Keras are measured by the same ruler, and where they miss it, that is
     a finding, not a failure.
     """
+    from xloss import environment
     from xloss.catalog import FRAMEWORKS, get
     from xloss.ops.arguments import check_choice
     from xloss.parity import Cell, cells, sweep
@@ -92,6 +100,9 @@ def parity(
         validate.positive(validate.MOST_SECONDS, timeout=timeout)
         check_seed(seed)
         executors.check(ctx, executor, isolation)
+        if as_accelerator and executor is not None:
+            raise ValueError(f"as-accelerator: contradicts --executor {executor}: it is set in this machine's workers "
+                             "only; leave one of them out")  # fmt: skip
         for name in loss or ():
             get(name)
         asked = [Cell.parse(one) for one in case] if case else cells(loss, dtype, regime, device, seed, full)
@@ -123,7 +134,8 @@ def parity(
             executors.opened(executor, jobs, kind, chosen) as cluster,
             progress("cases", quiet=as_json) as show,
         ):
-            store = _open_store(out, chosen, peers, executors.machines(executor, cluster))
+            how_far = ("no value looked at",) if as_accelerator else ()  # another question, kept apart
+            store = _open_store(out, chosen, peers, (*executors.machines(executor, cluster), *how_far))
             how: dict[str, Any] = {
                 "frameworks": chosen,
                 "peers": peers,
@@ -135,11 +147,17 @@ def parity(
                 table = sweep(asked, cluster, timeout=timeout, **how)
             else:
                 truth = None if out is None else out / "data" / "truth.sqlite"
-                table = _isolated(asked, jobs, timeout, truth, how) if isolation else _inline(asked, truth, how)
+                set_up = (truth, as_accelerator)
+                table = _isolated(asked, jobs, timeout, set_up, how) if isolation else _inline(asked, set_up, how)
         seconds = time.perf_counter() - start
         facts = facts_of(
-            table, seconds, len(asked), {"device": device, "seed": seed, "full": full, "frameworks": list(chosen)}
-        )
+            table,
+            seconds,
+            len(asked),
+            {"device": device, "seed": seed, "full": full, "frameworks": list(chosen),
+             **({"as_accelerator": True} if as_accelerator else {}),
+             **({"cards": environment.cards()} if kind == "cuda" else {})},
+        )  # fmt: skip
         if out is not None:
             keep(table, facts, out)
     except signals.Interrupted as stop:
@@ -203,13 +221,15 @@ def _open_store(
         validate.refuse(f"out: {error}")
 
 
-def _isolated(asked: Any, jobs: int, timeout: float, truth: Path | None, how: dict[str, Any]) -> pd.DataFrame:
+def _isolated(
+    asked: Any, jobs: int, timeout: float, set_up: tuple[Path | None, bool], how: dict[str, Any]
+) -> pd.DataFrame:
     from xloss.parity import sweep
     from xloss.parity.processes import Workers, fair_memory
-    from xloss.parity.sweep import keep_truth
+    from xloss.parity.sweep import prepare_process
 
     try:
-        workers = Workers(jobs or None, timeout, initializer=keep_truth, initargs=(truth,))
+        workers = Workers(jobs or None, timeout, initializer=prepare_process, initargs=set_up)
     except ValueError as error:
         validate.refuse(str(error))
     workers.memory = fair_memory(workers.jobs)
@@ -217,16 +237,16 @@ def _isolated(asked: Any, jobs: int, timeout: float, truth: Path | None, how: di
         return sweep(asked, workers, timeout=timeout, **how)
 
 
-def _inline(asked: Any, truth: Path | None, how: dict[str, Any]) -> pd.DataFrame:
+def _inline(asked: Any, set_up: tuple[Path | None, bool], how: dict[str, Any]) -> pd.DataFrame:
     import warnings
 
     from xloss.parity import sweep
-    from xloss.parity.sweep import keep_truth
+    from xloss.parity.sweep import prepare_process
 
-    keep_truth(truth)
+    prepare_process(*set_up)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a sweep reports what it finds in its table
             return sweep(asked, **how)
     finally:
-        keep_truth(None)
+        prepare_process(None, False)

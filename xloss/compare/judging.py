@@ -14,8 +14,8 @@ from xloss.compare.reference import CatalogueTruth, Right, Truth, agree, plain, 
 from xloss.compare.rows import COLUMNS
 from xloss.compare.run import Case, Failure, Result, cast
 from xloss.compare.units import Answer, Run, Unit, widened
+from xloss.parity.expected import Expected
 from xloss.parity.inputs import DIGITS, DTYPES
-from xloss.parity.reference import Expected
 from xloss.parity.sweep import BAD, GUILTY
 from xloss.parity.verdict import Verdict, judge
 

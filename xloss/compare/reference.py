@@ -12,8 +12,9 @@ import numpy as np
 
 from xloss.catalog import Loss, get
 from xloss.compare.run import Case, Result, cotangent
+from xloss.parity.expected import Expected
 from xloss.parity.inputs import DIGITS
-from xloss.parity.reference import Expected, expected
+from xloss.parity.reference import expected
 
 # Two float64 results agree within this share of the element and of the greatest element.
 AGREE = 1e-9

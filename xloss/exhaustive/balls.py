@@ -13,8 +13,9 @@ import numpy as np
 from xloss.exhaustive.problems import Problem
 from xloss.exhaustive.tally import LIMITS, Found, Tally, numbers
 from xloss.parity import truth
+from xloss.parity.expected import Expected
 from xloss.parity.inputs import DIGITS, DTYPES
-from xloss.parity.reference import Expected, expected
+from xloss.parity.reference import expected
 from xloss.parity.verdict import errors_in_ulps
 
 

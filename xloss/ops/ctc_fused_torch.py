@@ -33,7 +33,7 @@ def negative_log_likelihood(
         return ctc_torch.negative_log_likelihood(log_probs, labels, times, lengths, blank, zero_infinity)
 
     tensors = log_probs, labels, times, lengths
-    if log_probs.dtype is not torch.float32 or not log_probs.is_cpu or ops.is_transformed(*tensors):
+    if log_probs.dtype is not torch.float32 or not ops.on_cpu(log_probs) or ops.is_transformed(*tensors):
         return plain(log_probs)
     if not (log_probs.numel() and labels.shape[1]):
         return plain(log_probs)

@@ -91,7 +91,7 @@ def _are_plain(x: torch.Tensor, y: torch.Tensor, *options: Any) -> bool:
     # First: what is traced may not be asked for its sizes.
     if ops.is_transformed(x, y) or any(isinstance(option, torch.Tensor) for option in options):
         return False
-    return bool(x.is_cpu and y.is_cpu and x.shape == y.shape and x.ndim and x.numel())
+    return bool(ops.on_cpu(x) and ops.on_cpu(y) and x.shape == y.shape and x.ndim and x.numel())
 
 
 def _rows(x: torch.Tensor) -> torch.Tensor:

@@ -68,7 +68,7 @@ def _reduce_plainly(unreduced: Unreduced, reduction: Any, dtype: torch.dtype, x:
 
 def _may_fuse(reduction: Any, x: torch.Tensor, constants: tuple[Any, ...]) -> bool:
     """Tell whether values can be read, nothing but plain autograd is at work, and no constant needs a derivative."""
-    if not isinstance(reduction, str) or x.device.type != "cpu":
+    if not isinstance(reduction, str) or not ops.on_cpu(x):
         return False
     tensors = [tensor for tensor in constants if tensor is not None]
     if any(tensor.requires_grad for tensor in tensors) or ops.is_transformed(x, *tensors):

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from xloss.ops import arguments
+from xloss.ops.accelerator import values_are_hidden
 from xloss.ops.reductions import jax_reduce as reduce
 from xloss.ops.sharding_jax import any_sharding
 
@@ -296,7 +297,9 @@ def concrete(*tensors: Any) -> bool:
 def _is_known(array: Any) -> bool:
     if isinstance(array, (np.ndarray, np.generic)):
         return True
-    return not isinstance(array, jax.core.Tracer) and all(device.platform == "cpu" for device in array.devices())
+    if isinstance(array, jax.core.Tracer) or values_are_hidden():
+        return False
+    return all(device.platform == "cpu" for device in array.devices())
 
 
 def is_empty(array: jax.Array) -> bool:

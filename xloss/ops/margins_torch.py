@@ -91,7 +91,7 @@ def mean_hinge(x: torch.Tensor, labels: torch.Tensor, margin: Any, p: int) -> to
     At its kink a term has derivative 0; of x (N, C) and labels (N), for p = 1 or 2.
     """
     index = labels.unsqueeze(1)
-    if x.is_cpu and not isinstance(margin, torch.Tensor) and not ops.is_transformed(x, labels):
+    if ops.on_cpu(x) and not isinstance(margin, torch.Tensor) and not ops.is_transformed(x, labels):
         return _MeanHinge.apply(x, index, margin, p)
     own = torch.arange(x.shape[1], device=labels.device) == index
     hinge = ops.above_zero(torch.where(own, 0.0, (margin - x.gather(1, index)) + x))

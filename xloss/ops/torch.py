@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from xloss.ops import arguments
+from xloss.ops.accelerator import values_are_hidden
 from xloss.ops.autocast_torch import in_autocast, in_functorch
 from xloss.ops.reductions import torch_reduce as reduce
 
@@ -332,7 +333,12 @@ def concrete(*tensors: torch.Tensor) -> bool:
 
 def _has_values(tensor: torch.Tensor) -> bool:
     plain = type(tensor) is torch.Tensor or type(tensor) is torch.nn.Parameter
-    return plain and tensor.is_cpu and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    return plain and on_cpu(tensor) and not torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+
+
+def on_cpu(tensor: torch.Tensor) -> bool:
+    """Tell whether a tensor lies where its values can be read without waiting, and this process is to read them."""
+    return bool(tensor.is_cpu) and not values_are_hidden()
 
 
 def is_transformed(*tensors: torch.Tensor) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from xloss.parity.reference import Expected
+from xloss.parity.expected import Expected
 
 
 def explain(got: np.ndarray, expected: Expected, sizes: Mapping[str, float]) -> str:

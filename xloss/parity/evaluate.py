@@ -7,23 +7,26 @@ import functools
 import io
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xloss.catalog import FRAMEWORKS, Loss, Unsupported, Variant
-from xloss.parity import immaterial, policy, state, truth, truth_cache
+from xloss.parity import immaterial, policy, state, truth_file
 from xloss.parity.cells import NUMBERS, OURS, Cell
 from xloss.parity.diagnosis import explain
+from xloss.parity.expected import Expected, Facts
 from xloss.parity.inputs import LAYOUT_OF, SHARED, Draw
 from xloss.parity.mechanisms import Framework, Problem, load
 from xloss.parity.mechanisms.base import Directions, Outcome, Task, out_of_memory
 from xloss.parity.probes import COMPILED, Probe, probes
-from xloss.parity.reference import Expected, Reference
 from xloss.parity.verdict import judge
+
+if TYPE_CHECKING:  # ball arithmetic is imported where truth is computed: it may be read from a file
+    from xloss.parity.reference import Reference
 
 Row = dict[str, Any]
 
@@ -37,7 +40,8 @@ class Question:
     variant: Variant
     arrays: Mapping[str, np.ndarray]
     changed: Mapping[str, Mapping[str, np.ndarray]]
-    reference: Reference
+    reference: Reference | None
+    facts: Facts
     wrt: tuple[str, ...]
     batched: Mapping[str, int]
     directions: Directions
@@ -54,12 +58,15 @@ class Question:
     def expected(self, probe: Probe) -> dict[str, Expected]:
         """Return what is right for a probe, by argument; computed once for probes that share it."""
         if probe.key not in self._expected:
+            if self.reference is None:
+                raise Unsupported(f"the file of exact results has none for {probe.key}")
             self._expected[probe.key] = probe.expect(self.reference, self.directions)
         return self._expected[probe.key]
 
 
 def evaluate(loss: Loss, cell: Cell, frameworks: tuple[str, ...] = FRAMEWORKS, peers: bool = True,
-             programs: dict[Any, Any] | None = None, before: state.Snapshot | None = None) -> list[Row]:  # fmt: skip
+             programs: dict[Any, Any] | None = None, before: state.Snapshot | None = None,
+             mechanisms: Collection[str] | None = None) -> list[Row]:  # fmt: skip
     """Judge all implementations of a loss in one cell; return a row (the columns of a sweep) for every check.
 
     Args:
@@ -69,9 +76,12 @@ def evaluate(loss: Loss, cell: Cell, frameworks: tuple[str, ...] = FRAMEWORKS, p
         peers: whether the peers of the record are judged as well.
         programs: handed from cell to cell of one loss, variant and dtype, keeps compiled programs for the next regime.
         before: the state of the process that is to be left as it was; None takes it as it is now.
+        mechanisms: which are asked; None asks all that apply.
     """
     before = state.Snapshot() if before is None else before
     question = prepare(loss, cell)
+    if mechanisms is not None:
+        question.probes = [probe for probe in question.probes if probe.mechanism in mechanisms]
     programs = {} if programs is None else programs
     rows: list[Row] = [
         _misdeed(cell, load(frameworks[0]), OURS, *_leak(name, change, " by truth or inputs"))
@@ -99,8 +109,15 @@ def evaluate(loss: Loss, cell: Cell, frameworks: tuple[str, ...] = FRAMEWORKS, p
 def prepare(loss: Loss, cell: Cell) -> Question:
     """Draw the inputs of a cell, compute its exact results, and collect its probes."""
     variant = loss.variant(cell.variant)
-    arrays, reference = exact(loss, cell)
+    reference: Reference | None = None
+    arrays = inputs_of(loss, cell)
     wrt = loss.arguments.floating(arrays)
+    directed = functools.partial(draw_directions, cell, arrays, wrt)
+    if (kept := truth_file.find(loss, cell, arrays, directed)) is not None:
+        facts = kept.facts
+    else:
+        arrays, reference = exact(loss, cell)
+        facts = facts_of(arrays, reference)
     batched = batch_arguments(loss, variant, arrays)
     changed = {
         "spoiled": immaterial.spoiled(loss, variant, arrays),
@@ -113,18 +130,25 @@ def prepare(loss: Loss, cell: Cell) -> Question:
         **dict.fromkeys(("narrow_labels", "int32_labels"), bool(labels)),
         "unsigned_labels": bool(labels) and not negative,
     }
-    asked = [one for one in probes(loss, cell, wrt, batched, reference.batch) if telling.get(one.mechanism, True)]
-    directions = draw_directions(cell, arrays, wrt, reference.exact.values.shape)
-    return Question(loss, cell, variant, arrays, changed, reference, wrt, batched, directions, asked)
+    asked = [one for one in probes(loss, cell, wrt, batched, facts.batch) if telling.get(one.mechanism, True)]
+    directions = directed(facts.shape)
+    expected = {} if kept is None else dict(kept.expected)
+    return Question(loss, cell, variant, arrays, changed, reference, facts, wrt, batched, directions, asked, expected)
 
 
-def exact(loss: Loss, cell: Cell, order: int = 2) -> tuple[dict[str, np.ndarray], Reference]:
-    """Return the inputs of a cell, and its exact results with derivatives up to `order`."""
+def inputs_of(loss: Loss, cell: Cell) -> dict[str, np.ndarray]:
+    """Return the inputs of a cell."""
     variant = loss.variant(cell.variant)
     draw = Draw(loss, variant, cell.shape, cell.regime, cell.dtype, cell.seed)
     arrays = loss.inputs(draw)
     if cell.regime in SHARED:
         arrays = draw.sharing(arrays, batch_arguments(loss, variant, arrays))
+    return arrays
+
+
+def exact(loss: Loss, cell: Cell, order: int = 2) -> tuple[dict[str, np.ndarray], Reference]:
+    """Return the inputs of a cell, and its exact results with derivatives up to `order`."""
+    variant, arrays = loss.variant(cell.variant), inputs_of(loss, cell)
     reference = reference_of(loss, variant, arrays, cell.dtype, order, loss.arguments.floating(arrays))
     if cell.regime == "subnormal" and loss.domain.kinks:
         # Which side of a kink a subnormal number is on, XLA does not say: it takes it for 0.
@@ -135,6 +159,9 @@ def exact(loss: Loss, cell: Cell, order: int = 2) -> tuple[dict[str, np.ndarray]
 def reference_of(loss: Loss, variant: Variant, arrays: Mapping[str, np.ndarray], dtype: str, order: int,
                  wrt: tuple[str, ...] | None = None) -> Reference:  # fmt: skip
     """Return the exact results at these inputs, with derivatives up to `order`, by `wrt` or what training asks for."""
+    from xloss.parity import truth, truth_cache
+    from xloss.parity.reference import Reference
+
     wrt = loss.arguments.differentiable(arrays) if wrt is None else wrt
     exact = truth_cache.evaluate(loss, variant, arrays, dtype, wrt, order)
     mask = loss.domain.differentiable_mask
@@ -212,7 +239,6 @@ def _on_device(question: Question, framework: Framework) -> tuple[Problem, Direc
             for name, array in arrays.items()
         }
 
-    by = question.reference.denominator("mean")
     problem = Problem(
         question.loss.implementation(framework.name),
         put(question.arrays, layout),
@@ -220,8 +246,8 @@ def _on_device(question: Question, framework: Framework) -> tuple[Problem, Direc
         "none",
         question.wrt,
         question.batched,
-        float(by) if by != 0 else float("nan"),
-        question.reference.exact.factors is not None,
+        question.facts.denominator,
+        question.facts.scaled,
         put(question.changed["spoiled"]),
         put(question.changed["widened"]),
     )
@@ -412,7 +438,7 @@ def _verdict(question: Question, got: np.ndarray, expected: Expected, kind: str,
     """Judge one array: its distance to the exact result, the status, and a reason where it is too far."""
     verdict = judge(got, expected, dtype, kind)
     reason = verdict.reason
-    if not verdict.ok and (cause := explain(got, expected, reduction_sizes(question))):
+    if not verdict.ok and (cause := explain(got, expected, question.facts.sizes)):
         reason = f"{reason}; {cause}"
     numbers = {name: getattr(verdict, name) for name in NUMBERS}
     return {**numbers, "status": "ok" if verdict.ok else "inaccurate", "reason": reason}
@@ -427,15 +453,16 @@ def failure(error: Any) -> tuple[str, str]:
     return "oom" if out_of_memory(error) else "error", f"{type(error).__name__}: {error}".split("\n")[0][:300]
 
 
-def reduction_sizes(question: Question) -> dict[str, float]:
-    """Return the numbers that a reduction of this cell may have taken for one another, by what they count."""
-    exact = question.reference.exact
-    out = {"the number of elements": float(exact.values.size), "the batch": float(question.reference.batch)}
+def facts_of(arrays: Mapping[str, np.ndarray], reference: Reference) -> Facts:
+    """Return what running and judging need to know of the exact results."""
+    exact, by = reference.exact, reference.denominator("mean")
+    sizes = {"the number of elements": float(exact.values.size), "the batch": float(reference.batch)}
     if exact.weights is not None:
         weights = np.asarray(exact.weights)
-        out["the sum of the weights that count"] = float(exact.denominator)
-        out["the number of elements that count"] = float(sum(weight != 0 for weight in np.ravel(weights)))
-    first = next(iter(question.arrays.values()))
+        sizes["the sum of the weights that count"] = float(exact.denominator)
+        sizes["the number of elements that count"] = float(sum(weight != 0 for weight in np.ravel(weights)))
+    first = next(iter(arrays.values()))
     if first.ndim > 1:
-        out["the size of the second axis"] = float(first.shape[1])
-    return out
+        sizes["the size of the second axis"] = float(first.shape[1])
+    denominator = float(by) if by != 0 else float("nan")
+    return Facts(reference.batch, exact.values.shape, denominator, exact.factors is not None, sizes)

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xloss.catalog import Loss
 from xloss.parity import policy
 from xloss.parity.cells import Cell
+from xloss.parity.expected import Expected
 from xloss.parity.mechanisms.base import Directions, Framework, Problem
-from xloss.parity.reference import Expected, Reference
-from xloss.parity.truth import balls
+
+if TYPE_CHECKING:  # ball arithmetic is needed where truth is computed, not where it is read
+    from xloss.parity.reference import Reference
 
 Run = Callable[[Framework, Problem, Directions], dict[str, Any]]
-Expect = Callable[[Reference, Directions], dict[str, Expected]]
+Expect = Callable[["Reference", Directions], dict[str, Expected]]
 
 
 @dataclass(frozen=True)
@@ -136,13 +138,19 @@ def _no_samples(loss: Loss, wrt: tuple[str, ...], batched: Mapping[str, int], ba
     return ""
 
 
+def _balls(array: np.ndarray) -> np.ndarray:
+    from xloss.parity.truth import balls
+
+    return balls(array)
+
+
 def _value(reduction: str) -> tuple[Run, Expect]:
     return lambda f, p, _: {"": f.mechanisms()["value"](p)}, lambda r, _: {"": r.value(reduction)}
 
 
 def _gradient(mechanism: str, reduction: str) -> tuple[Run, Expect]:
     run: Run = lambda f, p, _: f.mechanisms()[mechanism](p)  # noqa: E731
-    return run, lambda r, _: r.gradient(balls(np.ones(())), reduction)
+    return run, lambda r, _: r.gradient(_balls(np.ones(())), reduction)
 
 
 def _gradient_of_parts(mechanism: str, reduction: str, wrt: tuple[str, ...]) -> tuple[Run, Expect]:
@@ -150,7 +158,7 @@ def _gradient_of_parts(mechanism: str, reduction: str, wrt: tuple[str, ...]) -> 
     run: Run = lambda f, p, _: f.mechanisms()[mechanism](replace(p, wrt=wrt))  # noqa: E731
 
     def expect(reference: Reference, _: Directions) -> dict[str, Expected]:
-        out = reference.gradient(balls(np.ones(())), reduction, given=True)
+        out = reference.gradient(_balls(np.ones(())), reduction, given=True)
         return {name: out[name] for name in wrt}
 
     return run, expect
@@ -158,7 +166,7 @@ def _gradient_of_parts(mechanism: str, reduction: str, wrt: tuple[str, ...]) -> 
 
 def _vjp() -> tuple[Run, Expect]:
     run: Run = lambda f, p, d: f.mechanisms()["vjp"](p, d.cotangent)  # noqa: E731
-    return run, lambda r, d: r.gradient(balls(d.cotangent))
+    return run, lambda r, d: r.gradient(_balls(d.cotangent))
 
 
 def _jvp(mechanism: str, wrt: tuple[str, ...], reduction: str) -> tuple[Run, Expect]:
@@ -176,7 +184,7 @@ def _hvp(mechanism: str, wrt: tuple[str, ...], reduction: str) -> tuple[Run, Exp
         )
         return found
 
-    return run, lambda r, d: r.curvatures(d.tangents, reduction, balls(d.cotangent) if reduction == "none" else None)
+    return run, lambda r, d: r.curvatures(d.tangents, reduction, _balls(d.cotangent) if reduction == "none" else None)
 
 
 def _third(wrt: tuple[str, ...]) -> tuple[Run, Expect]:
@@ -186,7 +194,7 @@ def _third(wrt: tuple[str, ...]) -> tuple[Run, Expect]:
 
 def _detach(held: str, reduction: str) -> tuple[Run, Expect]:
     def expect(reference: Reference, _: Directions) -> dict[str, Expected]:
-        out = reference.gradient(balls(np.ones(())), reduction)
+        out = reference.gradient(_balls(np.ones(())), reduction)
         zeros = np.zeros(out[held].high.shape)
         return {**out, held: Expected(zeros, zeros, zeros, zeros)}
 
@@ -204,4 +212,4 @@ def _value_and_grads(mechanism: str, reduction: str) -> tuple[Run, Expect]:
         value, grads = framework.mechanisms()[mechanism](p)
         return {"": value, **grads}
 
-    return run, lambda r, _: {"": r.value(reduction), **r.gradient(balls(np.ones(())), reduction)}
+    return run, lambda r, _: {"": r.value(reduction), **r.gradient(_balls(np.ones(())), reduction)}

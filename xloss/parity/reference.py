@@ -5,31 +5,14 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import flint
 import numpy as np
 
+from xloss.parity.expected import Expected
 from xloss.parity.truth import Exact, balls
-
-
-@dataclass(frozen=True, eq=False)  # hashed by identity, so that what is derived from it can be cached
-class Expected:
-    """The exact result, as the sum of two float64, and the scale of its sensitivity.
-
-    `rel_condition` is sum_i |x_i dT/dx_i|, plus what the order of a summation may add: a relative error u in each input
-    moves the result T by at most u times it. `abs_condition` bounds what an absolute error does, in an input
-    (sum_i |dT/dx_i|) or in an intermediate result (times inputs). Elements that are NaN in `high` have no exact value;
-    `undefined` says what is right there: "nonfinite" (a NaN or an infinity), "nan or zero", "anything", or "nan".
-    """
-
-    high: np.ndarray
-    low: np.ndarray
-    rel_condition: np.ndarray
-    abs_condition: np.ndarray
-    undefined: str = "nonfinite"
 
 
 def _high(ball: Any) -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from xloss.catalog import FRAMEWORKS, get
+from xloss.ops import accelerator
 from xloss.parity import state, worker
 from xloss.parity.cells import NUMBERS, OURS, Cell
 from xloss.parity.failures import WorkerFailure
@@ -254,6 +255,12 @@ def check_group(
         else:
             hand_over(rows)
     return answered
+
+
+def prepare_process(truth: Path | None, as_accelerator: bool) -> None:
+    """Set up a process that checks: where exact results are kept, and whether values may be looked at."""
+    keep_truth(truth)
+    accelerator.hide_values(as_accelerator)
 
 
 def keep_truth(path: Path | None) -> None:

@@ -7,11 +7,9 @@ framework or of a mechanism leaves it valid. Of a ball the midpoint is stored ex
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import functools
 import hashlib
-import importlib.util
 import json
 import sqlite3
 import zlib
@@ -22,8 +20,8 @@ from typing import Any
 import flint
 import numpy as np
 
-from xloss.catalog import FRAMEWORKS, Loss, Variant
-from xloss.parity import database, truth
+from xloss.catalog import Loss, Variant
+from xloss.parity import database, formula, truth
 from xloss.parity.inputs import DIGITS
 
 _open: dict[str, sqlite3.Connection] = {}  # of this process: the file in use, or none
@@ -54,10 +52,10 @@ def evaluate(
         return truth.evaluate(loss.truth, arrays, variant.options, wrt, axes, order, *DIGITS[dtype])
 
     connection = next(iter(_open.values()), None)
-    formula = None if connection is None else digest_of(loss.truth.__module__)
-    if connection is None or formula is None:
+    digest = None if connection is None else digest_of(loss.truth.__module__)
+    if connection is None or digest is None:
         return compute()
-    key = _key(formula, variant.options, arrays, wrt, order, dtype)
+    key = _key(digest, variant.options, arrays, wrt, order, dtype)
     try:
         found = connection.execute("SELECT result FROM exact WHERE key = ?", (key,)).fetchone()
         if found is not None:
@@ -87,26 +85,10 @@ def digest_of(module: str) -> str | None:
 
     None where the formula does not lie in a file: nothing is kept of it.
     """
-    parts = {"flint": flint.__version__, "truth": Path(truth.__file__).read_text("utf-8")}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        try:
-            spec = None if name in parts else importlib.util.find_spec(name)
-        except (ImportError, ValueError):
-            return None
-        if name in parts:
-            continue
-        if spec is None or spec.origin is None or not Path(spec.origin).is_file():
-            return None
-        tree = ast.parse(Path(spec.origin).read_text("utf-8"))
-        own = tuple(f"{framework}_" for framework in FRAMEWORKS)
-        kept = [node for node in tree.body if not (isinstance(node, ast.FunctionDef) and node.name.startswith(own))]
-        parts[name] = "\n".join(ast.dump(node) for node in kept)
-        for node in ast.walk(ast.Module(kept, [])):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("xloss.losses"):
-                whole = node.module == "xloss.losses"
-                waiting += [f"xloss.losses.{one.name}" for one in node.names] if whole else [str(node.module)]
+    parts = formula.parts_of(module)
+    if parts is None:
+        return None
+    parts |= {"flint": flint.__version__, "truth": Path(truth.__file__).read_text("utf-8")}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -19,8 +19,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from xloss.parity.expected import Expected
 from xloss.parity.inputs import DTYPES
-from xloss.parity.reference import Expected
 
 # A loss is a chain of some four elementary operations, each right to about an ulp (two units of roundoff); a derivative
 # is a chain twice as long; a second derivative is three times that, for it is taken by all arguments at once and adds

@@ -33,7 +33,7 @@ def write(source: Path, out: Path, claims: Sequence[Result] | None = None) -> li
         claims: results of `xloss.claims.run`, listed in the last section of the page.
     """
     from xloss.files import write_text, write_whole
-    from xloss.report import exhaustive, gallery, invariance, mutants, pages, speed, stacks
+    from xloss.report import accelerator, exhaustive, gallery, invariance, mutants, pages, speed, stacks
     from xloss.report.parity import regimes, tables
 
     table, environment = read_parity(source)
@@ -50,6 +50,7 @@ def write(source: Path, out: Path, claims: Sequence[Result] | None = None) -> li
         "exhaustive": exhaustive.html(exhaustive.read(source)),
         "mutants": mutants.html(mutants.read(source)),
         "invariance": invariance.html(invariance.read(source)),
+        "accelerator": accelerator.html(accelerator.read(source)),
     }
     files = pages.build(table, environment, benchmarks, sections)
     paths = [write_text(out / name, text) for name, text in files.items()]

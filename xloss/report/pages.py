@@ -30,7 +30,7 @@ ALL_FINDINGS = (
 
 
 #: The sections of the page that are made elsewhere, by name.
-SECTIONS = ("claims", "gallery", "stacks", "exhaustive", "mutants", "invariance")
+SECTIONS = ("claims", "gallery", "stacks", "exhaustive", "mutants", "invariance", "accelerator")
 
 
 def build(

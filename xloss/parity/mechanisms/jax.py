@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -26,11 +27,16 @@ class Jax:
         return str(jax.__version__)
 
     def device(self, device: str) -> jax.Device:
-        platform = "gpu" if device == "cuda" else device
+        # Before the first device is asked for: three quarters of a GPU's memory would be taken at once.
+        os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+        kind, _, number = device.partition(":")
         try:
-            return jax.devices(platform)[0]
+            found = jax.devices("gpu" if kind == "cuda" else kind)
         except RuntimeError as error:
             raise RuntimeError(f"device: jax {jax.__version__} sees no {device} device ({error})") from error
+        if int(number or 0) >= len(found):
+            raise RuntimeError(f"device: jax {jax.__version__} sees {len(found)} {kind} devices, not {device}")
+        return found[int(number or 0)]
 
     @contextlib.contextmanager
     def scope(self, dtype: str) -> Iterator[None]:

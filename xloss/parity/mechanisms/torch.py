@@ -27,9 +27,13 @@ class Torch:
         return str(torch.__version__)
 
     def device(self, device: str) -> torch.device:
-        if device == "cuda" and not torch.cuda.is_available():
-            raise RuntimeError(f"device: torch {torch.__version__} sees no CUDA device")
-        return torch.device(device)
+        place = torch.device(device)
+        if place.type == "cuda":
+            count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+            if (place.index or 0) >= count:
+                seen = f"{count} CUDA devices, not {device}" if count else "no CUDA device"
+                raise RuntimeError(f"device: torch {torch.__version__} sees {seen}")
+        return place
 
     @contextlib.contextmanager
     def scope(self, dtype: str) -> Iterator[None]:  # noqa: ARG002 - all dtypes are there

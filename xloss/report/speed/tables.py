@@ -120,6 +120,7 @@ def times(table: pd.DataFrame, dtype: str = "float32", quantity: str = MAIN) -> 
 def copy_gb_s(table: pd.DataFrame) -> float:
     """Return the copy bandwidth of a place in GB/s, by the framework that copies faster; NaN if it was not measured."""
     rows = table[(table["kind"] == "machine") & (table["quantity"] == "copy")]
+    rows = rows[rows["value"].astype(float) > 0]  # a time of 0 is none
     speeds = (2 * COPY_BYTES[row["device"]] / float(row["value"]) / 1e9 for row in rows.to_dict("records"))
     return max(speeds, default=float("nan"))
 
