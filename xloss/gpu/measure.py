@@ -28,7 +28,9 @@ def workload_of(cell: Mapping[str, Any], settings: Mapping[str, Any]) -> Workloa
     if settings.get("rehearse"):
         size, shape, extra = "small", None, ()
     who = Contestant.parse(cell["who"])
-    return Workload(cell["loss"], who, cell["quantity"], size, cell["dtype"], settings["device"], "", shape, extra=extra)
+    return Workload(
+        cell["loss"], who, cell["quantity"], size, cell["dtype"], settings["device"], "", shape, extra=extra
+    )
 
 
 def bandwidth(cell: Mapping[str, Any], settings: Mapping[str, Any]) -> Row:
