@@ -1,5 +1,6 @@
 """ctc_loss in eager PyTorch: the recursion in NumPy against plain operations, and what neither may pad to."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -51,10 +52,10 @@ def test_it_equals_plain_operations(size: tuple[int, ...], blank: int) -> None:
 
 
 FAULTS: dict[str, Callable[[Any], Any]] = {
-    "a skip": lambda found: found._replace(skip=np.zeros_like(found.skip)),
-    "the meeting": lambda found: found._replace(meeting=found.meeting[::-1]),
-    "the half": lambda found: found._replace(frames_used=np.maximum(found.frames_used - 1, 0)),
-    "an emission": lambda found: found._replace(index=found.index[::-1]),
+    "a skip": lambda found: dataclasses.replace(found, skip=np.zeros_like(found.skip)),
+    "the meeting": lambda found: dataclasses.replace(found, meeting=found.meeting[::-1]),
+    "the half": lambda found: dataclasses.replace(found, frames_used=np.maximum(found.frames_used - 1, 0)),
+    "an emission": lambda found: dataclasses.replace(found, index=found.index[::-1]),
 }
 
 
@@ -63,7 +64,7 @@ def test_a_wrong_gradient_is_seen(fault: Callable[[Any], Any], monkeypatch: pyte
     from xloss.ops import ctc_fused_torch
 
     right = ctc_fused_torch._Halves.of
-    monkeypatch.setattr(ctc_fused_torch._Halves, "of", lambda *given: fault(right(*given)))
+    monkeypatch.setattr(ctc_fused_torch._Halves, "of", lambda *given, **blank: fault(right(*given, **blank)))
     given = batch(*SIZES[-1])
     with pytest.raises(AssertionError):
         agree(given)

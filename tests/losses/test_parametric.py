@@ -394,7 +394,7 @@ def test_the_logits_are_not_kept(options: dict[str, Any]) -> None:
         return int(jax.jit(loss).lower(*shapes).compile().memory_analysis().temp_size_in_bytes)
 
     assert bytes_of(N) > 4 * N * CLASSES
-    assert bytes_of(4) < 4 * N * CLASSES / 3
+    assert bytes_of(2) < 4 * N * CLASSES / 3  # a chunk's gradients are found beside its logits
 
 
 # --- adaptive softmax -----------------------------------------------------------------------------
@@ -494,7 +494,7 @@ def test_the_constructors_are_those_of_torch_nn(name: str) -> None:
     import xloss.torch
 
     theirs = [(p.name, p.default, p.kind) for p in inspect.signature(getattr(torch.nn, name)).parameters.values()]
-    more = {"torch": ["chunk_size"], "jax": ["key", "chunk_size"]}
+    more = {"torch": ["chunk_size", "backend"], "jax": ["key", "chunk_size", "backend"]}
     for face in (xloss.torch, xloss.jax):
         ours = inspect.signature(getattr(face, name)).parameters.values()
         own = more[face.__name__.split(".")[1]]

@@ -123,7 +123,7 @@ def torch_linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Ten
 
         def smoothed(target, logits, weight=None):
             target = target if soft else torch.zeros_like(logits).scatter(1, target.unsqueeze(1), 1.0)
-            target = (target * (1 - label_smoothing)).add_(label_smoothing / max(logits.shape[1], 1))
+            target = target * (1 - label_smoothing) + label_smoothing / max(logits.shape[1], 1)
             return target if weight is None else target * ops.broadcast_class_weight(weight, 1, logits)
 
         few = linear.rows_per_chunk(*sizes, divisor=linear_soft.CHUNK_DIVISOR)
