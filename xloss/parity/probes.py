@@ -106,8 +106,8 @@ def _probes_of(rule: policy.Rule, reduction: str, frameworks: tuple[str, ...], l
                         frameworks, separate_program=alone, with_value=True, wide=wide)  # fmt: skip
     elif name == "value":
         yield Probe(name, reduction, "value", *_value(reduction), f"value/{reduction}", frameworks, rule.peers)
-    elif name in ("vjp", "jvp", "vmap.jvp"):
-        made = _vjp() if name == "vjp" else _jvp(name, wrt, reduction)
+    elif name in ("vjp", "func.vjp", "jvp", "vmap.jvp"):
+        made = _vjp(name) if name.endswith("vjp") else _jvp(name, wrt, reduction)
         yield Probe(name, reduction, "first", *made, f"{name[-3:]}/{reduction}", frameworks)
     elif name in ("hvp", "double_backward", "func.double", "vmap.hvp"):
         yield Probe(name, reduction, "second", *_hvp(name, wrt, reduction), f"hvp/{reduction}", frameworks)
@@ -164,8 +164,8 @@ def _gradient_of_parts(mechanism: str, reduction: str, wrt: tuple[str, ...]) -> 
     return run, expect
 
 
-def _vjp() -> tuple[Run, Expect]:
-    run: Run = lambda f, p, d: f.mechanisms()["vjp"](p, d.cotangent)  # noqa: E731
+def _vjp(mechanism: str) -> tuple[Run, Expect]:
+    run: Run = lambda f, p, d: f.mechanisms()[mechanism](p, d.cotangent)  # noqa: E731
     return run, lambda r, d: r.gradient(_balls(d.cotangent))
 
 

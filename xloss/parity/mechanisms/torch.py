@@ -115,6 +115,10 @@ def func_grad(p: Problem) -> Any:
 
 
 def vjp(p: Problem, cotangent: Any) -> Any:
+    return backward(p, cotangent)
+
+
+def func_vjp(p: Problem, cotangent: Any) -> Any:
     _, pull = torch.func.vjp(p, *p.primals)
     return p.by_name(pull(cotangent))
 
@@ -424,6 +428,7 @@ MECHANISMS: Mapping[str, Callable[..., Any]] = {
     "grad": grad,
     "func.grad": func_grad,
     "vjp": vjp,
+    "func.vjp": func_vjp,
     "jvp": jvp,
     "per_sample.vmap": per_sample_vmap,
     "per_sample.loop": per_sample_loop,
