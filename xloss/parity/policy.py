@@ -109,7 +109,7 @@ RULES = (
     Rule("backward", "main", ANY, ANY, peers=True),
     Rule("backward", "others", TORCH_USUAL, MAIN_FIRST + TYPICAL + THIRD_CROSSED[0], peers=True),
     Rule("vjp", "none", TORCH_USUAL + LARGE + ANOTHER_RANK, JAX_USUAL + OTHER_DTYPE + THIRD_CROSSED[2] + LARGE),
-    Rule("func.vjp", "none", TORCH_ALIKE + LARGE, NEVER),
+    Rule("func.vjp", "none", TORCH_USUAL + LARGE + ANOTHER_RANK, NEVER),
     Rule("eager", "main", TORCH_ALIKE + LARGE, FULL),
     Rule("compiled", "main", COMPILED, NEVER, "reduced"),
     Rule("grad", "main", TORCH_ALIKE, FULL, "reduced"),
