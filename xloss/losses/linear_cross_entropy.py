@@ -54,6 +54,7 @@ import numpy as np
 
 from xloss import crossed, third_party
 from xloss.catalog import Arguments, ClassForm, Difference, Domain, Loss, Peer, Variant
+from xloss.losses import cross_entropy
 from xloss.ops import arguments
 from xloss.ops import linear as shapes
 from xloss.ops.types import Array, ArrayLike, Reduction, Tensor
@@ -242,25 +243,9 @@ def truth(
     t, input, linear_weight, target, linear_bias=None, weight=None, label_smoothing=0.0, chunk_size=None,
     ignore_index=-100,
 ):  # fmt: skip
-    s = t.const(label_smoothing)
-    classes = linear_weight.shape[0]
     rows = np.atleast_2d(input)
     z = np.tensordot(rows, linear_weight, (1, linear_weight.ndim - 1)) + (0 if linear_bias is None else linear_bias)
-    z = z if input.ndim > 1 else z[0]
-    axis = input.ndim - 1
-    log_total = np.log(t.sum(np.exp(z), axis, keepdims=True))
-    log_p = z - log_total
-    w = 1 if weight is None else weight.reshape((classes,) + (1,) * (z.ndim - axis - 1))
-    # What is smoothed: its slope 1 / C - p cancels where the logits are alike.
-    smooth = s / classes * t.sum(w * (z - t.subtrahend(log_total)), axis) if label_smoothing else 0
-    if target.dtype == object:
-        return -(t.sum(w * (1 - s) * target * log_p, axis) + smooth)
-    counted = target != ignore_index
-    labels = np.where(counted, target, 0)
-    weights = t.where(counted, 1 if weight is None else weight[labels], 0)
-    hard = weights * np.take_along_axis(log_p, np.expand_dims(labels, axis), axis).squeeze(axis)
-    loss = (1 - s) * hard + smooth
-    return t.where(counted, -loss, 0), weights
+    return cross_entropy.truth(t, z if input.ndim > 1 else z[0], target, weight, ignore_index, label_smoothing)
 
 
 def ruled_out_by_bias(input, linear_bias=None, label_smoothing=0.0, **_):
